@@ -1,0 +1,243 @@
+"""The command line: ``wattshed``. Reads, calls one use case, writes; no maths here.
+
+Modules are imported inside the commands: pandapower costs seconds, and most commands do not need it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from energy.domain.errors import InputError, WattshedError
+from energy.domain.progress import Progress
+from energy.feeds.documents import read_json, write_json
+
+app = typer.Typer(
+    name="wattshed",
+    help="Energy management and carbon accounts for cities: schedules proven on the AC grid, "
+    "carbon traced to the district that uses it. "
+    "Exit codes: 0 an answer, 1 internal error, 2 bad input, 3 infeasible, 4 deadline, 5 store unavailable.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+grid_app = typer.Typer(help="AC power flow of a distribution grid.", no_args_is_help=True)
+carbon_app = typer.Typer(help="Carbon of given flows and storages, no grid needed.", no_args_is_help=True)
+app.add_typer(grid_app, name="grid")
+app.add_typer(carbon_app, name="carbon")
+
+Input = Annotated[str, typer.Argument(metavar="FILE", help="A JSON file, or - for standard input.")]
+Output = Annotated[
+    str | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to standard output."),
+]
+CityDirectory = Annotated[Path, typer.Option("--city", metavar="DIR", help="The city's directory.")]
+INFEASIBLE = 3
+
+
+def main() -> NoReturn:
+    """Entry point: every error of ours becomes its message and exit code."""
+    try:
+        app(standalone_mode=False)
+    except WattshedError as error:
+        _report(error)
+        sys.exit(error.exit_code)
+    except typer.Exit as stop:
+        sys.exit(stop.exit_code)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:
+        usage = getattr(error, "show", None)  # click's own usage errors print themselves
+        if usage is None:
+            raise
+        usage()
+        sys.exit(2)
+    sys.exit(0)
+
+
+def _report(error: WattshedError) -> None:
+    if isinstance(error, InputError):
+        print(
+            f"{error.title}: {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}", file=sys.stderr
+        )
+        for fault in error.faults:
+            print(f"  {fault}", file=sys.stderr)
+    else:
+        print(f"error: {error}", file=sys.stderr)
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    """A progress bar on standard error; plain lines where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        last = ""
+
+        def line(fraction: float, message: str) -> None:
+            nonlocal last
+            if message != last:
+                print(f"[{fraction:4.0%}] {message}", file=sys.stderr, flush=True)
+                last = message
+
+        yield line
+        return
+    with Bar(
+        TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda fraction, message: bar.update(task, completed=fraction, description=message)
+
+
+@app.command()
+def dispatch(
+    problem: Input,
+    output: Output = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(help="ISO 8601 duration from now (PT10S); replaces options.deadline of the problem."),
+    ] = None,
+) -> None:
+    """Solve a wattshed.dispatch/1 problem: powers in kW, energies in kWh, prices per MWh. Stateless."""
+    from energy.service.dispatch import dispatch_document
+
+    with _progress() as progress:
+        schedule = dispatch_document(read_json(problem), deadline=deadline, progress=progress)
+    write_json(schedule, output)
+    if schedule["status"] == "infeasible":
+        raise typer.Exit(INFEASIBLE)
+
+
+@grid_app.command("solve")
+def grid_solve(
+    source: Annotated[
+        str, typer.Argument(help="PATH.json, PATH.m, simbench:CODE or pandapower:NAME[?key=value].")
+    ],
+    profiles: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet: time (RFC 3339), then columns like load.17.p_mw, sgen.3.q_mvar."),
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option(help="First step, RFC 3339; default: the first of the profiles.")
+    ] = None,
+    steps: Annotated[
+        int | None, typer.Option(help="Number of steps; default: all of the profiles.", min=1)
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the result files.")
+    ] = None,
+    csv: Annotated[bool, typer.Option("--csv", help="Write CSV instead of Parquet.")] = False,
+) -> None:
+    """AC power flow over time: vm in pu, loading in percent, losses in MW. Prints the summary."""
+    from energy.service.grid import solve_grid
+
+    with _progress() as progress:
+        summary = solve_grid(source, profiles, start, steps, output, csv=csv, progress=progress)
+    write_json(summary, None)
+
+
+@carbon_app.command("trace")
+def carbon_trace(flows: Input, output: Output = None) -> None:
+    """Trace a wattshed.flows/1 (MW, g/kWh) to buses, demands and districts (g/kWh, kg)."""
+    from energy.service.ledger import trace_document
+
+    write_json(trace_document(read_json(flows)), output)
+
+
+@carbon_app.command("tank")
+def carbon_tank(ledger: Input, output: Output = None) -> None:
+    """Run the storage tank over a wattshed.tank/1 list of events (kWh, g)."""
+    from energy.service.ledger import tank_document
+
+    write_json(tank_document(read_json(ledger)), output)
+
+
+@app.command()
+def schema(
+    name: Annotated[str, typer.Argument(help="dispatch, schedule, flows, trace, tank, plan or city.")],
+    output: Output = None,
+) -> None:
+    """Print the JSON schema of a document."""
+    from energy.service.schemas import json_schema
+
+    write_json(json_schema(name), output)
+
+
+@app.command()
+def init(
+    directory: Annotated[Path, typer.Argument(help="A new or empty directory.")],
+    grid: Annotated[
+        str, typer.Option(help="Grid source: a path, simbench:CODE or pandapower:NAME.")
+    ] = "simbench:1-LV-rural1--2-sw",
+) -> None:
+    """Scaffold a city: city.toml, districts, assets, profiles, with comments."""
+    from energy.service.cities import init_city
+
+    for path in init_city(directory, grid):
+        print(path, file=sys.stderr)
+
+
+@app.command()
+def check(directory: Annotated[Path, typer.Argument(metavar="DIR", help="The city's directory.")]) -> None:
+    """Validate a city: every fault at once (exit code 2), and what is merely poor as notices."""
+    from energy.service.cities import check_city
+
+    with _progress() as progress:
+        report = check_city(directory, progress)
+    write_json(report, None)
+
+
+@app.command()
+def plan(
+    city: CityDirectory,
+    day: Annotated[str, typer.Option(help="Local date in the city's time zone, like 2016-06-21.")],
+    information: Annotated[
+        str, typer.Option(help="perfect (the day's real profiles) or day-ahead (forecast at noon before).")
+    ] = "perfect",
+    output: Output = None,
+) -> None:
+    """Plan a day: forecast, dispatch, AC check, carbon. Stores the plan and writes wattshed.plan/1."""
+    from energy.app import open_service
+
+    with _progress() as progress:
+        service = open_service([city], progress=progress)
+        planned = service.plan(service.city_ids()[0], day, information=information, progress=progress)
+    write_json(planned.document, output)
+
+
+@app.command()
+def serve(
+    city: Annotated[
+        list[Path], typer.Option("--city", metavar="DIR", help="A city's directory; repeat for several.")
+    ],
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8050,
+) -> None:
+    """Serve dashboard and API for one or several cities until stopped."""
+    from energy.app import run_server
+
+    with _progress() as progress:
+        run_server(city, host=host, port=port, progress=progress)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8050,
+) -> None:
+    """Prepare the reference city, plan its day and serve dashboard and API: what make demo runs."""
+    from energy.app import run_demo
+
+    with _progress() as progress:
+        run_demo(port=port, progress=progress)
+
+
+if __name__ == "__main__":
+    main()

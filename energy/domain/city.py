@@ -1,0 +1,220 @@
+"""A city, prepared: what is connected where, who lives in which district, and a year of profiles.
+
+A `City` is read from a directory by `energy.feeds.city` and holds no file handle, clock or net. MW and
+MWh throughout; kW stays in files and documents.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from energy.domain.network import FloatArray, IntArray, OperatingLimits
+from energy.domain.time import TimeGrid
+
+BOUNDARY = "boundary"
+"""The district of upstream buses that lie outside all polygons."""
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Series over the whole year a city has data for; `values` has shape (steps, len(columns))."""
+
+    time: TimeGrid
+    columns: tuple[str, ...]
+    values: FloatArray
+
+    def window(self, column: str, time: TimeGrid) -> FloatArray:
+        """One series over `time`, shape (time.steps,)."""
+        first = self.time.offset_of(time)
+        return self.values[first : first + time.steps, self.columns.index(column)]
+
+    def matrix(self, columns: tuple[str, ...], time: TimeGrid) -> FloatArray:
+        """Several series over `time`, shape (time.steps, len(columns)); a column may repeat."""
+        first = self.time.offset_of(time)
+        position = {name: k for k, name in enumerate(self.columns)}
+        return self.values[first : first + time.steps, [position[name] for name in columns]]
+
+
+@dataclass(frozen=True, slots=True)
+class Scaled:
+    """A profile column times a factor: a MW or Mvar series of one site."""
+
+    column: str
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
+class SiteLoad:
+    """Inflexible demand at a bus. `p` in MW, `q` in Mvar (None: unity power factor)."""
+
+    id: str
+    name: str
+    bus: int
+    p: Scaled
+    q: Scaled | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SiteRenewable:
+    """Generation at a bus, `available` in MW; `carbon_g_per_kwh` of its technology comes from the factors."""
+
+    id: str
+    name: str
+    bus: int
+    technology: str
+    available: Scaled
+    curtailable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class SiteBattery:
+    """A stationary battery; efficiencies are one-way."""
+
+    id: str
+    name: str
+    bus: int
+    charge_max_mw: float
+    discharge_max_mw: float
+    e_max_mwh: float
+    e_min_mwh: float
+    e_start_mwh: float
+    charge_efficiency: float
+    discharge_efficiency: float
+    self_discharge_per_hour: float
+    wear_cost_per_mwh: float
+    carbon_start_g_per_kwh: float
+
+
+@dataclass(frozen=True, slots=True)
+class ChargingSession:
+    """One stay at the charger. Energy is what the driver needs by departure, at the battery."""
+
+    arrival: datetime
+    departure: datetime
+    charge_max_kw: float
+    discharge_max_kw: float
+    energy_kwh: float
+    distance_km: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vehicle:
+    """An EV that charges at one site. Sessions ascend and never overlap; between two of them it drives
+    exactly the `energy_kwh` that the later one recharges (`distance_km` of it).
+    """
+
+    id: str
+    fleet: str
+    bus: int
+    v2g: bool
+    e_max_kwh: float
+    e_min_kwh: float
+    charge_efficiency: float
+    discharge_efficiency: float
+    wear_cost_per_mwh: float
+    carbon_start_g_per_kwh: float
+    sessions: tuple[ChargingSession, ...]
+
+
+@dataclass(frozen=True)
+class Market:
+    """Prices and upstream carbon at the root connection.
+
+    `import_price`, `export_price` (EUR/MWh, fees included), `carbon` and `marginal_carbon` (g/kWh) name
+    profile columns; `upstream_mix` maps technology → column of its share (0..1) of the upstream mix.
+    `upstream_renewable_share` names the column with the renewable share of what is imported.
+    """
+
+    currency: str
+    import_price: str
+    export_price: str
+    carbon: str
+    marginal_carbon: str
+    upstream_renewable_share: str
+    upstream_mix: Mapping[str, str]
+    carbon_price_per_t: float
+    peak_import_price_per_kw: float
+    import_limit_mw: float | None = None
+    export_limit_mw: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class District:
+    """A named district: polygon as GeoJSON geometry (None where buses name it), and its buses."""
+
+    id: str
+    name: str
+    geometry: Mapping[str, Any] | None
+    buses: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where a series comes from; `estimated_share` is 1 for a model's estimate, 0 for measurements."""
+
+    series: str
+    source: str
+    version: str
+    estimated_share: float
+    licence: str = ""
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "series": self.series,
+            "source": self.source,
+            "version": self.version,
+            "estimated_share": self.estimated_share,
+        }
+
+
+@dataclass(frozen=True)
+class City:
+    """Everything a plan needs to know of a city.
+
+    `bus_xy` holds longitude and latitude of every bus that has them (drawn positions: LV buses moved
+    onto their station); `grid_lines` the straight connections drawn on maps, ``(table, index, from_bus,
+    to_bus)``. `fingerprint` is the hash of all inputs, the grid included: part of every plan's hash.
+    """
+
+    id: str
+    name: str
+    zone: ZoneInfo
+    grid_source: str
+    grid_taps: str
+    limits: OperatingLimits
+    districts: tuple[District, ...]
+    district_of_bus: Mapping[int, str]
+    bus_xy: Mapping[int, tuple[float, float]]
+    bus_names: Mapping[int, str]
+    grid_lines: tuple[tuple[str, int, int, int], ...]
+    loads: tuple[SiteLoad, ...]
+    renewables: tuple[SiteRenewable, ...]
+    batteries: tuple[SiteBattery, ...]
+    vehicles: tuple[Vehicle, ...]
+    market: Market
+    profiles: Profiles
+    sources: tuple[DataSource, ...]
+    notices: tuple[str, ...]
+    carbon_map_bounds: tuple[float, float]
+    replay: bool
+    fingerprint: str
+
+    def day(self, day: date) -> TimeGrid:
+        """The local day, inside the year of data or `IndexError`."""
+        grid = TimeGrid.local_day(day, self.zone, self.profiles.time.resolution)
+        try:
+            self.profiles.time.offset_of(grid)
+        except ValueError as error:
+            raise IndexError(f"{day} is outside the data of {self.name}: {error}") from None
+        return grid
+
+
+def buses_of(*groups: tuple[Any, ...]) -> IntArray:
+    """The buses of the given assets, in order."""
+    return np.array([asset.bus for group in groups for asset in group], dtype=np.int64)

@@ -1,0 +1,138 @@
+"""The dispatcher's answer, ``wattshed.schedule/1``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from energy.domain.network import FloatArray
+from energy.domain.time import TimeGrid, format_instant
+
+Status = Literal["optimal", "feasible", "fallback", "infeasible"]
+OBJECTIVE_PARTS = ("energy", "peak", "carbon", "wear", "start", "fuel", "curtailment", "shed", "shortfall")
+PRICE_PARTS = ("energy", "losses", "congestion", "voltage", "carbon", "peak", "scarcity")
+
+
+@dataclass(frozen=True)
+class ConnectionSchedule:
+    """Power through a connection, kW ≥ 0 each way, and its price per MWh by part (shape (steps,) each)."""
+
+    import_kw: FloatArray
+    export_kw: FloatArray
+    price_per_mwh: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class AssetSchedule:
+    """One asset's controls over the horizon.
+
+    `p_kw` follows the sign rule: load, battery and EV ``+`` draws, renewable ``+`` injects. `series`
+    holds what else the type reports by its public name (``e_kwh``, ``curtailed_kw``, ``shed_kw`` …).
+    """
+
+    p_kw: FloatArray
+    series: Mapping[str, FloatArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A need that could not be met: which, when, and by how much."""
+
+    kind: Literal["departure_energy", "trip_energy", "import_limit", "hydrogen_demand"]
+    at: datetime
+    amount_kwh: float
+    asset: str | None = None
+    connection: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        subject = {"asset": self.asset} if self.asset is not None else {"connection": self.connection}
+        return {**subject, "kind": self.kind, "at": format_instant(self.at), "amount_kwh": self.amount_kwh}
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """Hard requirements that contradict each other, and the smallest relaxation that reconciles them."""
+
+    assets: tuple[str, ...]
+    connection: str | None
+    start: datetime
+    end: datetime
+    limit: str
+    relaxation: float
+    unit: str
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "assets": list(self.assets),
+            "connection": self.connection,
+            "start": format_instant(self.start),
+            "end": format_instant(self.end),
+            "limit": self.limit,
+            "relaxation": self.relaxation,
+            "unit": self.unit,
+        }
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A dispatch of every asset over the horizon, or the conflicts that prevent one.
+
+    `build_seconds` and `solve_seconds` are the only fields that differ between two runs of one problem.
+    `notices` lists what was clipped, assumed or approximated, in words.
+    """
+
+    status: Status
+    input_hash: str
+    time: TimeGrid
+    objective: Mapping[str, float]
+    best_bound: float | None
+    bound_kind: Literal["exact", "linear"]
+    gap: float | None
+    build_seconds: float
+    solve_seconds: float
+    solver: str
+    connections: Mapping[str, ConnectionSchedule]
+    assets: Mapping[str, AssetSchedule]
+    shortfalls: tuple[Shortfall, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    notices: tuple[str, ...] = ()
+    ac: Mapping[str, Any] | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The schedule as JSON-ready ``wattshed.schedule/1``."""
+        document: dict[str, Any] = {
+            "schema": "wattshed.schedule/1",
+            "status": self.status,
+            "input_hash": self.input_hash,
+            "objective": dict(self.objective),
+            "best_bound": self.best_bound,
+            "bound_kind": self.bound_kind,
+            "gap": self.gap,
+            "build_seconds": self.build_seconds,
+            "solve_seconds": self.solve_seconds,
+            "solver": self.solver,
+            "time": self.time.document(),
+            "connections": {
+                key: {
+                    "import_kw": value.import_kw.tolist(),
+                    "export_kw": value.export_kw.tolist(),
+                    "price_per_mwh": {part: price.tolist() for part, price in value.price_per_mwh.items()},
+                }
+                for key, value in self.connections.items()
+            },
+            "assets": {
+                key: {
+                    "p_kw": value.p_kw.tolist(),
+                    **{name: series.tolist() for name, series in value.series.items()},
+                }
+                for key, value in self.assets.items()
+            },
+            "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
+            "conflicts": [conflict.document() for conflict in self.conflicts],
+            "notices": list(self.notices),
+        }
+        if self.ac is not None:
+            document["ac"] = dict(self.ac)
+        return document

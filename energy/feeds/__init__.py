@@ -1,0 +1,1 @@
+"""Files and protocols: units and time zones are converted here, once, on the way in and out."""

@@ -1,0 +1,107 @@
+"""JSON documents and whole output files: strict in, stable and all-or-nothing out."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from energy.domain.errors import Fault, InputError
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not JSON; every number must be finite")
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise ValueError(f"{text} does not fit a 64-bit float")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in result:
+            raise ValueError(f"the key {key!r} stands twice in one object")
+        result[key] = value
+    return result
+
+
+def parse_json(text: str, name: str) -> Any:
+    """`text` as JSON; `InputError` for what JSON does not allow (NaN, repeated keys, truncation)."""
+    if not text.strip():
+        raise InputError(Fault(name, "is empty; a JSON document is needed"))
+    try:
+        return json.loads(
+            text,
+            parse_constant=_refuse_constant,
+            parse_float=_finite_float,
+            object_pairs_hook=_unique_keys,
+        )
+    except json.JSONDecodeError as error:
+        truncated = error.pos >= len(text.rstrip()) - 1
+        hint = "; the file looks truncated" if truncated else ""
+        raise InputError(
+            Fault(name, f"is not JSON at line {error.lineno}, column {error.colno}: {error.msg}{hint}")
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(Fault(name, str(error))) from None
+
+
+def read_json(source: str) -> Any:
+    """The JSON document in the file `source`, or on standard input where `source` is ``-``."""
+    name = "standard input" if source == "-" else source
+    try:
+        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+    except OSError as error:
+        raise InputError(Fault(name, f"cannot be read: {error.strerror}")) from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(Fault(name, f"is not UTF-8 at byte {error.start}")) from None
+    return parse_json(text, name)
+
+
+def json_bytes(document: Any) -> bytes:
+    """Stable JSON: sorted keys, UTF-8, shortest float form, a newline at the end."""
+    return (
+        json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+    ).encode()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its place when the block ends well.
+
+    A reader sees the old file or the new one, never half of one; a killed process leaves the old.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(document: Any, target: str | None) -> None:
+    """Write `document` to the file `target`, or to standard output where it is None or ``-``."""
+    data = json_bytes(document)
+    if target in (None, "-"):
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    with replacing(Path(target)) as temporary:
+        temporary.write_bytes(data)
