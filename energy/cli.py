@@ -34,7 +34,7 @@ app.add_typer(carbon_app, name="carbon")
 Input = Annotated[str, typer.Argument(metavar="FILE", help="A JSON file, or - for standard input.")]
 Output = Annotated[
     str | None,
-    typer.Option("-o", "--output", metavar="FILE", help="Write here instead of to standard output."),
+    typer.Option("-o", "--output", metavar="FILE", help="Write here instead of standard output."),
 ]
 CityDirectory = Annotated[Path, typer.Option("--city", metavar="DIR", help="The city's directory.")]
 INFEASIBLE = 3
@@ -60,15 +60,19 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
+def _tell(line: str) -> None:
+    sys.stderr.write(line + "\n")
+    sys.stderr.flush()
+
+
 def _report(error: WattshedError) -> None:
     if isinstance(error, InputError):
-        print(
-            f"{error.title}: {len(error.faults)} fault{'s' if len(error.faults) > 1 else ''}", file=sys.stderr
-        )
+        count = len(error.faults)
+        _tell(f"{error.title}: {count} fault{'s' if count > 1 else ''}")
         for fault in error.faults:
-            print(f"  {fault}", file=sys.stderr)
+            _tell(f"  {fault}")
     else:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
 
 
 @contextmanager
@@ -85,7 +89,7 @@ def _progress() -> Iterator[Progress]:
         def line(fraction: float, message: str) -> None:
             nonlocal last
             if message != last:
-                print(f"[{fraction:4.0%}] {message}", file=sys.stderr, flush=True)
+                _tell(f"[{fraction:4.0%}] {message}")
                 last = message
 
         yield line
@@ -126,11 +130,9 @@ def grid_solve(
         typer.Option(help="CSV or Parquet: time (RFC 3339), then columns like load.17.p_mw, sgen.3.q_mvar."),
     ] = None,
     start: Annotated[
-        str | None, typer.Option(help="First step, RFC 3339; default: the first of the profiles.")
+        str | None, typer.Option(help="First step, RFC 3339; default: the profiles' first.")
     ] = None,
-    steps: Annotated[
-        int | None, typer.Option(help="Number of steps; default: all of the profiles.", min=1)
-    ] = None,
+    steps: Annotated[int | None, typer.Option(help="Number of steps; default: all.", min=1)] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="DIR", help="Folder for the result files.")
     ] = None,
@@ -182,7 +184,7 @@ def init(
     from energy.service.cities import init_city
 
     for path in init_city(directory, grid):
-        print(path, file=sys.stderr)
+        _tell(str(path))
 
 
 @app.command()
@@ -216,7 +218,7 @@ def plan(
 @app.command()
 def serve(
     city: Annotated[
-        list[Path], typer.Option("--city", metavar="DIR", help="A city's directory; repeat for several.")
+        list[Path], typer.Option("--city", metavar="DIR", help="A city's directory; repeatable.")
     ],
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.", min=1, max=65535)] = 8050,

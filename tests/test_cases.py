@@ -1,4 +1,4 @@
-"""Every folder with a ``case.toml`` under ``tests/cases`` and ``tests/bad_input`` is a test of the command line.
+"""Every folder with a ``case.toml`` under ``tests/cases`` or ``tests/bad_input`` tests the command line.
 
 ``case.toml``:
 

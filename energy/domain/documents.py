@@ -19,6 +19,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     PlainSerializer,
+    Strict,
     ValidationError,
     WithJsonSchema,
 )
@@ -96,6 +97,10 @@ def _identifier(value: str) -> str:
 
 Identifier = Annotated[str, AfterValidator(_identifier)]
 """A non-empty id."""
+
+Item = TypeVar("Item")
+Items = Annotated[tuple[Item, ...], Strict(False)]
+"""A JSON array held as a tuple; its items stay strict."""
 
 DocumentModel = TypeVar("DocumentModel", bound=BaseModel)
 

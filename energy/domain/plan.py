@@ -36,22 +36,24 @@ class Plan:
     `document` is the public ``wattshed.plan/1`` (JSON-ready, the same bytes for the same inputs);
     `tables` holds the day's series by name. Every table covers `time`, the local day (92, 96 or 100
     quarter-hours). Tables whose name starts with ``planned.``, ``uncontrolled.`` or (only with
-    day-ahead information) ``actual.`` exist once per case:
+    day-ahead information) ``actual.`` exist once per case. Tables and their columns:
 
-    | table | columns | unit |
-    | --- | --- | --- |
-    | ``CASE.asset_p_kw`` | asset id; the sign rule of the schedule | kW |
-    | ``CASE.asset_e_kwh`` | id of each battery and EV; at interval end | kWh |
-    | ``CASE.curtailed_kw`` | id of each renewable | kW |
-    | ``CASE.supply_mw`` | import, wind, pv, hydro, biomass, …, battery, v2g; all ≥ 0 | MW |
-    | ``CASE.use_mw`` | load, ev, battery, export, losses; all ≥ 0 | MW |
-    | ``CASE.vm_pu`` | bus index as text | pu |
-    | ``CASE.loading_percent`` | ``line 3``, ``trafo 0`` | % |
-    | ``CASE.p_from_mw`` | ``line 3``, ``trafo 0``; power entering at the from/hv end | MW |
-    | ``CASE.totals`` | cost_eur, emissions_kg, losses_mw, import_mw, export_mw, carbon_g_per_kwh, renewable_share | as named |
-    | ``CASE.district.energy_mwh``, ``.emissions_kg``, ``.loss_emissions_kg``, ``.carbon_g_per_kwh``, ``.renewable_share``, ``.charged_kg``, ``.discharged_kg``, ``.local_generation_mwh``, ``.exchange_mwh``, ``.exchange_kg`` | district id, ``boundary`` included | as named; exchange ``+`` is received |
-    | ``CASE.district_source_mwh`` | ``district/technology`` (technology ``import`` is the upstream grid) | MWh |
-    | ``market`` | import_price_eur_per_mwh, export_price_eur_per_mwh, upstream_g_per_kwh, upstream_marginal_g_per_kwh, price_eur_per_mwh (the plan's total price at the root) | as named |
+    * ``CASE.asset_p_kw``: asset ids; kW, the sign rule of the schedule
+    * ``CASE.asset_e_kwh``: each battery and EV; kWh at interval end
+    * ``CASE.curtailed_kw``: each renewable; kW
+    * ``CASE.supply_mw``: import, wind, pv, hydro, biomass, …, battery, v2g; MW ≥ 0
+    * ``CASE.use_mw``: load, ev, battery, export, losses; MW ≥ 0
+    * ``CASE.vm_pu``: bus index as text; pu
+    * ``CASE.loading_percent``: ``line 3``, ``trafo 0``; per cent of the rated current
+    * ``CASE.p_from_mw``: ``line 3``, ``trafo 0``; MW entering at the from (hv) end
+    * ``CASE.totals``: cost_eur, emissions_kg, losses_mw, import_mw, export_mw, carbon_g_per_kwh,
+      renewable_share
+    * ``CASE.district.energy_mwh``, ``.emissions_kg``, ``.loss_emissions_kg``, ``.carbon_g_per_kwh``,
+      ``.renewable_share``, ``.charged_kg``, ``.discharged_kg``, ``.local_generation_mwh``,
+      ``.exchange_mwh``, ``.exchange_kg``: district ids, ``boundary`` included; exchange ``+`` is received
+    * ``CASE.district_source_mwh``: ``district/technology``; MWh (``import`` is the upstream grid)
+    * ``market``: import_price_eur_per_mwh, export_price_eur_per_mwh, upstream_g_per_kwh,
+      upstream_marginal_g_per_kwh, price_eur_per_mwh (the plan's total price at the root)
     """
 
     city: str

@@ -50,12 +50,10 @@ def parse_duration(text: str) -> timedelta:
 
 def format_duration(duration: timedelta) -> str:
     """Write a duration as ISO 8601, in the largest whole units up to hours."""
-    seconds = duration.total_seconds()
-    if seconds and seconds % 3600 == 0:
-        return f"PT{int(seconds // 3600)}H"
-    if seconds and seconds % 60 == 0:
-        return f"PT{int(seconds // 60)}M"
-    return f"PT{seconds:g}S"
+    for length, unit in ((timedelta(hours=1), "H"), (timedelta(minutes=1), "M"), (timedelta(seconds=1), "S")):
+        if duration and duration % length == timedelta(0):
+            return f"PT{duration // length}{unit}"
+    return f"PT{duration.total_seconds():.6f}S"
 
 
 @dataclass(frozen=True)
