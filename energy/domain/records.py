@@ -1,0 +1,112 @@
+"""What is kept beside a plan, and the jobs that make one: values of the store and the job protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from energy.domain.errors import Fault
+from energy.domain.network import FloatArray
+from energy.domain.time import TimeGrid
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+FINISHED: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+
+
+@dataclass(frozen=True)
+class CarryOver:
+    """What a day leaves to the next: the tanks of every battery and EV at the end of the day.
+
+    Attributes:
+        at: the end of the local day (UTC).
+        energy_kwh: energy in the battery by asset id, kWh.
+        carbon_kg: carbon booked to that energy by asset id, kg; the same ids.
+    """
+
+    at: datetime
+    energy_kwh: Mapping[str, float]
+    carbon_kg: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        if self.energy_kwh.keys() != self.carbon_kg.keys():
+            odd = sorted(self.energy_kwh.keys() ^ self.carbon_kg.keys())
+            raise ValueError(f"energy and carbon name different assets: {', '.join(odd)}")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """How a plan came about: what may differ between two runs of the same inputs stands here.
+
+    `seconds` holds the wall-clock time of each stage by name (``dispatch``, ``ac``, ``carbon`` …).
+    """
+
+    started: datetime
+    finished: datetime
+    code_version: str
+    input_hash: str
+    status: str
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class PlanSummary:
+    """One stored plan in a list: `violations` counts what the AC power flow left unresolved."""
+
+    city: str
+    day: str
+    information: str
+    status: str
+    rounds: int
+    violations: int
+    input_hash: str
+    stored: datetime
+
+
+@dataclass(frozen=True)
+class DistrictSeries:
+    """Stored district accounts over `time`; arrays of shape (steps, districts), NaN where no plan is stored.
+
+    `emissions_kg` is that of the energy used, `loss_emissions_kg` that of the losses on the way;
+    `renewable_mwh` is NaN also where the renewable share of any part of the energy is unknown.
+    """
+
+    time: TimeGrid
+    districts: tuple[str, ...]
+    energy_mwh: FloatArray
+    emissions_kg: FloatArray
+    loss_emissions_kg: FloatArray
+    renewable_mwh: FloatArray
+
+
+@dataclass(frozen=True)
+class AssetSeries:
+    """Stored hourly means of one asset over `time`, kW by the sign rule; NaN where no plan is stored."""
+
+    time: TimeGrid
+    p_kw: FloatArray
+
+
+@dataclass(frozen=True)
+class Job:
+    """A snapshot of long work: `result` once it succeeded, `error` and `faults` once it failed.
+
+    `progress` runs from 0 to 1, `message` says what is being done now. `faults` is empty where the
+    failure was not the input's.
+    """
+
+    id: str
+    kind: Literal["dispatch", "plan"]
+    state: JobState
+    created: datetime
+    progress: float = 0.0
+    message: str = ""
+    result: Any = None
+    error: str | None = None
+    faults: tuple[Fault, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the state is final."""
+        return self.state in FINISHED
