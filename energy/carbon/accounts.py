@@ -1,0 +1,614 @@
+"""District accounts of a horizon: from the twin's flows and what its assets do to every kilogram's place.
+
+Carbon is counted once, in every step:
+
+    sources = end use + losses + exports + EVs driven + change of all tanks
+
+Sources are the upstream import and local generation. Charging and discharging are transfers between
+the network and tanks: shown per district, never part of the city's total.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from scipy.sparse import csr_array
+
+from energy.carbon.mixing import (
+    CARBON,
+    CLASSES,
+    POWER,
+    RENEWABLE,
+    Mixes,
+    StorageFlows,
+    TankRecord,
+    follow,
+)
+from energy.carbon.tank import EMPTY_KWH, Tanks, overdrafts
+from energy.carbon.tracing import OrientedFlows, Tracer, incidence, losses_on_loads
+from energy.domain.city import BOUNDARY
+from energy.domain.errors import Fault, InputError, SolverError
+from energy.domain.network import BoolArray, FloatArray, IntArray, NetworkFlows
+from energy.domain.plan import SeriesTable
+from energy.domain.time import TimeGrid, format_instant
+
+IMPORT, BATTERY, V2G = "import", "battery", "v2g"
+MISMATCH_SHARE, MISMATCH_MW = 1e-6, 1e-6
+"""How far the power at a node may miss its balance: of its through-flow, and at least 1 W."""
+OVERDRAFT_MWH = 1e-6
+"""What a schedule may overdraw a tank by (1 Wh): solvers keep energy balances to a tolerance."""
+_BLOCK = 512
+"""Steps accounted at once where no tank forces them into order: what fits into the cache."""
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Local generation, one column per unit.
+
+    `p_mw` has shape (steps, units), ≥ 0; `carbon_g_per_kwh` and `renewable` (true, false or a share)
+    shape (units,).
+    """
+
+    buses: IntArray
+    technology: tuple[str, ...]
+    p_mw: FloatArray
+    carbon_g_per_kwh: FloatArray
+    renewable: BoolArray | FloatArray
+
+
+@dataclass(frozen=True)
+class Use:
+    """End use, one column per load: `p_mw` has shape (steps, loads), ≥ 0."""
+
+    buses: IntArray
+    p_mw: FloatArray
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Batteries and EVs, one column per asset; each is a tank of its own.
+
+    Attributes:
+        ids, buses: shape (assets,). `is_ev` says which are vehicles: what they deliver is ``v2g``.
+        charge_mw, discharge_mw: at the connection, shape (steps, assets), ≥ 0.
+        charge_efficiency, discharge_efficiency: one-way, shape (assets,).
+        self_discharge_per_hour: shape (assets,).
+        e_start_mwh, carbon_start_kg: declared, or carried over, shape (assets,).
+        renewable_start_share: of the starting energy; 0 counts what is unknown as not renewable.
+        drive_mwh, distance_km: what a trip takes at the battery in the step it is booked in, shape
+            (steps, assets).
+    """
+
+    ids: tuple[str, ...]
+    buses: IntArray
+    is_ev: BoolArray
+    charge_mw: FloatArray
+    discharge_mw: FloatArray
+    charge_efficiency: FloatArray
+    discharge_efficiency: FloatArray
+    self_discharge_per_hour: FloatArray
+    e_start_mwh: FloatArray
+    carbon_start_kg: FloatArray
+    renewable_start_share: FloatArray
+    drive_mwh: FloatArray
+    distance_km: FloatArray
+
+
+@dataclass(frozen=True)
+class UpstreamMix:
+    """What the upstream grid's power carries in each step: g/kWh and renewable share, shape (steps,)."""
+
+    carbon_g_per_kwh: FloatArray
+    renewable_share: FloatArray
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """What is summed per district and step. Energies in MWh, carbon in kg, shape (steps, districts);
+    `use` (steps, districts, columns) is end use by column of the mix; (steps,) for city figures.
+    """
+
+    use: FloatArray
+    use_with_losses_kg: FloatArray
+    loss_mwh: FloatArray
+    loss_kg: FloatArray
+    charged_mwh: FloatArray
+    charged_kg: FloatArray
+    discharged_mwh: FloatArray
+    discharged_kg: FloatArray
+    generated_mwh: FloatArray
+    generated_kg: FloatArray
+    import_mwh: FloatArray
+    import_kg: FloatArray
+    export_mwh: FloatArray
+    export_kg: FloatArray
+    mismatch_mw: FloatArray
+    supply_mw: FloatArray
+
+
+@dataclass(frozen=True)
+class Account:
+    """The carbon account of a horizon; every array has the steps first.
+
+    Attributes:
+        districts: ``boundary`` included, sorted. technologies: ``import``, ``battery`` and ``v2g``
+            included, sorted.
+        district: tables by the names of `energy.domain.plan.Plan` (``energy_mwh``, ``emissions_kg``,
+            ``loss_emissions_kg``, ``carbon_g_per_kwh``, ``renewable_share``, ``charged_kg``,
+            ``discharged_kg``, ``local_generation_mwh``, ``exchange_mwh``, ``exchange_kg``) and
+            ``emissions_with_losses_kg``. Ratios are NaN where a district uses nothing.
+        district_source_mwh: end use by ``district/technology``, MWh.
+        supply_mw: what feeds the network by technology, MW.
+        steps: the city's series: ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
+            ``ev_driven_kg``, ``storage_change_kg``, ``residual_kg``, ``emissions_kg`` (end use, losses
+            and driving), ``import_mw``, ``export_mw``, ``losses_mw``, ``carbon_g_per_kwh`` and
+            ``renewable_share`` (of end use), ``mismatch_mw`` (largest at a node).
+        storage_ids: order of the columns of the following, shape (steps, assets); states at step end.
+    """
+
+    time: TimeGrid
+    districts: tuple[str, ...]
+    technologies: tuple[str, ...]
+    district: Mapping[str, SeriesTable]
+    district_source_mwh: SeriesTable
+    supply_mw: SeriesTable
+    steps: Mapping[str, FloatArray]
+    storage_ids: tuple[str, ...]
+    tank_e_mwh: FloatArray
+    tank_carbon_kg: FloatArray
+    tank_renewable_mwh: FloatArray
+    charged_mwh: FloatArray
+    charged_kg: FloatArray
+    discharged_kg: FloatArray
+    driven_kg: FloatArray
+    distance_km: FloatArray
+    is_ev: BoolArray
+
+    def balance(self, first: int = 0, last: int | None = None) -> dict[str, float]:
+        """``carbon.balance`` of ``wattshed.plan/1`` over the steps `first` to before `last`, kg."""
+        names = (
+            "sources_kg",
+            "end_use_kg",
+            "losses_kg",
+            "exports_kg",
+            "ev_driven_kg",
+            "storage_change_kg",
+            "residual_kg",
+        )
+        return {name: float(self.steps[name][first:last].sum()) for name in names}
+
+    def ev(self, first: int = 0, last: int | None = None) -> dict[str, float | None]:
+        """``carbon.ev`` of ``wattshed.plan/1``; null where nothing was driven or charged."""
+        window, evs = slice(first, last), self.is_ev
+        distance_km = float(self.distance_km[window, evs].sum())
+        charged_mwh = float(self.charged_mwh[window, evs].sum())
+        driven_kg = float(self.driven_kg[window, evs].sum())
+        charged_kg = float(self.charged_kg[window, evs].sum())
+        return {
+            "g_per_km": driven_kg * 1000 / distance_km if distance_km else None,
+            "charged_g_per_kwh": charged_kg / charged_mwh if charged_mwh else None,
+            "v2g_exported_kg": float(self.discharged_kg[window, evs].sum()),
+        }
+
+    def district_documents(self, first: int = 0, last: int | None = None) -> dict[str, dict[str, Any]]:
+        """``carbon.districts`` of ``wattshed.plan/1``: the series of each district, NaN as null."""
+        return {
+            district: {
+                name: [
+                    value if np.isfinite(value) else None for value in table.values[first:last, k].tolist()
+                ]
+                for name, table in self.district.items()
+            }
+            for k, district in enumerate(self.districts)
+        }
+
+
+def account(
+    flows: NetworkFlows,
+    supply: Supply,
+    use: Use,
+    storage: Storage | None,
+    upstream: UpstreamMix,
+    district_of_bus: Mapping[int, str],
+) -> Account:
+    """Trace a horizon (direct coupling) and account it to districts.
+
+    The power of supply, use and storage must be the power that `flows` was solved for. Buses without a
+    district belong to ``boundary``. What AC leaves unbalanced at a node (its solver's tolerance) is
+    booked as loss with the node's mix, and its size is in ``mismatch_mw``.
+
+    Raises:
+        InputError: assets at buses that carry no power flow, negative or missing values, tanks that
+            give more than they hold; all at once.
+        SolverError: a node whose balance is off by more than 1e-6 of its through-flow and 1 W.
+    """
+    _check(flows, supply, use, storage, upstream)
+    return _Accountant(flows, supply, use, storage, upstream, district_of_bus).account()
+
+
+class _Accountant:
+    """One call of `account`: what stays the same over the blocks of steps."""
+
+    def __init__(
+        self,
+        flows: NetworkFlows,
+        supply: Supply,
+        use: Use,
+        storage: Storage | None,
+        upstream: UpstreamMix,
+        district_of_bus: Mapping[int, str],
+    ) -> None:
+        self.flows, self.supply, self.use, self.storage, self.upstream = (
+            flows,
+            supply,
+            use,
+            storage,
+            upstream,
+        )
+        self.hours = flows.time.hours
+        buses = sorted(flows.node_of_bus)
+        self.district_of_bus = {bus: district_of_bus.get(bus, BOUNDARY) for bus in buses}
+        self.districts = tuple(sorted({*self.district_of_bus.values(), *district_of_bus.values(), BOUNDARY}))
+        stored = () if storage is None else tuple(V2G if ev else BATTERY for ev in storage.is_ev)
+        self.technologies = tuple(sorted({*supply.technology, *stored, IMPORT}))
+        column = {name: CLASSES + k for k, name in enumerate(self.technologies)}
+        self.columns = CLASSES + len(self.technologies)
+        self.import_column = column[IMPORT]
+        self.supply_column = [column[name] for name in supply.technology]
+        self.node_district = self._node_districts()
+        self.branch_district = (self.node_district[flows.from_node] + self.node_district[flows.to_node]) / 2.0
+        # loads of one node and one district draw the same mix: they are one column from here on
+        pairs = [(flows.node_of_bus[int(bus)], self._district(bus)) for bus in use.buses]
+        distinct = sorted(set(pairs))
+        position = {pair: k for k, pair in enumerate(distinct)}
+        self.use_mw = use.p_mw @ incidence(
+            np.array([position[pair] for pair in pairs], dtype=np.int64), len(distinct)
+        )
+        self.use_node = np.array([node for node, _ in distinct], dtype=np.int64)
+        self.use_district = self._one_hot([district for _, district in distinct])
+        self.supply_node = self._nodes(supply.buses)
+        self.supply_district = self._one_hot([self._district(bus) for bus in supply.buses])
+        self.slack_district = self.node_district[flows.slack_node]
+        self.storages: StorageFlows | None = None
+        if storage is not None and len(storage.ids):
+            self.storages = StorageFlows(
+                _tanks(storage, self.hours),
+                self._nodes(storage.buses),
+                np.array([column[name] for name in stored], dtype=np.int64),
+                storage.charge_mw,
+                storage.discharge_mw,
+                storage.drive_mwh,
+            )
+            self.storage_district = self._one_hot([self._district(bus) for bus in storage.buses])
+
+    def account(self) -> Account:
+        flows, steps = self.flows, self.flows.time.steps
+        oriented = OrientedFlows(
+            flows.node_count, flows.from_node, flows.to_node, flows.p_from_mw, flows.p_to_mw
+        )
+        tracer = Tracer(flows.node_count, flows.from_node, flows.to_node, steps)
+        sums, records = [], []
+        for first in range(0, steps, _BLOCK):
+            window = slice(first, min(first + _BLOCK, steps))
+            part = oriented.window(window.start, window.stop)
+            storages = self.storages and replace(
+                self.storages,
+                charge_mw=self.storages.charge_mw[window],
+                discharge_mw=self.storages.discharge_mw[window],
+                drive_mwh=self.storages.drive_mwh[window],
+            )
+            injected = self._injected(window)
+            self._check_balance(part, injected, storages, window)
+            mixes = follow(tracer, part, injected, self.hours, storages)
+            sums.append(self._sum(tracer, part, mixes, storages, window))
+            if mixes.record is not None:
+                records.append(mixes.record)
+        total = _Sums(
+            *(np.concatenate([getattr(part, item.name) for part in sums]) for item in fields(_Sums))
+        )
+        return self._account(total, records)
+
+    def _injected(self, window: slice) -> FloatArray:
+        """What sources inject: (steps, nodes, columns)."""
+        supply, flows, upstream = self.supply, self.flows, self.upstream
+        injected = np.zeros((window.stop - window.start, flows.node_count, self.columns))
+        at_node = incidence(self.supply_node, flows.node_count)
+        p_mw = supply.p_mw[window]
+        injected[:, :, POWER] = p_mw @ at_node
+        injected[:, :, CARBON] = (p_mw * supply.carbon_g_per_kwh) @ at_node
+        injected[:, :, RENEWABLE] = (p_mw * supply.renewable) @ at_node
+        for column in sorted(set(self.supply_column)):
+            of_class = np.flatnonzero(np.array(self.supply_column) == column)
+            injected[:, :, column] = p_mw[:, of_class] @ incidence(
+                self.supply_node[of_class], flows.node_count
+            )
+        bought = np.maximum(flows.slack_p_mw[window], 0.0) @ incidence(flows.slack_node, flows.node_count)
+        injected[:, :, POWER] += bought
+        injected[:, :, CARBON] += bought * upstream.carbon_g_per_kwh[window, None]
+        injected[:, :, RENEWABLE] += bought * upstream.renewable_share[window, None]
+        injected[:, :, self.import_column] += bought
+        return injected
+
+    def _drawn(self, storages: StorageFlows | None, window: slice) -> FloatArray:
+        """What is drawn at nodes without branches: use, charging, exports, shunts."""
+        flows = self.flows
+        drawn = self.use_mw[window] @ incidence(self.use_node, flows.node_count) + flows.shunt_mw[window]
+        drawn += np.maximum(-flows.slack_p_mw[window], 0.0) @ incidence(flows.slack_node, flows.node_count)
+        if storages is not None:
+            drawn += storages.charge_mw @ incidence(storages.node, flows.node_count)
+        return drawn
+
+    def _check_balance(
+        self, part: OrientedFlows, injected: FloatArray, storages: StorageFlows | None, window: slice
+    ) -> None:
+        fed = injected[:, :, POWER]
+        if storages is not None:
+            fed = fed + storages.discharge_mw @ incidence(storages.node, self.flows.node_count)
+        mismatch = np.abs(fed - self._drawn(storages, window) - part.drawn_mw)
+        allowed = np.maximum(MISMATCH_MW, MISMATCH_SHARE * (fed + part.inflow_mw))
+        if (mismatch > allowed).any():
+            step, node = np.unravel_index(int(np.argmax(mismatch - allowed)), mismatch.shape)
+            buses = [bus for bus, at in self.flows.node_of_bus.items() if at == node]
+            when = format_instant(self.flows.time.instant(window.start + int(step)))
+            raise SolverError(
+                f"{f'bus {buses[0]}' if buses else f'internal node {node}'} at {when}: "
+                f"{mismatch[step, node]:g} MW do not balance ({allowed[step, node]:g} MW allowed); the "
+                "flows were solved for other powers than those to account, or not solved well enough"
+            )
+
+    def _sum(
+        self,
+        tracer: Tracer,
+        part: OrientedFlows,
+        mixes: Mixes,
+        storages: StorageFlows | None,
+        window: slice,
+    ) -> _Sums:
+        flows, hours, mix = self.flows, self.hours, mixes.node
+        carbon = mix[:, :, CARBON]
+        drawn = self._drawn(storages, window)
+        # what AC leaves unbalanced is a loss: then what all accounts hold is what was injected
+        mismatch = mixes.traced[:, :, POWER] + part.inflow_mw - drawn - part.outflow_mw
+        loss_from, loss_to = part.loss_mw
+        loss_mw = (loss_from + loss_to) @ self.branch_district + mismatch @ self.node_district
+        loss_kg_h = (
+            loss_from * carbon[:, flows.from_node] + loss_to * carbon[:, flows.to_node]
+        ) @ self.branch_district + (mismatch * carbon) @ self.node_district
+
+        gross = losses_on_loads(tracer, part, drawn, mixes.traced[:, :, [POWER, CARBON]])[:, :, 1]
+        shunt = flows.shunt_mw[window]
+        use = np.stack(
+            [
+                (self.use_mw[window] * mix[:, self.use_node, k]) @ self.use_district
+                + (shunt * mix[:, :, k]) @ self.node_district
+                for k in range(self.columns)
+            ],
+            axis=2,
+        )
+        use_gross = (self.use_mw[window] * gross[:, self.use_node]) @ self.use_district + (
+            shunt * gross
+        ) @ self.node_district
+
+        p_mw, slack_mw = self.supply.p_mw[window], flows.slack_p_mw[window]
+        bought, sold = np.maximum(slack_mw, 0.0), np.maximum(-slack_mw, 0.0)
+        nothing = np.zeros((len(p_mw), len(self.districts)))
+        charged_mw = discharged_mw = charged_kg = discharged_kg = nothing
+        if storages is not None and mixes.record is not None:
+            charged_mw = storages.charge_mw @ self.storage_district
+            discharged_mw = storages.discharge_mw @ self.storage_district
+            charged_kg = mixes.record.charged[:, :, 0] @ self.storage_district
+            discharged_kg = mixes.record.discharged[:, :, 0] @ self.storage_district
+        return _Sums(
+            use=use * hours,
+            use_with_losses_kg=use_gross * hours,
+            loss_mwh=loss_mw * hours,
+            loss_kg=loss_kg_h * hours,
+            charged_mwh=charged_mw * hours,
+            charged_kg=charged_kg,
+            discharged_mwh=discharged_mw * hours,
+            discharged_kg=discharged_kg,
+            generated_mwh=p_mw @ self.supply_district * hours,
+            generated_kg=(p_mw * self.supply.carbon_g_per_kwh) @ self.supply_district * hours,
+            import_mwh=bought @ self.slack_district * hours,
+            import_kg=(bought * self.upstream.carbon_g_per_kwh[window, None]) @ self.slack_district * hours,
+            export_mwh=sold @ self.slack_district * hours,
+            export_kg=(sold * carbon[:, flows.slack_node]) @ self.slack_district * hours,
+            mismatch_mw=np.abs(mismatch).max(axis=1),
+            supply_mw=mixes.traced[:, :, CLASSES:].sum(axis=1),
+        )
+
+    def _account(self, sums: _Sums, records: list[TankRecord]) -> Account:
+        flows, hours, steps = self.flows, self.hours, self.flows.time.steps
+        energy, emissions = sums.use[:, :, POWER], sums.use[:, :, CARBON]
+        tables = {
+            "energy_mwh": energy,
+            "emissions_kg": emissions,
+            "emissions_with_losses_kg": sums.use_with_losses_kg,
+            "loss_emissions_kg": sums.loss_kg,
+            "carbon_g_per_kwh": _ratio(emissions, energy),
+            "renewable_share": _ratio(sums.use[:, :, RENEWABLE], energy),
+            "charged_kg": sums.charged_kg,
+            "discharged_kg": sums.discharged_kg,
+            "local_generation_mwh": sums.generated_mwh,
+            # what a district uses, loses, stores and exports, and does not feed itself, it has received
+            "exchange_mwh": energy
+            + sums.loss_mwh
+            + sums.charged_mwh
+            + sums.export_mwh
+            - sums.discharged_mwh
+            - sums.generated_mwh
+            - sums.import_mwh,
+            "exchange_kg": emissions
+            + sums.loss_kg
+            + sums.charged_kg
+            + sums.export_kg
+            - sums.discharged_kg
+            - sums.generated_kg
+            - sums.import_kg,
+        }
+        tank = _joined(records, steps)
+        is_ev = np.zeros(0, np.bool_) if self.storage is None else np.asarray(self.storage.is_ev, np.bool_)
+        driven_kg = tank.driven[:, :, 0]
+        stored_kg = tank.content[:, :, 0].sum(axis=1)
+        started_kg = 0.0 if self.storage is None else float(np.sum(self.storage.carbon_start_kg))
+        sources_kg = (sums.generated_kg + sums.import_kg).sum(axis=1)
+        end_use_kg, exports_kg = emissions.sum(axis=1), sums.export_kg.sum(axis=1)
+        # what an emptied tank still carried (less than 1e-9 kWh of energy) went with its standing losses
+        losses_kg = sums.loss_kg.sum(axis=1) + tank.residual[:, :, 0].sum(axis=1)
+        ev_driven_kg = driven_kg.sum(axis=1)
+        change_kg = np.diff(stored_kg, prepend=started_kg)
+        city_mwh = energy.sum(axis=1)
+        series = {
+            "sources_kg": sources_kg,
+            "end_use_kg": end_use_kg,
+            "losses_kg": losses_kg,
+            "exports_kg": exports_kg,
+            "ev_driven_kg": ev_driven_kg,
+            "storage_change_kg": change_kg,
+            "residual_kg": sources_kg - end_use_kg - losses_kg - exports_kg - ev_driven_kg - change_kg,
+            "emissions_kg": end_use_kg + losses_kg + ev_driven_kg,
+            "import_mw": sums.import_mwh.sum(axis=1) / hours,
+            "export_mw": sums.export_mwh.sum(axis=1) / hours,
+            "losses_mw": sums.loss_mwh.sum(axis=1) / hours,
+            "carbon_g_per_kwh": _ratio(end_use_kg, city_mwh),
+            "renewable_share": _ratio(sums.use[:, :, RENEWABLE].sum(axis=1), city_mwh),
+            "mismatch_mw": sums.mismatch_mw,
+        }
+        storage = self.storage
+        nothing = np.zeros((steps, 0))
+        return Account(
+            time=flows.time,
+            districts=self.districts,
+            technologies=self.technologies,
+            district={name: SeriesTable(self.districts, values) for name, values in tables.items()},
+            district_source_mwh=SeriesTable(
+                tuple(f"{district}/{name}" for district in self.districts for name in self.technologies),
+                sums.use[:, :, CLASSES:].reshape(steps, -1),
+            ),
+            supply_mw=SeriesTable(self.technologies, sums.supply_mw),
+            steps=series,
+            storage_ids=() if storage is None else storage.ids,
+            tank_e_mwh=tank.energy_mwh,
+            tank_carbon_kg=tank.content[:, :, 0],
+            tank_renewable_mwh=tank.content[:, :, 1],
+            charged_mwh=nothing if storage is None else storage.charge_mw * hours,
+            charged_kg=tank.charged[:, :, 0],
+            discharged_kg=tank.discharged[:, :, 0],
+            driven_kg=driven_kg,
+            distance_km=nothing if storage is None else storage.distance_km,
+            is_ev=is_ev,
+        )
+
+    def _nodes(self, buses: IntArray) -> IntArray:
+        return np.array([self.flows.node_of_bus[int(bus)] for bus in buses], dtype=np.int64)
+
+    def _district(self, bus: int) -> int:
+        return self.districts.index(self.district_of_bus[int(bus)])
+
+    def _one_hot(self, districts: list[int]) -> csr_array:
+        return incidence(np.array(districts, dtype=np.int64), len(self.districts))
+
+    def _node_districts(self) -> FloatArray:
+        """Share of each district in each node, shape (nodes, districts): where losses are booked.
+
+        A node of several districts (closed switches between them) counts for each by its buses; an
+        internal node has the district of the nodes its branches lead to.
+        """
+        flows = self.flows
+        weight = np.zeros((flows.node_count, len(self.districts)))
+        for bus, node in flows.node_of_bus.items():
+            weight[node, self._district(bus)] += 1.0
+        total = weight.sum(axis=1, keepdims=True)
+        weight = np.divide(weight, total, out=weight, where=total > 0)
+        unknown = weight.sum(axis=1) == 0
+        while unknown.any():
+            near = np.zeros_like(weight)
+            np.add.at(near, flows.from_node, weight[flows.to_node])
+            np.add.at(near, flows.to_node, weight[flows.from_node])
+            found = unknown & (near.sum(axis=1) > 0)
+            if not found.any():
+                break
+            weight[found] = near[found] / near[found].sum(axis=1, keepdims=True)
+            unknown &= ~found
+        weight[unknown, self.districts.index(BOUNDARY)] = 1.0
+        return weight
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+
+
+def _tanks(storage: Storage, hours: float) -> Tanks:
+    return Tanks(
+        storage.e_start_mwh,
+        np.stack([storage.carbon_start_kg, storage.e_start_mwh * storage.renewable_start_share], axis=1),
+        storage.charge_efficiency,
+        storage.discharge_efficiency,
+        1.0 - (1.0 - np.asarray(storage.self_discharge_per_hour)) ** hours,
+        empty=EMPTY_KWH / 1000,
+    )
+
+
+def _joined(records: list[TankRecord], steps: int) -> TankRecord:
+    if not records:
+        nothing = np.zeros((steps, 0, 2))
+        return TankRecord(nothing, nothing, nothing, nothing, np.zeros((steps, 0)), nothing)
+    return TankRecord(
+        *(np.concatenate([getattr(part, item.name) for part in records]) for item in fields(TankRecord))
+    )
+
+
+def _check(
+    flows: NetworkFlows, supply: Supply, use: Use, storage: Storage | None, upstream: UpstreamMix
+) -> None:
+    """Every fault of the inputs at once."""
+    faults = []
+
+    def series(name: str, values: FloatArray, columns: int | None) -> None:
+        expected = (flows.time.steps,) if columns is None else (flows.time.steps, columns)
+        if values.shape != expected:
+            faults.append(Fault(name, f"has shape {values.shape}; {expected} is needed"))
+        elif not (np.isfinite(values) & (values >= 0)).all():
+            step = int(np.argwhere(~(np.isfinite(values) & (values >= 0)))[0][0])
+            faults.append(Fault(name, f"has a negative or missing value in step {step}; ≥ 0 is needed"))
+
+    assets: list[tuple[str, IntArray]] = [("supply", supply.buses), ("use", use.buses)]
+    series("supply.p_mw", supply.p_mw, len(supply.buses))
+    series("use.p_mw", use.p_mw, len(use.buses))
+    series("upstream.carbon_g_per_kwh", upstream.carbon_g_per_kwh, None)
+    series("upstream.renewable_share", upstream.renewable_share, None)
+    if not (np.isfinite(supply.carbon_g_per_kwh) & (supply.carbon_g_per_kwh >= 0)).all():
+        faults.append(
+            Fault("supply.carbon_g_per_kwh", "has a negative or missing value; every unit needs its factor")
+        )
+    if storage is not None:
+        assets.append(("storage", storage.buses))
+        for name in ("charge_mw", "discharge_mw", "drive_mwh", "distance_km"):
+            series(f"storage.{name}", getattr(storage, name), len(storage.ids))
+    for name, buses in assets:
+        faults += [
+            Fault(name, f"bus {bus} carries no power flow; connect it or leave the asset out")
+            for bus in sorted({int(bus) for bus in buses} - flows.node_of_bus.keys())
+        ]
+    if storage is not None and not faults:
+        hours = flows.time.hours
+        for over in overdrafts(
+            _tanks(storage, hours),
+            storage.charge_mw * hours,
+            storage.discharge_mw * hours,
+            storage.drive_mwh,
+            OVERDRAFT_MWH,
+        ):
+            when = format_instant(flows.time.instant(over.step))
+            faults.append(
+                Fault(
+                    storage.ids[over.tank],
+                    f"gives {over.asked * 1000:g} kWh at {when} but holds {over.stored * 1000:g} kWh; its "
+                    "schedule, its trips and its starting energy contradict each other",
+                )
+            )
+    if faults:
+        raise InputError(faults)
