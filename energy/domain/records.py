@@ -82,10 +82,11 @@ class DistrictSeries:
 
 @dataclass(frozen=True)
 class AssetSeries:
-    """Stored hourly means of one asset over `time`, kW by the sign rule; NaN where no plan is stored."""
+    """Stored energy of one asset over `time`, kWh per interval by the sign rule of its power; NaN where no
+    plan is stored."""
 
     time: TimeGrid
-    p_kw: FloatArray
+    energy_kwh: FloatArray
 
 
 @dataclass(frozen=True)

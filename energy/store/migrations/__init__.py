@@ -1,0 +1,1 @@
+"""Alembic migrations, packaged with the code and run when a store is opened."""

@@ -1,0 +1,76 @@
+"""Plans for tests of what keeps and serves them; the numbers mean nothing but add up."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from energy.domain.plan import Plan, SeriesTable
+from energy.domain.records import CarryOver, RunRecord
+from energy.domain.time import TimeGrid
+
+DISTRICTS = ("boundary", "harbour", "old_town")
+ASSETS = ("b1", "ev1", "house", "pv")
+
+
+def plan_of(
+    day: str = "2016-06-21",
+    *,
+    city: str = "toy",
+    information: str = "perfect",
+    zone: str = "Europe/Berlin",
+    seed: int = 1,
+    cases: tuple[str, ...] = ("planned", "uncontrolled"),
+) -> Plan:
+    """A plan of one local day with random series; the same arguments give the same plan."""
+    random = np.random.default_rng([seed, *day.encode()])
+    time = TimeGrid.local_day(date.fromisoformat(day), ZoneInfo(zone))
+
+    def table(*columns: str, low: float = 0.0, high: float = 1.0) -> SeriesTable:
+        return SeriesTable(columns, random.uniform(low, high, (time.steps, len(columns))))
+
+    tables = {"market": table("import_price_eur_per_mwh", "upstream_g_per_kwh", high=400.0)}
+    for case in cases:
+        tables |= {
+            f"{case}.asset_p_kw": table(*ASSETS, low=-10.0, high=10.0),
+            f"{case}.asset_e_kwh": table("b1", "ev1", high=50.0),
+            f"{case}.totals": table("cost_eur", "emissions_kg", "import_mw", high=5.0),
+            f"{case}.district.energy_mwh": table(*DISTRICTS),
+            f"{case}.district.emissions_kg": table(*DISTRICTS, high=300.0),
+            f"{case}.district.loss_emissions_kg": table(*DISTRICTS, high=9.0),
+            f"{case}.district.renewable_share": table(*DISTRICTS),
+        }
+    # a district that draws nothing has no share
+    tables["planned.district.energy_mwh"].values[3, 0] = 0.0
+    tables["planned.district.renewable_share"].values[3, 0] = np.nan
+    document = {
+        "schema": "wattshed.plan/1",
+        "city": city,
+        "day": day,
+        "status": "secure",
+        "rounds": 2,
+        "input_hash": f"sha256:{seed:064x}",
+        "violations": [],
+        "comparison": {"planned": {"cost": float(random.uniform(1, 100))}},
+        "schedule": {"name": "Größe − 京都"},
+    }
+    return Plan(city, day, information, time, document, tables)
+
+
+def run_of(plan: Plan) -> RunRecord:
+    """A run that made `plan`."""
+    return RunRecord(
+        started=datetime(2026, 1, 1, 12, tzinfo=UTC),
+        finished=datetime(2026, 1, 1, 12, 0, 30, 250_000, tzinfo=UTC),
+        code_version="0.1.0",
+        input_hash=plan.document["input_hash"],
+        status=plan.document["status"],
+        seconds={"dispatch": 12.5, "ac": 1.25},
+    )
+
+
+def carry_of(plan: Plan, energy_kwh: float = 20.0) -> CarryOver:
+    """What `plan` leaves in the tanks."""
+    return CarryOver(plan.time.end, {"b1": energy_kwh, "ev1": 31.25}, {"b1": 4.5, "ev1": 0.1})
