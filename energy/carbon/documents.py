@@ -77,40 +77,41 @@ class FlowsBranch(Document):
     p_to_mw: Series
 
 
-class FlowsSource(Document):
+class Connected(Document):
+    """Anything that is connected to one bus."""
+
+    id: Identifier
+    bus: Identifier
+
+
+class FlowsSource(Connected):
     """Something that feeds a bus, MW ≥ 0.
 
     `renewable` is true, false or the renewable share (0 to 1) of what is fed. Technology ``import`` is
     the upstream grid, which ``aggregated`` coupling never nets against local demand.
     """
 
-    id: Identifier
-    bus: Identifier
     p_mw: Series
     carbon_g_per_kwh: Series
     technology: Identifier = "unspecified"
     renewable: RenewableShare | None = None
 
 
-class FlowsDemand(Document):
+class FlowsDemand(Connected):
     """Something that draws from a bus, MW ≥ 0."""
 
-    id: Identifier
-    bus: Identifier
     p_mw: Series
     district: Identifier | None = None
     kind: DemandKind = "load"
 
 
-class FlowsStorage(Document):
+class FlowsStorage(Connected):
     """A storage with its tank; powers in MW ≥ 0 at the connection.
 
     `e_start_kwh` and `carbon_start_g` are what it holds before the first step. `renewable_share_start`
     is the renewable share of that; without it renewable shares are null, unless the tank starts empty.
     """
 
-    id: Identifier
-    bus: Identifier
     charge_mw: Series
     discharge_mw: Series
     e_start_kwh: float = Field(ge=0)
