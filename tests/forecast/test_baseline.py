@@ -114,7 +114,7 @@ def test_a_holiday_is_like_a_sunday() -> None:
 def test_fewer_like_days_are_flagged() -> None:
     expected = on(date(2016, 1, 17), CLOCK[:, None])
     assert set(expected.like_days.tolist()) == {2}
-    assert "96 of 96 steps rest on under 4 like days (2 at least)" in expected.notices[0]
+    assert "96 of 96 steps rest on fewer than 4 like days (2 at least)" in expected.notices[0]
 
 
 def test_no_like_day_is_refused_by_name() -> None:
