@@ -1,0 +1,209 @@
+"""What every asset type shares: its document, and the contract between a type's rows and the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from pydantic import AfterValidator, Field
+
+from energy.domain.documents import Document, Identifier, Series, series_fault
+from energy.domain.errors import Fault
+from energy.domain.network import FloatArray, IntArray, Terminal
+from energy.domain.schedule import AssetSchedule, Shortfall
+from energy.domain.time import TimeGrid
+
+if TYPE_CHECKING:
+    from optimizer.model import Site
+
+LARGEST = 1e9
+"""No number of a problem may be larger: 1e9 kW is a terawatt, and beyond it a solver loses the small ones."""
+
+
+def _bounded(value: Any) -> Any:
+    values = value if isinstance(value, tuple) else (value,)
+    for position, item in enumerate(values):
+        if item is not None and abs(item) > LARGEST:
+            where = f"value {position} is " if isinstance(value, tuple) else ""
+            raise ValueError(f"{where}{item:g} is beyond ±{LARGEST:g}; check its unit")
+    return value
+
+
+def _not_negative(value: Any) -> Any:
+    values = value if isinstance(value, tuple) else (value,)
+    for position, item in enumerate(values):
+        if item is not None and item < 0:
+            where = f"value {position} is " if isinstance(value, tuple) else ""
+            raise ValueError(f"{where}{item:g}; it must not be negative")
+    return value
+
+
+Number = Annotated[float, AfterValidator(_bounded)]
+Positive = Annotated[float, AfterValidator(_bounded), AfterValidator(_not_negative)]
+NumberSeries = Annotated[Series, AfterValidator(_bounded)]
+PositiveSeries = Annotated[Series, AfterValidator(_bounded), AfterValidator(_not_negative)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Efficiency = Annotated[float, Field(gt=1e-4, le=1)]
+
+
+@dataclass(frozen=True)
+class TerminalPower:
+    """Columns that draw power at a terminal: `coefficients` kW drawn per unit of each column in its step."""
+
+    terminal: Terminal
+    steps: IntArray
+    columns: IntArray
+    coefficients: FloatArray
+
+
+@dataclass(frozen=True)
+class HardLimit:
+    """Column bounds that nothing may break: what `conflicts` names where they contradict each other.
+
+    `sense` is +1 where the columns must stay above `bounds`, −1 where below.
+    """
+
+    assets: tuple[str, ...]
+    connection: str
+    limit: str
+    unit: str
+    steps: IntArray
+    columns: IntArray
+    bounds: FloatArray
+    sense: Literal[1, -1]
+
+
+class Asset(Document):
+    """One asset at a connection.
+
+    `bus` (index, or unique name) is where it meets the grid of a problem with `network`; without one it
+    sits at its connection's bus. `power_factor` is the share of active in apparent power, and
+    `reactive_sign` says whether the asset consumes or produces the reactive power that goes with it.
+    """
+
+    series_fields: ClassVar[Sequence[str]] = ()
+
+    id: Identifier
+    connection: Identifier
+    bus: int | str | None = None
+    power_factor: Annotated[float, Field(gt=0, le=1)] | None = None
+    reactive_sign: Literal["consumes", "produces"] = "consumes"
+
+    @property
+    def q_per_power(self) -> float:
+        """Mvar drawn per MW of active power, whichever way the active power flows."""
+        if self.power_factor is None:
+            return 0.0
+        ratio = sqrt(1.0 - self.power_factor**2) / self.power_factor
+        return ratio if self.reactive_sign == "consumes" else -ratio
+
+    def terminal(self, direction: Literal[1, -1]) -> Terminal:
+        """Where the asset draws (+1) or injects (−1); injected power turns the sign of the ratio."""
+        assert isinstance(self.bus, int), "buses are resolved before terminals are asked for"
+        return Terminal(self.bus, direction * self.q_per_power)
+
+    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
+        """Everything that contradicts itself, once each field is right by itself."""
+        for name in self.series_fields:
+            yield from series_fault(f"{path}.{name}", getattr(self, name), time.steps)
+
+    def notices(self, time: TimeGrid) -> Iterator[str]:
+        """What of this asset lies outside the horizon and is clipped."""
+        del time
+        yield from ()
+
+    @abstractmethod
+    def terminals(self) -> tuple[Terminal, ...]:
+        """Where its flexible power meets the grid; empty for an inflexible asset."""
+
+    @abstractmethod
+    def baseline(self, time: TimeGrid) -> AssetSchedule:
+        """What it does when nobody controls it."""
+
+    def drawn_kw(self, p_kw: FloatArray) -> FloatArray:
+        """Power drawn at the bus, consumer frame, from `p_kw` in the schedule's sign rule."""
+        return p_kw
+
+    def reactive_kvar(self, drawn_kw: FloatArray) -> FloatArray:
+        """Reactive power drawn with that active power."""
+        return np.abs(drawn_kw) * self.q_per_power
+
+    def presses(self, limit: str) -> bool:
+        """Whether it can push its connection against a limit without being able to give way."""
+        del limit
+        return False
+
+    @abstractmethod
+    def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
+        """Its objective parts, in the problem's currency, from its schedule alone."""
+
+    @classmethod
+    @abstractmethod
+    def rows(cls, site: Site, assets: Sequence[Any]) -> AssetRows:
+        """Declare the variables and constraints of all assets of this type."""
+
+
+class AssetRows(ABC):
+    """All assets of one type in one model. Column numbers are final once the model is compiled.
+
+    Attributes:
+        exclusive: pairs of columns of which one must be zero, shape (pairs, 2).
+        semicontinuous: columns that are zero or at least `semicontinuous_min`.
+        needs: columns that measure unserved energy, kWh.
+    """
+
+    exclusive: IntArray = np.zeros((0, 2), np.int64)
+    semicontinuous: IntArray = np.zeros(0, np.int64)
+    semicontinuous_min: FloatArray = np.zeros(0)
+    needs: IntArray = np.zeros(0, np.int64)
+    sparse: SparseBlock | None = None
+
+    def place(self, first_column: int) -> None:
+        """Called once, before anything else is asked, with where `sparse` begins."""
+        del first_column
+
+    @property
+    def hard_limits(self) -> Sequence[HardLimit]:
+        """What can make the problem infeasible."""
+        return ()
+
+    def terminal_powers(self) -> Iterator[TerminalPower]:
+        """Which columns draw where; the inflexible power of a terminal comes from `constant_powers`."""
+        yield from ()
+
+    def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
+        """Power drawn at terminals that no column changes, kW, shape (steps,)."""
+        yield from ()
+
+    @abstractmethod
+    def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
+        """Each asset's schedule from the solution."""
+
+    def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
+        """The needs that the solution leaves unmet."""
+        del x
+        yield from ()
+
+
+@dataclass
+class SparseBlock:
+    """Columns and rows that enter the linear program beside the Pyomo model.
+
+    `matrix` covers the block's own columns; `links` (rows, columns of the model, values) ties them to
+    the model's. `column_names` and `row_names` are made only when somebody reads the problem.
+    """
+
+    matrix: sp.csc_array
+    links: tuple[IntArray, IntArray, FloatArray]
+    lower: FloatArray
+    upper: FloatArray
+    cost: FloatArray
+    row_lower: FloatArray
+    row_upper: FloatArray
+    column_names: Any
+    row_names: Any

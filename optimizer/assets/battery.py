@@ -1,0 +1,181 @@
+"""A stationary battery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pyomo.environ as pyo
+from pydantic import Field
+
+from energy.domain.errors import Fault
+from energy.domain.network import FloatArray, Terminal
+from energy.domain.schedule import AssetSchedule
+from energy.domain.time import TimeGrid
+from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
+from optimizer.model import Site
+
+
+class Battery(Asset):
+    """A store of energy; `p_kw` ``+`` charges. Efficiencies are one-way, energies are in the battery.
+
+    e' = e · (1 − self_discharge_per_hour)^h + charge_efficiency · p_charge · h − p_discharge · h / discharge_efficiency
+    """
+
+    type: Literal["battery"]
+    charge_max_kw: Positive
+    discharge_max_kw: Positive
+    e_min_kwh: Positive = 0.0
+    e_max_kwh: Positive
+    e_start_kwh: Positive
+    e_end_min_kwh: Positive | None = None
+    charge_efficiency: Efficiency = 1.0
+    discharge_efficiency: Efficiency = 1.0
+    self_discharge_per_hour: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    wear_cost_per_mwh: Positive = 0.0
+
+    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
+        yield from super().faults(path, time)
+        yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
+        if self.e_end_min_kwh is not None and self.e_end_min_kwh > self.e_max_kwh:
+            yield Fault(
+                f"{path}.e_end_min_kwh",
+                f"{self.e_end_min_kwh:g} kWh is above e_max_kwh {self.e_max_kwh:g}; lower it",
+            )
+
+    def terminals(self) -> tuple[Terminal, ...]:
+        return tuple(dict.fromkeys((self.terminal(1), self.terminal(-1))))
+
+    def retained(self, hours: float) -> float:
+        """The share of its energy that is left after that long."""
+        return float((1.0 - self.self_discharge_per_hour) ** hours)
+
+    def energies(self, p_kw: FloatArray, time: TimeGrid) -> FloatArray:
+        """Energy at the end of each step, kWh, from its power alone."""
+        gained = stored_kwh(p_kw, self.charge_efficiency, self.discharge_efficiency, time.hours)
+        retained, energy = self.retained(time.hours), self.e_start_kwh
+        energies = np.empty(len(p_kw))
+        for step, gain in enumerate(gained):
+            energies[step] = energy = energy * retained + gain
+        return energies
+
+    def baseline(self, time: TimeGrid) -> AssetSchedule:
+        idle = np.zeros(time.steps)
+        return AssetSchedule(idle, {"e_kwh": self.energies(idle, time)})
+
+    def presses(self, limit: str) -> bool:
+        return limit == "import_limit_kw"
+
+    def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
+        return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}
+
+    @classmethod
+    def rows(cls, site: Site, assets: Sequence[Battery]) -> AssetRows:
+        return BatteryRows(site, assets)
+
+
+class BatteryRows(AssetRows):
+    """Charge, discharge and energy of every battery and step, in Pyomo."""
+
+    def __init__(self, site: Site, batteries: Sequence[Battery]) -> None:
+        self._batteries = batteries
+        self._time = site.time
+        self._steps = np.arange(site.time.steps)
+
+        def each(name: str) -> FloatArray:
+            return np.array([getattr(battery, name) for battery in batteries], float)[:, None]
+
+        ids, hours = [battery.id for battery in batteries], site.time.hours
+        self._charge = site.columns("charge_kw", ids, upper=each("charge_max_kw"))
+        self._discharge = site.columns(
+            "discharge_kw", ids, upper=each("discharge_max_kw"), price=each("wear_cost_per_mwh")
+        )
+        self._lowest = np.repeat(each("e_min_kwh"), site.time.steps, axis=1)
+        for position, battery in enumerate(batteries):
+            self._lowest[position, -1] = max(self._lowest[position, -1], battery.e_end_min_kwh or 0.0)
+        self._energy = site.columns("e_kwh", ids, lower=self._lowest, upper=each("e_max_kwh"))
+        charge, discharge, energy = self._charge.variable, self._discharge.variable, self._energy.variable
+
+        def storage_balance(_: Any, number: int, step: int) -> Any:
+            battery = batteries[number]
+            gained = (
+                battery.charge_efficiency * hours * charge[number, step]
+                - hours / battery.discharge_efficiency * discharge[number, step]
+            )
+            retained = battery.retained(hours)
+            if step == 0:
+                return energy[number, step] - gained == retained * battery.e_start_kwh
+            return energy[number, step] - retained * energy[number, step - 1] - gained == 0.0
+
+        site.model.storage_balance = pyo.Constraint(
+            range(len(batteries)), range(site.time.steps), rule=storage_balance
+        )
+        for number, battery in enumerate(batteries):
+            site.draw(battery.connection, self._charge, number, 1.0)
+            site.draw(battery.connection, self._discharge, number, -1.0)
+        self.exclusive = np.column_stack([self._charge.index.ravel(), self._discharge.index.ravel()])
+
+    @property
+    def hard_limits(self) -> Sequence[HardLimit]:
+        limits = []
+        for number, battery in enumerate(self._batteries):
+            parts = [("e_min_kwh", self._steps[:-1]), ("e_min_kwh", self._steps[-1:])]
+            if (battery.e_end_min_kwh or 0.0) > battery.e_min_kwh:
+                parts[1] = ("e_end_min_kwh", self._steps[-1:])
+            for name, steps in parts:
+                limits.append(
+                    HardLimit(
+                        (battery.id,),
+                        battery.connection,
+                        name,
+                        "kWh",
+                        steps,
+                        self._energy.index[number, steps],
+                        self._lowest[number, steps],
+                        1,
+                    )
+                )
+        return limits
+
+    def terminal_powers(self) -> Iterator[TerminalPower]:
+        ones = np.ones(len(self._steps))
+        for number, battery in enumerate(self._batteries):
+            yield TerminalPower(battery.terminal(1), self._steps, self._charge.index[number], ones)
+            yield TerminalPower(battery.terminal(-1), self._steps, self._discharge.index[number], -ones)
+
+    def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
+        for number, battery in enumerate(self._batteries):
+            p_kw = x[self._charge.index[number]] - x[self._discharge.index[number]]
+            yield battery.id, AssetSchedule(p_kw, {"e_kwh": battery.energies(p_kw, self._time)})
+
+
+def stored_kwh(
+    p_kw: FloatArray, charge_efficiency: float, discharge_efficiency: float, hours: float
+) -> FloatArray:
+    """What each step's power adds to the energy in a store, kWh."""
+    charge, discharge = np.clip(p_kw, 0, None), np.clip(-p_kw, 0, None)
+    return (charge * charge_efficiency - discharge / discharge_efficiency) * hours
+
+
+def wear_cost(p_kw: FloatArray, wear_cost_per_mwh: float, time: TimeGrid) -> float:
+    """What discharging costs, per MWh at the connection."""
+    return float(np.clip(-p_kw, 0, None).sum()) * time.hours / 1000 * wear_cost_per_mwh
+
+
+def energy_faults(path: str, e_min_kwh: float, e_start_kwh: float, e_max_kwh: float) -> Iterator[Fault]:
+    """Energies of a store that contradict each other."""
+    if e_min_kwh > e_max_kwh:
+        yield Fault(
+            f"{path}.e_min_kwh", f"{e_min_kwh:g} kWh is above e_max_kwh {e_max_kwh:g}; swap or correct them"
+        )
+    if e_start_kwh > e_max_kwh:
+        yield Fault(
+            f"{path}.e_start_kwh",
+            f"{e_start_kwh:g} kWh is above e_max_kwh {e_max_kwh:g}; correct one of the two",
+        )
+    if e_start_kwh < e_min_kwh:
+        yield Fault(
+            f"{path}.e_start_kwh",
+            f"{e_start_kwh:g} kWh is below e_min_kwh {e_min_kwh:g}; raise it, or lower e_min_kwh",
+        )

@@ -1,0 +1,106 @@
+"""Inflexible demand, of which a fraction may be shed at a price."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from energy.domain.documents import expand
+from energy.domain.errors import Fault
+from energy.domain.network import FloatArray, Terminal
+from energy.domain.schedule import AssetSchedule
+from energy.domain.time import TimeGrid
+from optimizer.assets.base import Asset, AssetRows, Fraction, Number, NumberSeries, TerminalPower
+from optimizer.model import Site
+
+
+class Load(Asset):
+    """Demand `p_kw` (``+`` draws) and `q_kvar`; up to `shed_limit_fraction` of it may be shed."""
+
+    series_fields: ClassVar[Sequence[str]] = ("p_kw", "q_kvar")
+
+    type: Literal["load"]
+    p_kw: NumberSeries
+    q_kvar: NumberSeries = 0.0
+    shed_limit_fraction: Fraction = 0.0
+    shed_price_per_mwh: Number | None = None
+
+    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
+        yield from super().faults(path, time)
+        if self.shed_limit_fraction > 0 and self.shed_price_per_mwh is None:
+            yield Fault(
+                f"{path}.shed_price_per_mwh",
+                f"is missing, but shed_limit_fraction is {self.shed_limit_fraction:g}; say what shedding costs",
+            )
+        if self.power_factor is not None and np.any(np.asarray(self.q_kvar)):
+            yield Fault(f"{path}.power_factor", "stands beside q_kvar; give one of the two")
+
+    def terminals(self) -> tuple[Terminal, ...]:
+        return (self.terminal(1),) if self.shed_limit_fraction > 0 else ()
+
+    def demand_kw(self, steps: int) -> FloatArray:
+        """What would be drawn without shedding, shape (steps,)."""
+        return expand(self.p_kw, steps)
+
+    def baseline(self, time: TimeGrid) -> AssetSchedule:
+        return self._schedule(self.demand_kw(time.steps), np.zeros(time.steps))
+
+    def _schedule(self, demand_kw: FloatArray, shed_kw: FloatArray) -> AssetSchedule:
+        series = {"shed_kw": shed_kw} if self.shed_limit_fraction > 0 else {}
+        return AssetSchedule(demand_kw - shed_kw, series)
+
+    def reactive_kvar(self, drawn_kw: FloatArray) -> FloatArray:
+        # a load of negative demand is a net injection: its ratio keeps its sign, as its terminal has it
+        return expand(self.q_kvar, len(drawn_kw)) + drawn_kw * self.q_per_power
+
+    def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
+        if "shed_kw" not in schedule.series:
+            return {}
+        shed_mwh = float(schedule.series["shed_kw"].sum()) * time.hours / 1000
+        return {"shed": shed_mwh * (self.shed_price_per_mwh or 0.0)}
+
+    @classmethod
+    def rows(cls, site: Site, assets: Sequence[Load]) -> AssetRows:
+        return LoadRows(site, assets)
+
+
+class LoadRows(AssetRows):
+    """Demand is a constant of the balance; only what may be shed is a variable."""
+
+    def __init__(self, site: Site, loads: Sequence[Load]) -> None:
+        self._loads = loads
+        self._steps = site.time.steps
+        self._sheddable = [load for load in loads if load.shed_limit_fraction > 0]
+        for load in loads:
+            site.draw_constant(load.connection, load.demand_kw(self._steps), flexible=False)
+        limits = np.array(
+            [
+                np.clip(load.demand_kw(self._steps), 0, None) * load.shed_limit_fraction
+                for load in self._sheddable
+            ]
+        ).reshape(len(self._sheddable), self._steps)
+        prices = np.array([load.shed_price_per_mwh for load in self._sheddable], float)
+        self._shed = site.columns(
+            "shed_kw", [load.id for load in self._sheddable], upper=limits, price=prices[:, None]
+        )
+        for position, load in enumerate(self._sheddable):
+            site.draw(load.connection, self._shed, position, -1.0)
+
+    def terminal_powers(self) -> Iterator[TerminalPower]:
+        steps = np.arange(self._steps)
+        for position, load in enumerate(self._sheddable):
+            yield TerminalPower(
+                load.terminal(1), steps, self._shed.index[position], np.full(self._steps, -1.0)
+            )
+
+    def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
+        for load in self._sheddable:
+            yield load.terminal(1), load.demand_kw(self._steps)
+
+    def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
+        position = {load.id: row for row, load in enumerate(self._sheddable)}
+        for load in self._loads:
+            shed = x[self._shed.index[position[load.id]]] if load.id in position else np.zeros(self._steps)
+            yield load.id, load._schedule(load.demand_kw(self._steps), shed)

@@ -1,0 +1,104 @@
+"""Generation that follows the weather, curtailable or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from energy.domain.documents import expand
+from energy.domain.network import FloatArray, Terminal
+from energy.domain.schedule import AssetSchedule
+from energy.domain.time import TimeGrid
+from optimizer.assets.base import Asset, AssetRows, Number, PositiveSeries, TerminalPower
+from optimizer.model import Site
+
+
+class Renewable(Asset):
+    """Generation of at most `available_kw` (``+`` injects); where not `curtailable`, exactly that."""
+
+    series_fields: ClassVar[Sequence[str]] = ("available_kw",)
+
+    type: Literal["renewable"]
+    technology: str = "unspecified"
+    available_kw: PositiveSeries
+    curtailable: bool = True
+    curtailment_price_per_mwh: Number = 0.0
+    marginal_cost_per_mwh: Number = 0.0
+
+    def terminals(self) -> tuple[Terminal, ...]:
+        return (self.terminal(-1),) if self.curtailable else ()
+
+    def available(self, steps: int) -> FloatArray:
+        """What the weather offers, kW, shape (steps,)."""
+        return expand(self.available_kw, steps)
+
+    def baseline(self, time: TimeGrid) -> AssetSchedule:
+        return AssetSchedule(self.available(time.steps), {"curtailed_kw": np.zeros(time.steps)})
+
+    def drawn_kw(self, p_kw: FloatArray) -> FloatArray:
+        return -p_kw
+
+    def presses(self, limit: str) -> bool:
+        return limit == "export_limit_kw" and not self.curtailable
+
+    def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
+        mwh_per_kw = time.hours / 1000
+        return {
+            "fuel": float(schedule.p_kw.sum()) * mwh_per_kw * self.marginal_cost_per_mwh,
+            "curtailment": float(schedule.series["curtailed_kw"].sum())
+            * mwh_per_kw
+            * self.curtailment_price_per_mwh,
+        }
+
+    @classmethod
+    def rows(cls, site: Site, assets: Sequence[Renewable]) -> AssetRows:
+        return RenewableRows(site, assets)
+
+
+class RenewableRows(AssetRows):
+    """What is available is a constant of the balance; what is curtailed is a variable."""
+
+    def __init__(self, site: Site, renewables: Sequence[Renewable]) -> None:
+        self._renewables = renewables
+        self._steps = site.time.steps
+        self._curtailable = [asset for asset in renewables if asset.curtailable]
+        for asset in renewables:
+            site.draw_constant(asset.connection, -asset.available(self._steps), flexible=asset.curtailable)
+        available = np.array([asset.available(self._steps) for asset in self._curtailable])
+        prices = np.array(
+            [asset.curtailment_price_per_mwh - asset.marginal_cost_per_mwh for asset in self._curtailable]
+        )
+        self._curtailed = site.columns(
+            "curtailed_kw",
+            [asset.id for asset in self._curtailable],
+            upper=available.reshape(len(self._curtailable), self._steps),
+            price=prices[:, None],
+        )
+        for position, asset in enumerate(self._curtailable):
+            site.draw(asset.connection, self._curtailed, position, 1.0)
+
+    def terminal_powers(self) -> Iterator[TerminalPower]:
+        steps = np.arange(self._steps)
+        for position, asset in enumerate(self._curtailable):
+            yield TerminalPower(
+                asset.terminal(-1), steps, self._curtailed.index[position], np.ones(self._steps)
+            )
+
+    def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
+        for asset in self._curtailable:
+            yield asset.terminal(-1), -asset.available(self._steps)
+
+    def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
+        position = {asset.id: row for row, asset in enumerate(self._curtailable)}
+        for asset in self._renewables:
+            curtailed = (
+                x[self._curtailed.index[position[asset.id]]]
+                if asset.id in position
+                else np.zeros(self._steps)
+            )
+            yield (
+                asset.id,
+                AssetSchedule(asset.available(self._steps) - curtailed, {"curtailed_kw": curtailed}),
+            )

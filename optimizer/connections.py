@@ -1,0 +1,220 @@
+"""Connections: what flows through them, what it costs, and what a kWh more would cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyomo.environ as pyo
+
+from energy.domain.network import FloatArray, IntArray
+from energy.domain.schedule import PRICE_PARTS
+from optimizer.assets.base import HardLimit
+from optimizer.model import Columns, Site, linear
+
+if TYPE_CHECKING:
+    from optimizer.problem import Connection
+
+FLOWING_KW = 1e-6
+"""A power below this is the solver's tolerance."""
+
+
+class ConnectionRows:
+    """Import, export, overrun and peak of every connection, and the balance that ties assets to them.
+
+    Attributes:
+        imports, exports: columns, shape (connections, steps), kW ≥ 0.
+        losses: columns of the root's network losses, kW, shape (steps,); fixed at zero until a
+            linearisation of the step is added.
+        exclusive: pairs (import, export) that prices do not keep apart, shape (pairs, 2).
+        overruns: columns, kW above an import limit, that count as shortfall.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._problem = problem = site.problem
+        self._steps = site.time.steps
+        self.ids = list(problem.connections)
+        self._connections: list[Connection] = list(problem.connections.values())
+        count, steps = len(self.ids), self._steps
+        self._root = next(k for k, connection in enumerate(self._connections) if connection.parent is None)
+        importing = np.array([problem.import_price(c) for c in self._connections])
+        exporting = np.array([problem.export_price(c) for c in self._connections])
+        lowest, highest, inflexible = self._ranges(site)
+        roots = np.array([connection.parent is None for connection in self._connections])
+        apart = roots[:, None] & (exporting > importing)
+        import_limit = np.array([c.limit("import_limit_kw", steps) for c in self._connections])
+        export_limit = np.array([c.limit("export_limit_kw", steps) for c in self._connections])
+        excess = np.clip(inflexible - import_limit, 0.0, None)
+        if problem.network is not None:
+            excess[self._root, np.isfinite(import_limit[self._root])] = np.inf
+        import_upper = np.where(
+            apart, np.minimum(import_limit + excess, np.clip(highest, 0, None)), import_limit + excess
+        )
+        export_upper = np.where(apart, np.minimum(export_limit, np.clip(-lowest, 0, None)), export_limit)
+        self._hard = (import_limit + excess, export_limit)
+
+        imports = site.columns("import_kw", self.ids, upper=import_upper, price=importing)
+        exports = site.columns("export_kw", self.ids, upper=export_upper, price=-exporting)
+        overruns = site.columns("overrun_kw", self.ids, upper=excess)
+        losses = site.columns("losses_kw", ["root"], upper=0.0)
+        self.imports, self.exports, self.losses = imports.index, exports.index, losses.index[0]
+        self.overruns = overruns.index[excess > 0]
+        self.throughput_kw = float(np.max(np.maximum(np.abs(lowest), np.abs(highest)), initial=1.0))
+        pairs = apart & (import_upper > 0) & (export_upper > 0)
+        self.exclusive = np.column_stack([imports.index[pairs], exports.index[pairs]])
+
+        children: dict[str, list[int]] = {}
+        for number, connection in enumerate(self._connections):
+            if connection.parent is not None:
+                children.setdefault(connection.parent, []).append(number)
+
+        def balance(_: Any, number: int, step: int) -> Any:
+            key = self.ids[number]
+            terms = [(1.0, imports.variable[number, step]), (-1.0, exports.variable[number, step])]
+            terms += [(-a, columns.variable[k, step]) for a, columns, k in site.draws[key]]
+            for child in children.get(key, ()):
+                terms += [(-1.0, imports.variable[child, step]), (1.0, exports.variable[child, step])]
+            if number == self._root:
+                terms.append((-1.0, losses.variable[0, step]))
+            return linear(terms) == float(site.drawn_kw[key][step])
+
+        site.model.balance = pyo.Constraint(range(count), range(steps), rule=balance)
+
+        limited = np.argwhere(excess > 0)
+
+        def overrun(_: Any, row: int) -> Any:
+            number, step = limited[row]
+            return linear(
+                [(1.0, imports.variable[number, step]), (-1.0, overruns.variable[number, step])]
+            ) <= float(import_limit[number, step])
+
+        site.model.import_limit = pyo.Constraint(range(len(limited)), rule=overrun)
+        self._peaks(site, imports)
+        self._model = site.model
+
+    def _peaks(self, site: Site, imports: Columns) -> None:
+        """peak_kw ≥ mean import of every peak interval − what the month has seen already."""
+        priced = [k for k, c in enumerate(self._connections) if c.peak_import_price_per_kw > 0]
+        scale = site.time.hours / 1000
+        prices = np.array([[self._connections[k].peak_import_price_per_kw / scale] for k in priced])
+        peak = site.columns(
+            "peak_excess_kw", [self.ids[k] for k in priced], steps=1, price=prices.reshape(-1, 1)
+        )
+        self._windows = [
+            (row, k, window)
+            for row, k in enumerate(priced)
+            for window in self._connections[k].peak_windows(site.time)
+        ]
+
+        def peak_rule(_: Any, number: int) -> Any:
+            row, k, window = self._windows[number]
+            terms = [(1.0, peak.variable[row, 0])]
+            terms += [(-1.0 / len(window), imports.variable[k, int(step)]) for step in window]
+            return linear(terms) >= -self._connections[k].peak_import_so_far_kw
+
+        site.model.peak = pyo.Constraint(range(len(self._windows)), rule=peak_rule)
+
+    def _ranges(self, site: Site) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Lowest, highest and inflexible net power of each connection, its children's included."""
+        lower, upper = site.bounds()
+        own = {}
+        for key in self.ids:
+            low = high = site.drawn_kw[key]
+            for coefficient, columns, number in site.draws[key]:
+                ends = np.sort(
+                    coefficient * np.stack([lower[columns.index[number]], upper[columns.index[number]]]),
+                    axis=0,
+                )
+                low, high = low + ends[0], high + ends[1]
+            own[key] = np.stack([low, high, site.inflexible_kw[key]])
+        for key in reversed(self._problem.from_roots):
+            parent = self._problem.connections[key].parent
+            if parent is not None:
+                own[parent] = own[parent] + own[key]
+        stacked = np.stack([own[key] for key in self.ids])
+        return stacked[:, 0], stacked[:, 1], stacked[:, 2]
+
+    def place(self, row_number: Mapping[Any, int]) -> None:
+        """Learn the row numbers of the compiled model."""
+        model = self._model
+        self._balance_rows: IntArray = np.array(
+            [
+                [row_number[model.balance[k, step]] for step in range(self._steps)]
+                for k in range(len(self.ids))
+            ]
+        )
+        self._peak_rows = np.array([row_number[model.peak[k]] for k in range(len(self._windows))], np.int64)
+
+    @property
+    def hard_limits(self) -> Sequence[HardLimit]:
+        """Import and export limits that nothing may break."""
+        limits = []
+        steps = np.arange(self._steps)
+        for name, columns, bounds in (
+            ("import_limit_kw", self.imports, self._hard[0]),
+            ("export_limit_kw", self.exports, self._hard[1]),
+        ):
+            for number, key in enumerate(self.ids):
+                bound = np.isfinite(bounds[number])
+                if bound.any():
+                    limits.append(
+                        HardLimit(
+                            (),
+                            key,
+                            name,
+                            "kW",
+                            steps[bound],
+                            columns[number, bound],
+                            bounds[number, bound],
+                            -1,
+                        )
+                    )
+        return limits
+
+    def prices(
+        self, dual: FloatArray, imports: Mapping[str, FloatArray], exports: Mapping[str, FloatArray]
+    ) -> dict[str, dict[str, FloatArray]]:
+        """Price per MWh at each connection, by part; the parts add up to ``total``.
+
+        At a root that imports (exports) the energy and carbon parts are those of its tariff and the peak
+        part is the dual of its peak rows; what is left is the rent of its limit: scarcity where the
+        limit is overrun, congestion elsewhere. Where nothing flows, its own assets set the energy price.
+        A child adds its own peak and limit to its parent's parts.
+        """
+        problem = self._problem
+        totals = dual[self._balance_rows]
+        peak = np.zeros_like(totals)
+        for (_, k, window), row in zip(self._windows, self._peak_rows, strict=True):
+            peak[k, window] += dual[row] / len(window)
+        found: dict[str, dict[str, FloatArray]] = {}
+        for key in problem.from_roots:
+            number = self.ids.index(key)
+            connection = self._connections[number]
+            parts = {part: np.zeros(self._steps) for part in PRICE_PARTS}
+            drawing, giving = imports[key] > FLOWING_KW, exports[key] > FLOWING_KW
+            if connection.parent is None:
+                carbon_in, carbon_out = problem.carbon_prices(connection)
+                energy_in = problem.import_price(connection) - carbon_in
+                energy_out = problem.export_price(connection) - carbon_out
+                parts["carbon"] = np.select([drawing, giving], [carbon_in, carbon_out], 0.0)
+                parts["energy"] = np.select([drawing, giving], [energy_in, energy_out], totals[number])
+                explained = drawing | giving
+            else:
+                parts.update(
+                    {
+                        part: values.copy()
+                        for part, values in found[connection.parent].items()
+                        if part in parts
+                    }
+                )
+                explained = np.ones(self._steps, bool)
+            parts["peak"] = parts["peak"] + np.where(drawing, peak[number], 0.0)
+            rest = np.where(explained, totals[number] - np.sum(list(parts.values()), axis=0), 0.0)
+            rest[np.abs(rest) < 1e-9 * np.maximum(1.0, np.abs(totals[number]))] = 0.0
+            limit = connection.limit("import_limit_kw", self._steps)
+            overrun = imports[key] > limit + FLOWING_KW
+            parts["scarcity"] = parts["scarcity"] + np.where(overrun, rest, 0.0)
+            parts["congestion"] = parts["congestion"] + np.where(overrun, 0.0, rest)
+            found[key] = {"total": np.sum(list(parts.values()), axis=0), **parts}
+        return found

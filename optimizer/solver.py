@@ -1,0 +1,241 @@
+"""The one contact with HiGHS: every option, return code and model status is checked here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import highspy
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from energy.domain.errors import SolverError
+from energy.domain.network import FloatArray, IntArray
+
+NAME = f"HiGHS {highspy.Highs().version()}"
+NEGLIGIBLE = 1e-9
+"""HiGHS drops matrix entries below this; they are dropped here first, so that it need not warn."""
+
+_STATUS = {
+    highspy.HighsModelStatus.kOptimal: "optimal",
+    highspy.HighsModelStatus.kInfeasible: "infeasible",
+    highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible_or_unbounded",
+    highspy.HighsModelStatus.kUnbounded: "unbounded",
+    highspy.HighsModelStatus.kTimeLimit: "time_limit",
+}
+
+
+@dataclass
+class LinearProgram:
+    """minimise cost · x  subject to  row_lower ≤ matrix x ≤ row_upper,  lower ≤ x ≤ upper."""
+
+    matrix: sp.csc_array
+    cost: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    row_lower: FloatArray
+    row_upper: FloatArray
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a run gave. `x` is None where there is no feasible point; `dual` is None for integer problems.
+
+    `dual` has one value per row: what the optimum rises by per unit of the row's bounds.
+    """
+
+    status: Literal["optimal", "feasible", "infeasible", "no_solution"]
+    x: FloatArray | None
+    dual: FloatArray | None
+    objective: float
+    bound: float
+
+
+class Solver:
+    """One HiGHS instance with one problem, changed in place: a re-run starts from the last basis."""
+
+    def __init__(self, program: LinearProgram, *, mip_gap: float) -> None:
+        self._highs = highspy.Highs()
+        # threads come first: set after a first solve in the process, HiGHS would return without solving
+        for option, value in (
+            ("threads", 1),
+            ("output_flag", False),
+            ("mip_rel_gap", mip_gap),
+            ("mip_feasibility_tolerance", 1e-7),
+        ):
+            self._option(option, value)
+        matrix = sp.csc_array(program.matrix)
+        matrix.data[np.abs(matrix.data) < NEGLIGIBLE] = 0.0
+        matrix.eliminate_zeros()
+        lp = highspy.HighsLp()
+        lp.num_row_, lp.num_col_ = matrix.shape
+        lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
+        lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
+        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
+        lp.a_matrix_.start_ = matrix.indptr
+        lp.a_matrix_.index_ = matrix.indices
+        lp.a_matrix_.value_ = matrix.data
+        self._check(self._highs.passModel(lp), "passing the model")
+        self.columns: int = lp.num_col_
+        self.rows: int = lp.num_row_
+        self._integer: set[int] = set()
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether any column is integer."""
+        return bool(self._integer)
+
+    def _option(self, name: str, value: Any) -> None:
+        self._check(self._highs.setOptionValue(name, value), f"option {name} = {value!r}")
+
+    @staticmethod
+    def _check(status: Any, doing: str) -> None:
+        if status != highspy.HighsStatus.kOk:
+            raise SolverError(f"HiGHS answered {status.name} to {doing}")
+
+    def add_columns(
+        self, lower: FloatArray, upper: FloatArray, cost: FloatArray, *, integer: bool = False
+    ) -> IntArray:
+        """New columns that stand in no row yet; returns their numbers."""
+        count = len(lower)
+        new = np.arange(self.columns, self.columns + count)
+        none = np.zeros(0, np.int32)
+        self._check(
+            self._highs.addCols(count, cost, lower, upper, 0, np.zeros(count, np.int32), none, np.zeros(0)),
+            "adding columns",
+        )
+        self.columns += count
+        if integer:
+            self._set_integer(new, True)
+            self._integer.update(new.tolist())
+        return new
+
+    def add_rows(self, matrix: sp.csr_array, lower: FloatArray, upper: FloatArray) -> IntArray:
+        """New rows over all present columns; returns their numbers. The basis stays."""
+        rows = sp.csr_array(matrix)
+        rows.data[np.abs(rows.data) < NEGLIGIBLE] = 0.0
+        rows.eliminate_zeros()
+        count = rows.shape[0]
+        new = np.arange(self.rows, self.rows + count)
+        if count:
+            self._check(
+                self._highs.addRows(
+                    count,
+                    np.asarray(lower, float),
+                    np.asarray(upper, float),
+                    rows.nnz,
+                    rows.indptr[:-1].astype(np.int32),
+                    rows.indices.astype(np.int32),
+                    rows.data,
+                ),
+                "adding rows",
+            )
+        self.rows += count
+        return new
+
+    def set_cost(self, cost: FloatArray) -> None:
+        """The cost of every column."""
+        every = np.arange(self.columns, dtype=np.int32)
+        self._check(self._highs.changeColsCost(self.columns, every, cost), "changing costs")
+
+    def set_bounds(self, columns: IntArray, lower: FloatArray, upper: FloatArray) -> None:
+        """New bounds of some columns."""
+        self._check(
+            self._highs.changeColsBounds(len(columns), columns.astype(np.int32), lower, upper),
+            "changing bounds",
+        )
+
+    def set_row_bounds(self, rows: IntArray, lower: FloatArray, upper: FloatArray) -> None:
+        """New bounds of some rows."""
+        self._check(
+            self._highs.changeRowsBounds(len(rows), rows.astype(np.int32), lower, upper),
+            "changing row bounds",
+        )
+
+    def _set_integer(self, columns: NDArray[Any], integer: bool) -> None:
+        kind = highspy.HighsVarType.kInteger if integer else highspy.HighsVarType.kContinuous
+        kinds = np.full(len(columns), kind.value, np.uint8)
+        self._check(
+            self._highs.changeColsIntegrality(len(columns), columns.astype(np.int32), kinds),
+            "changing integrality",
+        )
+
+    def run(self, seconds: float | None = None) -> Solution:
+        """Solve from the present basis, at most `seconds` long.
+
+        Raises `SolverError` for every outcome that is neither an answer, infeasible nor out of time.
+        """
+        self._option("time_limit", float("inf") if seconds is None else max(seconds, 0.0) + self._elapsed())
+        status = self._run()
+        if status == "infeasible_or_unbounded":
+            # presolve cannot tell the two apart; the solve without it can
+            self._option("presolve", "off")
+            status = self._run()
+            self._option("presolve", "choose")
+        if status == "infeasible":
+            return Solution("infeasible", None, None, np.inf, np.inf)
+        info = self._highs.getInfo()
+        feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        if status == "time_limit" and not feasible:
+            return Solution("no_solution", None, None, np.inf, -np.inf)
+        if status not in {"optimal", "time_limit"}:
+            raise SolverError(f"HiGHS ended with {status}: every dispatch problem is bounded")
+        solution = self._highs.getSolution()
+        objective = info.objective_function_value
+        bound = objective
+        if self.is_integer:
+            bound = info.mip_dual_bound
+        elif status == "time_limit":
+            bound = -np.inf
+        return Solution(
+            "optimal" if status == "optimal" else "feasible",
+            np.array(solution.col_value),
+            None if self.is_integer else np.array(solution.row_dual),
+            objective,
+            bound,
+        )
+
+    def run_with_integers_fixed(self, x: FloatArray, seconds: float | None = None) -> Solution:
+        """The linear problem that is left with every integer at its value in `x`; for prices."""
+        columns = np.array(sorted(self._integer))
+        values = np.round(x[columns])
+        self._set_integer(columns, False)
+        self.set_bounds(columns, values, values)
+        integers, self._integer = self._integer, set()
+        try:
+            return self.run(seconds)
+        finally:
+            self._integer = integers
+            self._set_integer(columns, True)
+            self.set_bounds(columns, np.zeros(len(columns)), np.ones(len(columns)))
+
+    def row_values(self, rows: IntArray) -> FloatArray:
+        """The activity of some rows in the last solution."""
+        return np.array(self._highs.getSolution().row_value)[rows]
+
+    def _elapsed(self) -> float:
+        # the time limit of a simplex run counts from the birth of the instance
+        return float(self._highs.getRunTime())
+
+    def _run(self) -> str:
+        result = self._highs.run()
+        status = self._highs.getModelStatus()
+        if result == highspy.HighsStatus.kError or status not in _STATUS:
+            # a lost basis is the common cause; once from scratch settles it
+            self._check(self._highs.clearSolver(), "clearing the solver")
+            result = self._highs.run()
+            status = self._highs.getModelStatus()
+        if result == highspy.HighsStatus.kError or status not in _STATUS:
+            raise SolverError(f"HiGHS ended with {result.name}, {self._highs.modelStatusToString(status)}")
+        return _STATUS[status]
+
+    def write(self, path: Path, column_names: Sequence[str], row_names: Sequence[str]) -> None:
+        """Write the problem as an LP file with these names."""
+        for number, name in enumerate(column_names):
+            self._check(self._highs.passColName(number, name), f"naming column {name}")
+        for number, name in enumerate(row_names):
+            self._check(self._highs.passRowName(number, name), f"naming row {name}")
+        self._check(self._highs.writeModel(str(path)), f"writing {path.name}")
