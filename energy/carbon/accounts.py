@@ -349,8 +349,8 @@ class _Accountant:
             fed = fed + storages.discharge_mw @ incidence(storages.node, self.flows.node_count)
         mismatch = np.abs(fed - self._drawn(storages, window) - part.drawn_mw)
         allowed = np.maximum(MISMATCH_MW, MISMATCH_SHARE * (fed + part.inflow_mw))
-        if (mismatch > allowed).any():
-            step, node = np.unravel_index(int(np.argmax(mismatch - allowed)), mismatch.shape)
+        if not (mismatch <= allowed).all():  # NaN, a step without a solution, does not balance either
+            step, node = np.unravel_index(int(np.argmax(~(mismatch <= allowed))), mismatch.shape)
             buses = [bus for bus, at in self.flows.node_of_bus.items() if at == node]
             when = format_instant(self.flows.time.instant(window.start + int(step)))
             raise SolverError(
