@@ -1,0 +1,299 @@
+"""Numba kernels: the AC fixed point over many steps at once, and what follows from its voltages.
+
+With Y split into slack (s) and load nodes (l), constant power draws S at the load nodes satisfy
+
+    V_l = Y_ll⁻¹ · (−conj(S / V_l) − Y_ls · V_s)
+
+Y_ll is factorised once. Each iteration walks its sparse factors with a block of steps in the innermost
+loop, real and imaginary parts apart, so that the compiler turns it into vector instructions. The fixed
+point starts from the no-load voltage and reaches the same, upper solution as Newton.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+import scipy.sparse as sp
+import scipy.sparse.linalg as spl
+
+from energy.domain.network import BoolArray, FloatArray, IntArray
+from grid_models.compiled import CompiledNetwork, ComplexArray
+
+TOLERANCE_PU = 1e-10
+MAX_ITERATIONS = 400
+LOST_PU = 1e3
+"""A voltage change beyond this means a diverged step."""
+LOW_SOLUTION = 0.5
+"""Below half its no-load voltage a node is past the nose of its power-voltage curve: a solution of the
+equations, but not one that a grid is operated at."""
+
+# neither "nnan" nor "ninf": a diverging step must stay visible as NaN
+_FAST = {"contract", "reassoc", "arcp", "nsz"}
+
+
+@dataclass(frozen=True)
+class Factors:
+    """Sparse LU factors of Y_ll: L by columns without its unit diagonal, U by columns without diagonal."""
+
+    lower: tuple[IntArray, IntArray, FloatArray, FloatArray]
+    upper: tuple[IntArray, IntArray, FloatArray, FloatArray]
+    inverse_diagonal: ComplexArray
+    row_position: IntArray
+    column_position: IntArray
+
+
+@dataclass(frozen=True)
+class FixedPoint:
+    """Everything of a network that stays the same over time. Load nodes are all but the slacks."""
+
+    load_nodes: IntArray
+    factors: Factors
+    source_current: ComplexArray
+    no_load: ComplexArray
+
+    @staticmethod
+    def of(network: CompiledNetwork) -> FixedPoint:
+        load = np.setdiff1d(np.arange(network.nodes), network.slack_nodes)
+        admittance = network.admittance.tocsc()
+        source_current = -(admittance[load][:, network.slack_nodes] @ network.slack_voltage)
+        if not len(load):
+            empty = (np.zeros(1, np.int64), np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
+            none = np.zeros(0, np.int64)
+            return FixedPoint(
+                load, Factors(empty, empty, np.zeros(0, complex), none, none), source_current, source_current
+            )
+        lu = spl.splu(
+            sp.csc_matrix(admittance[load][:, load]),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        factors = Factors(
+            _columns(sp.tril(lu.L, -1)),
+            _columns(sp.triu(lu.U, 1)),
+            1.0 / lu.U.diagonal(),
+            lu.perm_r.astype(np.int64),
+            lu.perm_c.astype(np.int64),
+        )
+        return FixedPoint(load, factors, source_current, lu.solve(source_current))
+
+    def solve(
+        self, network: CompiledNetwork, node: IntArray, p_mw: FloatArray, q_mvar: FloatArray
+    ) -> tuple[ComplexArray, BoolArray]:
+        """Voltages (steps, nodes) and whether each step converged; columns of power draw at `node`."""
+        steps = len(p_mw)
+        position = np.full(network.nodes, -1)
+        position[self.load_nodes] = np.arange(len(self.load_nodes))
+        static = network.static_mva[self.load_nodes] / network.base_mva
+        voltage = np.empty((steps, network.nodes), dtype=complex)
+        voltage[:, network.slack_nodes] = network.slack_voltage
+        converged = np.zeros(steps, dtype=bool)
+        # a block's six arrays should stay in the second-level cache
+        width = int(np.clip(2**18 // (48 * max(1, len(self.load_nodes))) // 8 * 8, 8, 64))
+        factors = self.factors
+        _solve_steps(
+            factors.lower,
+            factors.upper,
+            factors.inverse_diagonal,
+            factors.row_position,
+            factors.column_position,
+            self.source_current,
+            self.no_load,
+            static,
+            self.load_nodes,
+            position[node],
+            np.ascontiguousarray(p_mw),
+            np.ascontiguousarray(q_mvar),
+            1.0 / network.base_mva,
+            width,
+            voltage,
+            converged,
+        )
+        return voltage, converged
+
+
+def _columns(matrix: sp.spmatrix) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+    matrix = sp.csc_matrix(matrix)
+    return (
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int64),
+        matrix.data.real.copy(),
+        matrix.data.imag.copy(),
+    )
+
+
+@nb.njit(cache=True, fastmath=_FAST)
+def _eliminate(factor, column, x_re, x_im, width):  # type: ignore[no-untyped-def]
+    """Subtract what row `column` of the solution contributes to the rows below or above it."""
+    start, rows, values_re, values_im = factor
+    for entry in range(start[column], start[column + 1]):
+        row, re, im = rows[entry], values_re[entry], values_im[entry]
+        for k in range(width):
+            x_re[row, k] -= re * x_re[column, k] - im * x_im[column, k]
+            x_im[row, k] -= re * x_im[column, k] + im * x_re[column, k]
+
+
+@nb.njit(cache=True, fastmath=_FAST)
+def _iterate(
+    lower,
+    upper,
+    inverse_diagonal,
+    row_position,
+    column_position,
+    source,
+    s_re,
+    s_im,
+    v_re,
+    v_im,
+    x_re,
+    x_im,
+    change,
+    width,
+):  # type: ignore[no-untyped-def]
+    """One fixed-point iteration of a block; `change` becomes the largest |ΔV|² of each step."""
+    count = len(source)
+    for i in range(count):
+        row, re, im = row_position[i], source[i].real, source[i].imag
+        for k in range(width):
+            scale = 1.0 / (v_re[i, k] * v_re[i, k] + v_im[i, k] * v_im[i, k])
+            x_re[row, k] = re - (s_re[i, k] * v_re[i, k] + s_im[i, k] * v_im[i, k]) * scale
+            x_im[row, k] = im - (s_re[i, k] * v_im[i, k] - s_im[i, k] * v_re[i, k]) * scale
+    for column in range(count):
+        _eliminate(lower, column, x_re, x_im, width)
+    for column in range(count - 1, -1, -1):
+        re, im = inverse_diagonal[column].real, inverse_diagonal[column].imag
+        for k in range(width):
+            solved = x_re[column, k] * re - x_im[column, k] * im
+            x_im[column, k] = x_re[column, k] * im + x_im[column, k] * re
+            x_re[column, k] = solved
+        _eliminate(upper, column, x_re, x_im, width)
+    change[:] = 0.0
+    for i in range(count):
+        column = column_position[i]
+        for k in range(width):
+            d_re, d_im = x_re[column, k] - v_re[i, k], x_im[column, k] - v_im[i, k]
+            distance = d_re * d_re + d_im * d_im
+            # written so that NaN wins
+            if not distance <= change[k]:
+                change[k] = distance
+            v_re[i, k], v_im[i, k] = x_re[column, k], x_im[column, k]
+
+
+@nb.njit(cache=True)
+def _solve_steps(
+    lower,
+    upper,
+    inverse_diagonal,
+    row_position,
+    column_position,
+    source,
+    no_load,
+    static,
+    load_nodes,
+    column_load,
+    p_mw,
+    q_mvar,
+    per_mva,
+    width,
+    voltage,
+    converged,
+):  # type: ignore[no-untyped-def]
+    count, steps = len(source), len(p_mw)
+    s_re, s_im, v_re, v_im, x_re, x_im = np.empty((6, count, width))
+    change = np.empty(width)
+    for first in range(0, steps, width):
+        used = min(width, steps - first)
+        for i in range(count):
+            s_re[i], s_im[i] = static[i].real, static[i].imag
+            v_re[i], v_im[i] = no_load[i].real, no_load[i].imag
+        for column in range(len(column_load)):
+            i = column_load[column]
+            if i >= 0:
+                for k in range(used):
+                    s_re[i, k] += p_mw[first + k, column] * per_mva
+                    s_im[i, k] += q_mvar[first + k, column] * per_mva
+        for _ in range(MAX_ITERATIONS):
+            _iterate(
+                lower,
+                upper,
+                inverse_diagonal,
+                row_position,
+                column_position,
+                source,
+                s_re,
+                s_im,
+                v_re,
+                v_im,
+                x_re,
+                x_im,
+                change,
+                width,
+            )
+            running = False
+            for k in range(used):
+                running |= TOLERANCE_PU**2 < change[k] < LOST_PU**2
+            if not running:
+                break
+        for k in range(used):
+            solved = change[k] <= TOLERANCE_PU**2
+            for i in range(count):
+                size = v_re[i, k] * v_re[i, k] + v_im[i, k] * v_im[i, k]
+                least = LOW_SOLUTION * abs(no_load[i])
+                solved &= size > least * least
+            converged[first + k] = solved
+            for i in range(count):
+                value = complex(v_re[i, k], v_im[i, k])
+                voltage[first + k, load_nodes[i]] = value if solved else complex(np.nan, np.nan)
+
+
+def branch_results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray, FloatArray]:
+    """Loading in percent of each rated element (steps, elements) and the losses of all branches in pu
+    (steps,). Elements without an energised branch have loading zero."""
+    ends = (network.from_node, network.to_node)
+    branch = np.arange(len(network.from_node))
+    admittances = (
+        np.stack(
+            [
+                np.asarray(matrix[branch, node]).ravel()
+                for matrix in (network.current_from, network.current_to)
+                for node in ends
+            ]
+        )
+        if len(branch)
+        else np.zeros((4, 0), complex)
+    )
+    # a branch between fused buses has one matrix entry for both ends
+    admittances[1::2, ends[0] == ends[1]] = 0.0
+    loading = np.zeros((len(voltage), len(network.rated)))
+    losses = np.zeros(len(voltage))
+    _branch_results(
+        voltage,
+        *ends,
+        admittances,
+        network.branch_rated,
+        network.percent_from,
+        network.percent_to,
+        loading,
+        losses,
+    )
+    return loading, losses
+
+
+@nb.njit(cache=True, fastmath=_FAST)
+def _branch_results(
+    voltage, from_node, to_node, admittances, branch_rated, percent_from, percent_to, loading, losses
+):  # type: ignore[no-untyped-def]
+    for step in range(len(voltage)):
+        for branch in range(len(from_node)):
+            v_from, v_to = voltage[step, from_node[branch]], voltage[step, to_node[branch]]
+            i_from = admittances[0, branch] * v_from + admittances[1, branch] * v_to
+            i_to = admittances[2, branch] * v_from + admittances[3, branch] * v_to
+            losses[step] += (v_from * i_from.conjugate() + v_to * i_to.conjugate()).real
+            rated = branch_rated[branch]
+            if rated >= 0:
+                percent = max(percent_from[branch] * abs(i_from), percent_to[branch] * abs(i_to))
+                # NaN of a step without solution must win
+                if not percent <= loading[step, rated]:
+                    loading[step, rated] = percent
