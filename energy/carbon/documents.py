@@ -20,6 +20,11 @@ from energy.domain.documents import Document, Duration, Identifier, Instant, Ite
 
 DemandKind = Literal["load", "export", "storage", "shunt", "loss"]
 
+CARBON_MAX_G_PER_KWH = 10_000.0
+"""Far above any power plant: more than this is another unit."""
+Energy = Annotated[float, Field(ge=0, le=1e12)]
+"""kWh; the bound (a thousand TWh) only keeps sums finite."""
+
 
 class FlowsTime(Document):
     """The time grid: `steps` intervals from `start`."""
@@ -114,8 +119,8 @@ class FlowsStorage(Connected):
 
     charge_mw: Series
     discharge_mw: Series
-    e_start_kwh: float = Field(ge=0)
-    carbon_start_g: float = Field(ge=0)
+    e_start_kwh: Energy
+    carbon_start_g: float = Field(ge=0, le=1e16)
     charge_efficiency: float = Field(gt=0, le=1)
     discharge_efficiency: float = Field(gt=0, le=1)
     standing_loss_per_step: float = Field(default=0.0, ge=0, lt=1)
@@ -218,17 +223,14 @@ class TraceDocument(_Answer):
     balance: TraceBalance
 
 
-NonNegative = Annotated[float, Field(ge=0)]
-
-
 class TankEvent(Document):
     """One event: charging at the plug, delivering to the grid, driving from the battery, or standing."""
 
-    charge_kwh: NonNegative | None = None
-    carbon_g_per_kwh: NonNegative | None = None
-    discharge_kwh: NonNegative | None = None
-    drive_kwh: NonNegative | None = None
-    distance_km: NonNegative | None = None
+    charge_kwh: Energy | None = None
+    carbon_g_per_kwh: Annotated[float, Field(ge=0, le=CARBON_MAX_G_PER_KWH)] | None = None
+    discharge_kwh: Energy | None = None
+    drive_kwh: Energy | None = None
+    distance_km: Annotated[float, Field(ge=0, le=1e12)] | None = None
     idle_steps: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
@@ -261,8 +263,8 @@ class TankLedger(Document):
 
     schema_: Literal["wattshed.tank/1"] | None = Field(default=None, alias="schema")
     name: str | None = None
-    e_start_kwh: NonNegative
-    carbon_start_g: NonNegative
+    e_start_kwh: Energy
+    carbon_start_g: float = Field(ge=0, le=1e16)
     charge_efficiency: float = Field(gt=0, le=1)
     discharge_efficiency: float = Field(gt=0, le=1)
     standing_loss_per_step: float = Field(default=0.0, ge=0, lt=1)

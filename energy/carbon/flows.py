@@ -9,7 +9,13 @@ from functools import cached_property
 
 import numpy as np
 
-from energy.carbon.documents import Connected, FlowsDemand, FlowsDocument, FlowsStorage
+from energy.carbon.documents import (
+    CARBON_MAX_G_PER_KWH,
+    Connected,
+    FlowsDemand,
+    FlowsDocument,
+    FlowsStorage,
+)
 from energy.carbon.tank import EMPTY_KWH, Tanks, overdrafts
 from energy.carbon.tracing import OrientedFlows, incidence
 from energy.domain.city import BOUNDARY
@@ -25,8 +31,6 @@ BALANCE_FLOOR_MW = 1e-6
 ROUNDING = 1e-9
 """What a branch may create by rounding: MW, and of what is sent."""
 MW_MAX = 1e9
-CARBON_MAX_G_PER_KWH = 10_000.0
-"""Far above any power plant: more than this is another unit."""
 SIZE_MAX = 50_000_000
 """Steps × elements a document may describe."""
 

@@ -199,7 +199,8 @@ def losses_on_loads(
 ) -> FloatArray:
     """What each MW drawn at a node stands for when loads also carry the losses on their way.
 
-    Bialek's gross flow; a branch that feeds losses only counts as loss of the node before it.
+    Bialek's gross flow; a branch that feeds losses only counts as loss of the node before it. What is
+    injected where no load follows reaches nobody.
 
     Args:
         drawn_mw: demand that can carry losses, shape (steps, nodes).
