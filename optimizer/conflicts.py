@@ -81,10 +81,12 @@ def _soften(solver: Solver, limit: HardLimit, slack: int, lower: FloatArray, upp
 
 def _conflict(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxation: float) -> Conflict:
     assets = limit.assets or _assets_behind(problem, limit)
+    # energy is gained over all the time before it is due
+    first = 0 if limit.unit == "kWh" else int(steps.min())
     return Conflict(
         assets,
         limit.connection,
-        problem.time.instant(int(steps.min())),
+        problem.time.instant(first),
         problem.time.instant(int(steps.max()) + 1),
         limit.limit,
         relaxation,

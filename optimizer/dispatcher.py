@@ -20,6 +20,8 @@ from optimizer.solver import Solution, Solver
 
 TOLERANCE = 1e-6
 """kW and kWh below which a value is the solver's rounding."""
+HELD = 1e-9
+"""How much more than the least shortfall, relative, the cost stage may leave."""
 UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Grid rows are stated in thousandths of pu and in percent, which keeps coefficients per kW near one."""
 
@@ -54,7 +56,6 @@ class Dispatcher:
         self.grid_slack: tuple[GridSlack, ...] = ()
         self._program = program = build(problem)
         self._solver = Solver(program.linear, mip_gap=problem.options.mip_gap)
-        self._cost = program.linear.cost.copy()
         self._needs = np.concatenate(
             [program.connections.overruns, *(rows.needs for rows in program.assets)]
         ).astype(np.int64)
@@ -72,6 +73,7 @@ class Dispatcher:
         self._slack_price: dict[str, float] = {}
         self._losses: dict[int, _Losses] = defaultdict(_Losses)
         self._terminals: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
+        self._held: IntArray | None = None
         self._build_seconds = clock.monotonic() - started
 
     # ------------------------------------------------------------------ grid limits
@@ -91,7 +93,6 @@ class Dispatcher:
             columns = self._solver.add_columns(
                 np.zeros(len(new)), np.full(len(new), np.inf), np.zeros(len(new))
             )
-            self._cost = np.concatenate([self._cost, np.zeros(len(new))])
             self._slack.update(zip(new, columns.tolist(), strict=True))
             matrix = self._project(limits.coefficients * scale[:, None] / 1000, limits.step, power)
             slack = np.array([self._slack[key] for key in zip(kinds, limits.step.tolist(), strict=True)])
@@ -221,6 +222,8 @@ class Dispatcher:
             deadline_seconds = self.problem.options.deadline.total_seconds() - self._build_seconds
         self._until = None if deadline_seconds is None else started + deadline_seconds
         self._notices: list[str] = []
+        if self._held is not None:
+            self._solver.set_row_bounds(self._held, np.array([-np.inf]), np.array([np.inf]))
         solution = self._lexicographic()
         if solution.status == "infeasible":
             return self._infeasible(started)
@@ -236,28 +239,26 @@ class Dispatcher:
 
     def _lexicographic(self) -> Solution:
         """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
-        shortfall = np.zeros(self._solver.columns)
-        shortfall[self._needs] = self._need_kwh
-        costs = self._costs()
-        hours = self.problem.time.hours
-        solution = self._exclusive(costs + 1000 * self._dearest() / hours * shortfall)
-        if solution.x is None or shortfall @ solution.x <= TOLERANCE:
+        dearest = self._dearest() / self.problem.time.hours  # of a kWh, in costs of the program
+        solution = self._exclusive(self._costs() + dearest * self._unserved())
+        if solution.x is None or self._unserved() @ solution.x <= TOLERANCE:
             return solution
-        slack = self._slack_costs() / (1000 * self._dearest() / hours)
-        least = self._exclusive(shortfall + slack)
+        least = self._exclusive(self._unserved() + self._slack_costs() / dearest)
         if least.x is None:
             return least
-        shortfall.resize(self._solver.columns, refcheck=False)
-        amount = float(shortfall @ least.x)
-        held = self._solver.add_rows(
-            sp.csr_array(shortfall[None, :]),
+        amount = float(self._unserved() @ least.x)
+        self._held = self._solver.add_rows(
+            sp.csr_array(self._unserved()[None, :]),
             np.array([-np.inf]),
-            np.array([amount + 1e-7 * max(1.0, amount)]),
+            np.array([amount + HELD * max(1.0, amount)]),
         )
-        try:
-            return self._exclusive(self._costs())
-        finally:
-            self._solver.set_row_bounds(held, np.array([-np.inf]), np.array([np.inf]))
+        return self._exclusive(self._costs())
+
+    def _unserved(self) -> FloatArray:
+        """Unserved energy as coefficients on the columns, kWh."""
+        coefficients = np.zeros(self._solver.columns)
+        coefficients[self._needs] = self._need_kwh
+        return coefficients
 
     def _slack_costs(self) -> FloatArray:
         costs = np.zeros(self._solver.columns)
@@ -267,7 +268,7 @@ class Dispatcher:
 
     def _costs(self) -> FloatArray:
         costs = self._slack_costs()
-        costs[: len(self._cost)] += self._cost
+        costs[: self._ordinary] += self._program.linear.cost
         return costs
 
     def _exclusive(self, cost: FloatArray) -> Solution:
@@ -277,7 +278,7 @@ class Dispatcher:
             solution = self._solver.run(self._remaining())
             if solution.status == "no_solution":
                 raise DeadlineError("the deadline passed before a schedule was found; allow more time")
-            if solution.x is None or not (self._exclude(solution.x) or self._fix_burnt_losses(solution.x)):
+            if solution.x is None or not (self._exclude(solution.x) or self._fix_burnt_losses()):
                 return solution
 
     def _exclude(self, x: FloatArray) -> bool:
@@ -303,7 +304,6 @@ class Dispatcher:
 
     def _binaries(self, count: int) -> IntArray:
         columns = self._solver.add_columns(np.zeros(count), np.ones(count), np.zeros(count), integer=True)
-        self._cost = np.concatenate([self._cost, np.zeros(self._solver.columns - len(self._cost))])
         return columns
 
     def _rows(
@@ -322,14 +322,14 @@ class Dispatcher:
             np.broadcast_to(np.asarray(upper, float), count).copy(),
         )
 
-    def _fix_burnt_losses(self, x: FloatArray) -> bool:
+    def _fix_burnt_losses(self) -> bool:
         """Where energy has a negative price the loss inequality burns it: hold those steps' losses."""
-        burnt = [step for step, losses in self._losses.items() if not losses.equal and self._burns(step, x)]
+        burnt = [step for step, losses in self._losses.items() if not losses.equal and self._burns(step)]
         for step in burnt:
             self._hold_losses(step)
         return bool(burnt)
 
-    def _burns(self, step: int, x: FloatArray) -> bool:
+    def _burns(self, step: int) -> bool:
         activity = self._solver.row_values(np.array(self._losses[step].rows))
         return bool(np.min(activity - np.array(self._losses[step].lower)) > 1e-4)
 

@@ -120,22 +120,22 @@ class BatteryRows(AssetRows):
     def hard_limits(self) -> Sequence[HardLimit]:
         limits = []
         for number, battery in enumerate(self._batteries):
-            parts = [("e_min_kwh", self._steps[:-1]), ("e_min_kwh", self._steps[-1:])]
-            if (battery.e_end_min_kwh or 0.0) > battery.e_min_kwh:
-                parts[1] = ("e_end_min_kwh", self._steps[-1:])
-            for name, steps in parts:
-                limits.append(
-                    HardLimit(
-                        (battery.id,),
-                        battery.connection,
-                        name,
-                        "kWh",
-                        steps,
-                        self._energy.index[number, steps],
-                        self._lowest[number, steps],
-                        1,
-                    )
+            ends_higher = (battery.e_end_min_kwh or 0.0) > battery.e_min_kwh
+            always = self._steps[:-1] if ends_higher else self._steps
+            named = [("e_min_kwh", always)] + [("e_end_min_kwh", self._steps[-1:])] * ends_higher
+            limits += [
+                HardLimit(
+                    (battery.id,),
+                    battery.connection,
+                    name,
+                    "kWh",
+                    steps,
+                    self._energy.index[number, steps],
+                    self._lowest[number, steps],
+                    1,
                 )
+                for name, steps in named
+            ]
         return limits
 
     def terminal_powers(self) -> Iterator[TerminalPower]:

@@ -1,0 +1,222 @@
+"""Builders of dispatch problems, and a checker that trusts nothing but the two documents."""
+
+from __future__ import annotations
+
+import copy
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from optimizer import DispatchProblem, dispatch
+
+Document = dict[str, Any]
+START = datetime(2022, 8, 29, tzinfo=UTC)
+
+
+def at(hours: float) -> str:
+    """The instant so many hours after the start of the test horizon."""
+    return (START + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
+
+
+def problem_of(
+    assets: list[Document], *, steps: int = 4, resolution: str = "PT1H", connections: Any = None, **more: Any
+) -> Document:
+    """A problem with one connection ``poc`` (or several); `more` goes into the first connection."""
+    root = {"id": "poc", "import_price_per_mwh": 100.0, "export_price_per_mwh": 50.0}
+    document: Document = {
+        "schema": "wattshed.dispatch/1",
+        "name": "test",
+        "time": {"start": at(0), "resolution": resolution, "steps": steps},
+        "connections": connections or [root],
+        "assets": assets,
+    }
+    for key in ("objective", "options", "network"):
+        if key in more:
+            document[key] = more.pop(key)
+    document["connections"] = [{**document["connections"][0], **more}, *document["connections"][1:]]
+    return copy.deepcopy(document)
+
+
+def load(p_kw: Any, name: str = "base", **more: Any) -> Document:
+    return {"type": "load", "id": name, "connection": "poc", "p_kw": p_kw, **more}
+
+
+def renewable(available_kw: Any, name: str = "pv", **more: Any) -> Document:
+    return {"type": "renewable", "id": name, "connection": "poc", "available_kw": available_kw, **more}
+
+
+def battery(name: str = "b1", **more: Any) -> Document:
+    return {
+        "type": "battery",
+        "id": name,
+        "connection": "poc",
+        "charge_max_kw": 10.0,
+        "discharge_max_kw": 10.0,
+        "e_max_kwh": 20.0,
+        "e_start_kwh": 0.0,
+        **more,
+    }
+
+
+def ev(sessions: list[Document], name: str = "ev1", **more: Any) -> Document:
+    return {
+        "type": "ev",
+        "id": name,
+        "connection": "poc",
+        "e_max_kwh": 60.0,
+        "e_start_kwh": 10.0,
+        "sessions": sessions,
+        **more,
+    }
+
+
+def session(arrival: float, departure: float, **more: Any) -> Document:
+    return {"arrival": at(arrival), "departure": at(departure), "charge_max_kw": 10.0, **more}
+
+
+def trip(departure: float, arrival: float, energy_kwh: float) -> Document:
+    return {"departure": at(departure), "arrival": at(arrival), "energy_kwh": energy_kwh}
+
+
+def series(value: Any, steps: int) -> np.ndarray:
+    return np.broadcast_to(np.asarray(0.0 if value is None else value, float), (steps,))
+
+
+def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) -> None:
+    """Recompute balances, limits, energies, needs and every objective part from problem and answer alone."""
+    steps = document["time"]["steps"]
+    hours = {"PT1H": 1.0, "PT15M": 0.25, "PT30M": 0.5}[document["time"]["resolution"]]
+    objective = {"carbon_price_per_t": 0.0, "unserved_energy_price_per_kwh": 10.0, **document.get("objective", {})}
+    parts = dict.fromkeys(answer["objective"], 0.0)
+    net = {connection["id"]: np.zeros(steps) for connection in document["connections"]}
+    unserved = {(s.get("asset"), s["kind"], s["at"]): s["amount_kwh"] for s in answer["shortfalls"]}
+    for asset in document["assets"]:
+        found = answer["assets"][asset["id"]]
+        p_kw = np.array(found["p_kw"])
+        if asset["type"] == "load":
+            demand = series(asset["p_kw"], steps)
+            shed = demand - p_kw
+            assert (shed >= -tolerance).all()
+            most = asset.get("shed_limit_fraction", 0.0) * np.clip(demand, 0, None)
+            assert (shed <= most + tolerance).all()
+            parts["shed"] += shed.sum() * hours / 1000 * (asset.get("shed_price_per_mwh") or 0.0)
+            net[asset["connection"]] += p_kw
+        elif asset["type"] == "renewable":
+            available, curtailed = series(asset["available_kw"], steps), np.array(found["curtailed_kw"])
+            assert np.allclose(p_kw + curtailed, available, atol=tolerance)
+            assert (p_kw >= -tolerance).all()
+            assert (curtailed >= -tolerance).all()
+            assert asset.get("curtailable", True) or not curtailed.any()
+            parts["curtailment"] += curtailed.sum() * hours / 1000 * asset.get("curtailment_price_per_mwh", 0.0)
+            parts["fuel"] += p_kw.sum() * hours / 1000 * asset.get("marginal_cost_per_mwh", 0.0)
+            net[asset["connection"]] -= p_kw
+        else:
+            check_store(asset, found, unserved, steps, hours, tolerance)
+            parts["wear"] += -p_kw[p_kw < 0].sum() * hours / 1000 * asset.get("wear_cost_per_mwh", 0.0)
+            net[asset["connection"]] += p_kw
+    for connection in sorted(document["connections"], key=lambda c: -depth(document, c["id"])):
+        if connection.get("parent"):
+            net[connection["parent"]] += net[connection["id"]]
+    for connection in document["connections"]:
+        flow = answer["connections"][connection["id"]]
+        imported, exported = np.array(flow["import_kw"]), np.array(flow["export_kw"])
+        assert np.allclose(imported - exported, net[connection["id"]], atol=tolerance)
+        assert not ((imported > tolerance) & (exported > tolerance)).any()
+        if connection.get("import_limit_kw") is not None:
+            over = imported - series(connection["import_limit_kw"], steps)
+            told = sum(
+                s["amount_kwh"] for s in answer["shortfalls"] if s.get("connection") == connection["id"]
+            )
+            assert np.clip(over, 0, None).sum() * hours <= told + tolerance * steps
+        if connection.get("export_limit_kw") is not None:
+            assert (exported <= series(connection["export_limit_kw"], steps) + tolerance).all()
+        if not connection.get("parent"):
+            average = series(connection.get("carbon_g_per_kwh"), steps)
+            signal = average
+            if objective.get("carbon_signal") == "marginal":
+                signal = series(connection["marginal_carbon_g_per_kwh"], steps)
+            credit = average if objective.get("export_carbon_credit") == "average" else 0.0 * average
+            price = objective["carbon_price_per_t"] * 1e-6
+            parts["carbon"] += hours * price * float((signal * imported - credit * exported).sum())
+            buy, sell = (series(connection.get(f"{way}_price_per_mwh"), steps) for way in ("import", "export"))
+            parts["energy"] += hours / 1000 * float((buy * imported - sell * exported).sum())
+        if connection.get("peak_import_price_per_kw"):
+            length = max(1, round({"PT15M": 0.25, "PT30M": 0.5, "PT1H": 1.0}[
+                connection.get("peak_interval", "PT15M")] / hours))
+            means = [imported[k : k + length].mean() for k in range(0, steps, length)]
+            above = max(0.0, max(means) - connection.get("peak_import_so_far_kw", 0.0))
+            parts["peak"] += above * connection["peak_import_price_per_kw"]
+        price = flow["price_per_mwh"]
+        total = np.array(price["total"])
+        assert np.allclose(np.sum([price[part] for part in price if part != "total"], axis=0), total)
+    parts["shortfall"] = objective["unserved_energy_price_per_kwh"] * sum(unserved.values())
+    parts["total"] = sum(value for part, value in parts.items() if part != "total")
+    for part, value in parts.items():
+        assert answer["objective"][part] == pytest.approx(value, abs=1e-6, rel=1e-6), part
+
+
+def check_store(
+    asset: Document, found: Document, unserved: dict[Any, float], steps: int, hours: float, tolerance: float
+) -> None:
+    """Power inside its bounds, energies that follow from it and stay inside theirs, needs met or reported."""
+    p_kw, e_kwh = np.array(found["p_kw"]), np.array(found["e_kwh"])
+    charge_max, discharge_max = (np.zeros(steps) for _ in range(2))
+    drives = np.zeros(steps)
+    if asset["type"] == "battery":
+        charge_max += asset["charge_max_kw"]
+        discharge_max += asset["discharge_max_kw"]
+    for stay in asset.get("sessions", ()):
+        begin, end = (
+            (datetime.fromisoformat(stay[key]) - START) / timedelta(hours=hours) for key in ("arrival", "departure")
+        )
+        covered = np.clip(np.minimum(np.arange(steps) + 1, end) - np.maximum(np.arange(steps), begin), 0, 1)
+        charge_max += covered * stay["charge_max_kw"]
+        discharge_max += covered * stay.get("discharge_max_kw", 0.0)
+        if stay.get("charge_min_kw"):
+            least = covered * stay["charge_min_kw"]
+            assert ((p_kw <= tolerance) | (p_kw >= least - tolerance)).all()
+    for drive in asset.get("trips", ()):
+        step = int((datetime.fromisoformat(drive["arrival"]) - START) // timedelta(hours=hours))
+        if 0 <= step < steps:
+            drives[step] += drive["energy_kwh"] - unserved.get((asset["id"], "trip_energy", drive["arrival"]), 0.0)
+    assert (p_kw <= charge_max + tolerance).all()
+    assert (-p_kw <= discharge_max + tolerance).all()
+    energy = asset["e_start_kwh"]
+    into, out = asset.get("charge_efficiency", 1.0), asset.get("discharge_efficiency", 1.0)
+    retained = (1 - asset.get("self_discharge_per_hour", 0.0)) ** hours
+    for step in range(steps):
+        power = p_kw[step]
+        energy = energy * retained + hours * (power * into if power > 0 else power / out) - drives[step]
+        assert e_kwh[step] == pytest.approx(energy, abs=tolerance * steps)
+    assert (e_kwh >= asset.get("e_min_kwh", 0.0) - tolerance * steps).all()
+    assert (e_kwh <= asset["e_max_kwh"] + tolerance * steps).all()
+    if asset.get("e_end_min_kwh") is not None:
+        assert e_kwh[-1] >= asset["e_end_min_kwh"] - tolerance * steps
+    for stay in asset.get("sessions", ()):
+        end = (datetime.fromisoformat(stay["departure"]) - START) / timedelta(hours=hours)
+        if stay.get("e_departure_min_kwh") is None or not 0 < end <= steps:
+            continue
+        step = int(np.ceil(end)) - 1
+        later = sum(
+            drive["energy_kwh"] - unserved.get((asset["id"], "trip_energy", drive["arrival"]), 0.0)
+            for drive in asset.get("trips", ())
+            if drive["departure"] >= stay["departure"]
+            and (datetime.fromisoformat(drive["arrival"]) - START) // timedelta(hours=hours) == step
+        )
+        short = unserved.get((asset["id"], "departure_energy", stay["departure"]), 0.0)
+        assert e_kwh[step] + later + short >= stay["e_departure_min_kwh"] - tolerance * steps
+
+
+def depth(document: Document, connection: str) -> int:
+    parents = {c["id"]: c.get("parent") for c in document["connections"]}
+    return 0 if parents[connection] is None else 1 + depth(document, parents[connection])
+
+
+def solve(document: Document) -> Document:
+    """Dispatch a problem, check the answer against the problem, and give it back."""
+    answer = dispatch(DispatchProblem.from_document(document)).document()
+    if answer["status"] != "infeasible":
+        check_answer(document, answer)
+    return answer
