@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.resources
+import importlib.util
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,25 +16,30 @@ from energy.feeds.factors import load_factors
 HOURS = 0.25
 
 
+def columns_of(path: Path, columns: list[str]) -> pd.DataFrame:
+    return pd.read_csv(path, sep=";", usecols=columns, engine="pyarrow")
+
+
 @pytest.fixture(scope="module")
 def year() -> tuple[UpstreamEstimate, np.ndarray]:
     """The German estimate of 2016 from SimBench's shapes, and the UTC hour and month of each step."""
-    folder = importlib.resources.files("simbench") / "networks" / "1-complete_data-mixed-all-0-sw"
+    package = importlib.util.find_spec("simbench")  # its profiles only: importing it costs seconds
+    assert package is not None
+    assert package.origin is not None
+    folder = Path(package.origin).parent / "networks" / "1-complete_data-mixed-all-0-sw"
     sectors = ("H0-A", "H0-B", "G0-A", "G1-A", "G3-A", "G4-A", "G6-A", "L0-A")
     loads = [f"{sector}_pload" for sector in sectors]
-    with importlib.resources.as_file(folder) as path:
-        load = pd.read_csv(path / "LoadProfile.csv", sep=";", usecols=["time", *loads])
-        renewable = pd.read_csv(
-            path / "RESProfile.csv", sep=";", usecols=["WP4", "WP7", "WP10", "PV1", "PV5"]
-        )
-    local = pd.to_datetime(load["time"], dayfirst=True)
+    wind, sun = [f"WP{k}" for k in range(1, 13)], [f"PV{k}" for k in range(1, 9)]
+    load = columns_of(folder / "LoadProfile.csv", ["time", *loads])
+    renewable = columns_of(folder / "RESProfile.csv", [*wind, *sun])
+    local = pd.to_datetime(load["time"], format="%d.%m.%Y %H:%M")
     utc = local.dt.tz_localize("Europe/Berlin", ambiguous="infer", nonexistent="shift_forward").dt.tz_convert(
         "UTC"
     )
     estimate = merit_order(
         load[loads].mean(axis=1).to_numpy() + 0.3,  # industry runs through
-        renewable[["WP4", "WP7", "WP10"]].mean(axis=1).to_numpy(),
-        renewable[["PV1", "PV5"]].mean(axis=1).to_numpy(),
+        renewable[wind].mean(axis=1).to_numpy(),
+        renewable[sun].mean(axis=1).to_numpy(),
         HOURS,
     )
     return estimate, np.where(utc.dt.month == 6, utc.dt.hour, -1)
