@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from energy.domain.city import (
+    BOUNDARY,
+    City,
+    DataSource,
+    District,
+    Market,
+    Profiles,
+    Scaled,
+    SiteLoad,
+)
+from energy.domain.network import OperatingLimits
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import CarryOver, RunRecord
 from energy.domain.time import TimeGrid
@@ -74,3 +85,52 @@ def run_of(plan: Plan) -> RunRecord:
 def carry_of(plan: Plan, energy_kwh: float = 20.0) -> CarryOver:
     """What `plan` leaves in the tanks."""
     return CarryOver(plan.time.end, {"b1": energy_kwh, "ev1": 31.25}, {"b1": 4.5, "ev1": 0.1})
+
+
+def city_of(city: str = "toy") -> City:
+    """A city of two buses with three districts, whose year of profiles is flat."""
+    time = TimeGrid(datetime(2015, 12, 31, 23, tzinfo=UTC), timedelta(minutes=15), 366 * 96)
+    columns = ("load", "import", "export", "carbon", "marginal", "renewable")
+    values = np.tile([0.1, 50.0, 30.0, 400.0, 600.0, 0.4], (time.steps, 1))
+    square = {
+        "type": "Polygon",
+        "coordinates": [[[8.0, 53.0], [8.1, 53.0], [8.1, 53.1], [8.0, 53.1], [8.0, 53.0]]],
+    }
+    return City(
+        id=city,
+        name="Toy town",
+        zone=ZoneInfo("Europe/Berlin"),
+        grid_source="pandapower:create_cigre_network_lv",
+        grid_taps="ignore",
+        limits=OperatingLimits(),
+        districts=(
+            District(BOUNDARY, "Boundary", None, ()),
+            District("harbour", "Harbour", square, (0,)),
+            District("old_town", "Old town", None, (1,)),
+        ),
+        district_of_bus={0: "harbour", 1: "old_town"},
+        bus_xy={0: (8.05, 53.05)},
+        bus_names={0: "A", 1: "B"},
+        grid_lines=(("line", 0, 0, 1),),
+        loads=(SiteLoad("house", "House", 1, Scaled("load", 1.0)),),
+        renewables=(),
+        batteries=(),
+        vehicles=(),
+        market=Market(
+            currency="EUR",
+            import_price="import",
+            export_price="export",
+            carbon="carbon",
+            marginal_carbon="marginal",
+            upstream_renewable_share="renewable",
+            upstream_mix={},
+            carbon_price_per_t=0.0,
+            peak_import_price_per_kw=0.0,
+        ),
+        profiles=Profiles(time, columns, values),
+        sources=(DataSource("load", "made for a test", "1", 1.0),),
+        notices=(),
+        carbon_map_bounds=(0.0, 800.0),
+        replay=True,
+        fingerprint="sha256:0",
+    )

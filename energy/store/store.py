@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
-from energy.domain.errors import StoreError
+from energy.domain.errors import Fault, InputError, StoreError
 from energy.domain.network import FloatArray
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import AssetSeries, CarryOver, DistrictSeries, PlanSummary, RunRecord
-from energy.domain.time import TimeGrid, format_duration
+from energy.domain.time import TimeGrid, format_duration, format_instant
 from energy.store.database import Database
 from energy.store.schema import (
     asset_hours,
@@ -212,7 +212,7 @@ class Store:
         """District accounts from `start` to `end` in intervals of `resolution`; NaN where they are not
         wholly covered by stored plans.
 
-        Raises `ValueError` where the intervals do not hold whole steps of the stored plans.
+        Raises `InputError` where the intervals do not hold whole steps of the stored plans.
         """
         time = _grid(start, end, resolution)
         table = district_hours if _in_hours(time) else district_steps
@@ -240,11 +240,13 @@ class Store:
         resolution: timedelta = HOUR,
     ) -> AssetSeries:
         """Energy of one asset from `start` to `end`, whole hours; NaN where no plan is stored or no
-        stored plan has the asset. Raises `ValueError` for intervals that are not whole hours.
+        stored plan has the asset. Raises `InputError` for intervals that are not whole hours.
         """
         time = _grid(start, end, resolution)
         if not _in_hours(time):
-            raise ValueError("assets are kept by the hour; start at a full hour and ask for whole hours")
+            raise InputError(
+                Fault("resolution", "assets are kept by the hour; start at a full hour, ask for whole hours")
+            )
         with self._database.reading() as connection:
             covering = _covering(connection, city, information, time)
             rows = connection.execute(
@@ -338,9 +340,12 @@ def _grid(start: datetime, end: datetime, resolution: timedelta) -> TimeGrid:
     """The intervals from `start` to `end`."""
     steps = (end - start) / resolution
     if steps < 1 or steps != int(steps):
-        raise ValueError(
-            f"{start.isoformat()} to {end.isoformat()} is not a whole number of intervals of "
-            f"{format_duration(resolution)}"
+        raise InputError(
+            Fault(
+                "to",
+                f"{format_instant(start)} to {format_instant(end)} is not a whole number of intervals of "
+                f"{format_duration(resolution)}, at least one",
+            )
         )
     return TimeGrid(start, resolution, int(steps))
 
@@ -377,9 +382,12 @@ def _covered(covering: list[Row], time: TimeGrid) -> Any:
     for plan in covering:
         step = (plan.end - plan.start) / plan.steps
         if not _in_hours(time) and (time.resolution % step or (time.start - plan.start) % step):
-            raise ValueError(
-                f"intervals of {format_duration(time.resolution)} from {time.start.isoformat()} do not "
-                f"hold whole steps of {format_duration(step)}"
+            raise InputError(
+                Fault(
+                    "resolution",
+                    f"intervals of {format_duration(time.resolution)} from {format_instant(time.start)} do "
+                    f"not hold whole steps of {format_duration(step)}",
+                )
             )
         share += np.clip(time.position(plan.end), edges, edges + 1)
         share -= np.clip(time.position(plan.start), edges, edges + 1)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from energy.domain.errors import InputError
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import CarryOver
 from energy.store import Store
@@ -178,13 +179,13 @@ def test_intervals_that_split_steps_are_refused(store: Store) -> None:
     plan = plan_of()
     save(store, plan)
     start = plan.time.start
-    with pytest.raises(ValueError, match="whole steps"):
+    with pytest.raises(InputError, match="whole steps"):
         store.district_series("toy", start, start + timedelta(hours=1), resolution=timedelta(minutes=20))
-    with pytest.raises(ValueError, match="whole number"):
+    with pytest.raises(InputError, match="whole number"):
         store.district_series("toy", start, start + timedelta(minutes=50))
-    with pytest.raises(ValueError, match="whole number"):
+    with pytest.raises(InputError, match="whole number"):
         store.district_series("toy", start, start)
-    with pytest.raises(ValueError, match="by the hour"):
+    with pytest.raises(InputError, match="by the hour"):
         store.asset_series("toy", "pv", start, start + timedelta(hours=1), resolution=QUARTER)
 
 
