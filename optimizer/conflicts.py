@@ -35,7 +35,7 @@ def find_conflicts(
         for limit in source.hard_limits
         if len(limit.columns)
     ]
-    slacks = solver.add_columns(np.zeros(len(limits)), np.full(len(limits), np.inf), np.zeros(len(limits)))
+    slacks = solver.add_columns(np.zeros(len(limits)), np.full(len(limits), np.inf))
     lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
     for limit, slack in zip(limits, slacks, strict=True):
         _soften(solver, limit, int(slack), lower, upper)

@@ -172,10 +172,8 @@ class ConnectionRows:
                     )
         return limits
 
-    def prices(
-        self, dual: FloatArray, imports: Mapping[str, FloatArray], exports: Mapping[str, FloatArray]
-    ) -> dict[str, dict[str, FloatArray]]:
-        """Price per MWh at each connection, by part; the parts add up to ``total``.
+    def prices(self, dual: FloatArray, net_kw: Mapping[str, FloatArray]) -> dict[str, dict[str, FloatArray]]:
+        """Price per MWh at each connection, by part; the parts add up to ``total``, the dual of its balance.
 
         At a root that imports (exports) the energy and carbon parts are those of its tariff and the peak
         part is the dual of its peak rows; what is left is the rent of its limit: scarcity where the
@@ -192,7 +190,7 @@ class ConnectionRows:
             number = self.ids.index(key)
             connection = self._connections[number]
             parts = {part: np.zeros(self._steps) for part in PRICE_PARTS}
-            drawing, giving = imports[key] > FLOWING_KW, exports[key] > FLOWING_KW
+            drawing, giving = net_kw[key] > FLOWING_KW, net_kw[key] < -FLOWING_KW
             if connection.parent is None:
                 carbon_in, carbon_out = problem.carbon_prices(connection)
                 energy_in = problem.import_price(connection) - carbon_in
@@ -213,7 +211,7 @@ class ConnectionRows:
             rest = np.where(explained, totals[number] - np.sum(list(parts.values()), axis=0), 0.0)
             rest[np.abs(rest) < 1e-9 * np.maximum(1.0, np.abs(totals[number]))] = 0.0
             limit = connection.limit("import_limit_kw", self._steps)
-            overrun = imports[key] > limit + FLOWING_KW
+            overrun = net_kw[key] > limit + FLOWING_KW
             parts["scarcity"] = parts["scarcity"] + np.where(overrun, rest, 0.0)
             parts["congestion"] = parts["congestion"] + np.where(overrun, 0.0, rest)
             found[key] = {"total": np.sum(list(parts.values()), axis=0), **parts}

@@ -96,15 +96,15 @@ class Solver:
         if status != highspy.HighsStatus.kOk:
             raise SolverError(f"HiGHS answered {status.name} to {doing}")
 
-    def add_columns(
-        self, lower: FloatArray, upper: FloatArray, cost: FloatArray, *, integer: bool = False
-    ) -> IntArray:
-        """New columns that stand in no row yet; returns their numbers."""
+    def add_columns(self, lower: FloatArray, upper: FloatArray, *, integer: bool = False) -> IntArray:
+        """New columns without cost that stand in no row yet; returns their numbers."""
         count = len(lower)
         new = np.arange(self.columns, self.columns + count)
         none = np.zeros(0, np.int32)
         self._check(
-            self._highs.addCols(count, cost, lower, upper, 0, np.zeros(count, np.int32), none, np.zeros(0)),
+            self._highs.addCols(
+                count, np.zeros(count), lower, upper, 0, np.zeros(count, np.int32), none, np.zeros(0)
+            ),
             "adding columns",
         )
         self.columns += count

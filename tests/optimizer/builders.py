@@ -88,7 +88,11 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
     """Recompute balances, limits, energies, needs and every objective part from problem and answer alone."""
     steps = document["time"]["steps"]
     hours = {"PT1H": 1.0, "PT15M": 0.25, "PT30M": 0.5}[document["time"]["resolution"]]
-    objective = {"carbon_price_per_t": 0.0, "unserved_energy_price_per_kwh": 10.0, **document.get("objective", {})}
+    objective = {
+        "carbon_price_per_t": 0.0,
+        "unserved_energy_price_per_kwh": 10.0,
+        **document.get("objective", {}),
+    }
     parts = dict.fromkeys(answer["objective"], 0.0)
     net = {connection["id"]: np.zeros(steps) for connection in document["connections"]}
     unserved = {(s.get("asset"), s["kind"], s["at"]): s["amount_kwh"] for s in answer["shortfalls"]}
@@ -109,7 +113,9 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             assert (p_kw >= -tolerance).all()
             assert (curtailed >= -tolerance).all()
             assert asset.get("curtailable", True) or not curtailed.any()
-            parts["curtailment"] += curtailed.sum() * hours / 1000 * asset.get("curtailment_price_per_mwh", 0.0)
+            parts["curtailment"] += (
+                curtailed.sum() * hours / 1000 * asset.get("curtailment_price_per_mwh", 0.0)
+            )
             parts["fuel"] += p_kw.sum() * hours / 1000 * asset.get("marginal_cost_per_mwh", 0.0)
             net[asset["connection"]] -= p_kw
         else:
@@ -140,11 +146,18 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             credit = average if objective.get("export_carbon_credit") == "average" else 0.0 * average
             price = objective["carbon_price_per_t"] * 1e-6
             parts["carbon"] += hours * price * float((signal * imported - credit * exported).sum())
-            buy, sell = (series(connection.get(f"{way}_price_per_mwh"), steps) for way in ("import", "export"))
+            buy, sell = (
+                series(connection.get(f"{way}_price_per_mwh"), steps) for way in ("import", "export")
+            )
             parts["energy"] += hours / 1000 * float((buy * imported - sell * exported).sum())
         if connection.get("peak_import_price_per_kw"):
-            length = max(1, round({"PT15M": 0.25, "PT30M": 0.5, "PT1H": 1.0}[
-                connection.get("peak_interval", "PT15M")] / hours))
+            length = max(
+                1,
+                round(
+                    {"PT15M": 0.25, "PT30M": 0.5, "PT1H": 1.0}[connection.get("peak_interval", "PT15M")]
+                    / hours
+                ),
+            )
             means = [imported[k : k + length].mean() for k in range(0, steps, length)]
             above = max(0.0, max(means) - connection.get("peak_import_so_far_kw", 0.0))
             parts["peak"] += above * connection["peak_import_price_per_kw"]
@@ -169,7 +182,8 @@ def check_store(
         discharge_max += asset["discharge_max_kw"]
     for stay in asset.get("sessions", ()):
         begin, end = (
-            (datetime.fromisoformat(stay[key]) - START) / timedelta(hours=hours) for key in ("arrival", "departure")
+            (datetime.fromisoformat(stay[key]) - START) / timedelta(hours=hours)
+            for key in ("arrival", "departure")
         )
         covered = np.clip(np.minimum(np.arange(steps) + 1, end) - np.maximum(np.arange(steps), begin), 0, 1)
         charge_max += covered * stay["charge_max_kw"]
@@ -180,7 +194,9 @@ def check_store(
     for drive in asset.get("trips", ()):
         step = int((datetime.fromisoformat(drive["arrival"]) - START) // timedelta(hours=hours))
         if 0 <= step < steps:
-            drives[step] += drive["energy_kwh"] - unserved.get((asset["id"], "trip_energy", drive["arrival"]), 0.0)
+            drives[step] += drive["energy_kwh"] - unserved.get(
+                (asset["id"], "trip_energy", drive["arrival"]), 0.0
+            )
     assert (p_kw <= charge_max + tolerance).all()
     assert (-p_kw <= discharge_max + tolerance).all()
     energy = asset["e_start_kwh"]

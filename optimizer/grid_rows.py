@@ -1,0 +1,198 @@
+"""Linear grid limits and losses as rows over the columns of a program.
+
+Limits bound sums of coefficient × power drawn at a terminal. The power at a terminal is a sum of asset
+columns and a constant, so each limit becomes one row over asset columns; terminals get no columns of
+their own (few have more than one or two assets behind them). Each kind of limit has one slack per step.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+
+from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
+from optimizer.model import Program
+from optimizer.solver import Solver
+
+UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
+"""Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""
+BROKEN = 1e-6
+"""A slack below this, in those units, is the solver's rounding."""
+BURNT_KW = 1e-4
+"""Losses above their largest linearisation by more than this are energy that the program burns."""
+USEFUL = 1e-3
+"""A row whose coefficients are below this share of its kind's largest is steered by nothing here."""
+
+
+@dataclass(frozen=True)
+class GridSlack:
+    """How far linear limits of one kind are broken in one step, in pu or percent."""
+
+    kind: str
+    step: int
+    amount: float
+
+
+@dataclass
+class _Linearisations:
+    """The loss rows of one step with their lower bounds, newest last."""
+
+    rows: list[int] = field(default_factory=list)
+    lower: list[float] = field(default_factory=list)
+    equal: bool = False
+
+
+class GridRows:
+    """All grid limits that were added to one program."""
+
+    def __init__(self, program: Program, solver: Solver, steps: int) -> None:
+        self._program, self._solver, self._steps = program, solver, steps
+        self._slack: dict[tuple[str, int], int] = {}
+        self._price: dict[str, float] = {}
+        self._losses: dict[int, _Linearisations] = defaultdict(_Linearisations)
+        self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
+
+    @property
+    def some(self) -> bool:
+        """Whether anything was added."""
+        return bool(self._slack or self._losses)
+
+    @property
+    def lossy_steps(self) -> list[int]:
+        """The steps that have a loss linearisation."""
+        return sorted(self._losses)
+
+    def add(self, limits: GridLimits, dearest: float) -> None:
+        """Add the rows of `limits`; their slack costs more than anything priced up to `dearest` can buy."""
+        power, constant = self._terminal_power(limits.terminals)
+        if len(limits):
+            self._add_limits(limits, power, constant, dearest)
+        if len(limits.loss_step):
+            self._add_losses(limits, power, constant)
+
+    def _add_limits(
+        self, limits: GridLimits, power: sp.csr_array, constant: FloatArray, dearest: float
+    ) -> None:
+        keys = list(zip(limits.quantity, limits.step.tolist(), strict=True))
+        new = [key for key in dict.fromkeys(keys) if key not in self._slack]
+        columns = self._solver.add_columns(np.zeros(len(new)), np.full(len(new), np.inf))
+        self._slack.update(zip(new, columns.tolist(), strict=True))
+        slack = np.array([self._slack[key] for key in keys])
+        scale = np.array([UNITS[quantity] for quantity in limits.quantity])
+        per_kw = limits.coefficients * scale[:, None] / 1000
+        matrix = self._over_columns(per_kw, limits.step, power)
+        fixed = limits.constant * scale + np.einsum("rk,rk->r", per_kw, constant.T[limits.step])
+        self._price_slack(np.array(limits.quantity), matrix, dearest)
+        for sign, bound in ((1.0, limits.lower), (-1.0, limits.upper)):
+            rows = np.flatnonzero(np.isfinite(bound))
+            value = bound[rows] * scale[rows] - fixed[rows]
+            free = np.full(len(rows), np.inf)
+            own = self._single(slack[rows], sign)
+            lower, upper = (value, free) if sign > 0 else (-free, value)
+            self._solver.add_rows(matrix[rows] + own, lower, upper)
+
+    def _add_losses(self, limits: GridLimits, power: sp.csr_array, constant: FloatArray) -> None:
+        """losses_kw[t] − coefficients · p_kw ≥ constant; MW per MW is kW per kW."""
+        columns, steps = self._program.connections.losses, limits.loss_step
+        matrix = self._over_columns(-limits.loss_coefficients, steps, power)
+        lower = limits.loss_constant * 1000 + np.einsum(
+            "rk,rk->r", limits.loss_coefficients, constant.T[steps]
+        )
+        rows = self._solver.add_rows(
+            matrix + self._single(columns[steps], 1.0), lower, np.full(len(steps), np.inf)
+        )
+        opened = np.unique(steps)
+        self._solver.set_bounds(columns[opened], np.zeros(len(opened)), np.full(len(opened), np.inf))
+        for row, step, bound in zip(rows.tolist(), steps.tolist(), lower.tolist(), strict=True):
+            self._losses[step].rows.append(row)
+            self._losses[step].lower.append(bound)
+        for step in opened.tolist():
+            if self._losses[step].equal:
+                self._hold(step)
+
+    def hold_burnt_losses(self) -> bool:
+        """Where energy has a negative price the inequality burns it: there the newest linearisation holds
+        as an equation from now on. False where nothing is burnt."""
+        held = False
+        for step, losses in self._losses.items():
+            if not losses.equal:
+                beyond = self._solver.row_values(np.array(losses.rows)) - np.array(losses.lower)
+                if beyond.min() > BURNT_KW:
+                    self._hold(step)
+                    held = True
+        return held
+
+    def _hold(self, step: int) -> None:
+        losses = self._losses[step]
+        losses.equal = True
+        rows = np.array(losses.rows)
+        lower, upper = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
+        lower[-1] = upper[-1] = losses.lower[-1]
+        self._solver.set_row_bounds(rows, lower, upper)
+
+    def slack_costs(self) -> FloatArray:
+        """The price of every column as slack: zero but for the slacks."""
+        costs = np.zeros(self._solver.columns)
+        for (kind, _), column in self._slack.items():
+            costs[column] = self._price[kind]
+        return costs
+
+    def slacks(self, x: FloatArray) -> tuple[GridSlack, ...]:
+        """The limits that `x` breaks."""
+        return tuple(
+            GridSlack(kind, step, float(x[column]) / UNITS[kind])
+            for (kind, step), column in sorted(self._slack.items())
+            if x[column] > BROKEN
+        )
+
+    def _price_slack(self, kinds: np.ndarray, matrix: sp.csr_array, dearest: float) -> None:
+        """A unit of slack buys at most 1 / coefficient kW through the weakest row that is of any use."""
+        largest = abs(matrix).max(axis=1).toarray().ravel()
+        for kind in set(kinds.tolist()):
+            mine = largest[kinds == kind]
+            useful = mine[mine > USEFUL * mine.max()]
+            price = dearest / float(useful.min()) if len(useful) else dearest
+            self._price[kind] = max(self._price.get(kind, 0.0), price)
+
+    def _terminal_power(self, terminals: tuple[Terminal, ...]) -> tuple[sp.csr_array, FloatArray]:
+        """kW drawn at terminal k in step t: row k·steps + t of the matrix times the columns, plus the
+        constant [k, t]."""
+        if terminals not in self._power:
+            number = {terminal: k for k, terminal in enumerate(terminals)}
+            parts = [
+                (number[part.terminal] * self._steps + part.steps, part.columns, part.coefficients)
+                for rows in self._program.assets
+                for part in rows.terminal_powers()
+            ]
+            row, column, value = (
+                np.concatenate([np.zeros(0, kind), *(part[k] for part in parts)])
+                for k, kind in enumerate((np.int64, np.int64, np.float64))
+            )
+            constant = np.zeros((len(terminals), self._steps))
+            for rows in self._program.assets:
+                for terminal, p_kw in rows.constant_powers():
+                    constant[number[terminal]] += p_kw
+            shape = (len(terminals) * self._steps, len(self._program.linear.cost))
+            self._power[terminals] = sp.csr_array((value, (row, column)), shape=shape), constant
+        return self._power[terminals]
+
+    def _over_columns(self, coefficients: FloatArray, step: IntArray, power: sp.csr_array) -> sp.csr_array:
+        """Rows over terminals, shape (rows, terminals), as rows over all columns there are."""
+        count, terminals = coefficients.shape
+        position = np.arange(terminals)[None, :] * self._steps + step[:, None]
+        chosen = sp.csr_array(
+            (coefficients.ravel(), position.ravel(), np.arange(0, count * terminals + 1, terminals)),
+            shape=(count, power.shape[0]),
+        )
+        rows = sp.csr_array(chosen @ power)
+        return sp.csr_array((rows.data, rows.indices, rows.indptr), shape=(count, self._solver.columns))
+
+    def _single(self, columns: IntArray, value: float) -> sp.csr_array:
+        """One row per given column, with that value."""
+        count = len(columns)
+        return sp.csr_array(
+            (np.full(count, value), columns, np.arange(count + 1)), shape=(count, self._solver.columns)
+        )
