@@ -42,7 +42,7 @@ class CompiledNetwork:
     """The energised part of a grid in per unit of `base_mva`: Y·V = I at `nodes` electrical nodes.
 
     Attributes:
-        admittance: Y with bus shunts, shape (nodes, nodes).
+        admittance: Y with bus shunts, sparse, shape (nodes, nodes).
         shunt_mw: active power of the shunts at 1 pu, shape (nodes,).
         static_mva: complex power that the tables draw at each node, shape (nodes,).
         slack_nodes, slack_voltage: nodes of fixed voltage; pv_nodes: nodes of fixed magnitude.
@@ -57,7 +57,7 @@ class CompiledNetwork:
     """
 
     base_mva: float
-    admittance: sp.csr_array
+    admittance: Any
     shunt_mw: FloatArray
     static_mva: ComplexArray
     slack_nodes: IntArray
@@ -67,8 +67,8 @@ class CompiledNetwork:
     bus_node: IntArray
     from_node: IntArray
     to_node: IntArray
-    current_from: sp.csr_array
-    current_to: sp.csr_array
+    current_from: Any
+    current_to: Any
     branch_element: tuple[ElementId, ...]
     rated: tuple[ElementId, ...]
     rated_known: BoolArray
@@ -83,8 +83,9 @@ class CompiledNetwork:
 
     def areas(self) -> IntArray:
         """The connected area of each node, shape (nodes,)."""
-        labels: IntArray = sp.csgraph.connected_components(self.admittance, directed=False)[1]
-        return labels
+        links = self.admittance.astype(bool)
+        labels = sp.csgraph.connected_components(links, directed=False)[1]
+        return labels.astype(np.int64)
 
 
 def element_id(net: Any, table: str, index: int) -> ElementId:
@@ -147,6 +148,7 @@ def _convert(net: Any) -> tuple[dict[str, Any], BoolArray]:
         enforce_q_lims=False,
         check_connectivity=True,
         voltage_depend_loads=True,
+        numba=False,  # compiling pandapower's search for fused buses takes longer than this search
     )
     net._pd2ppc_lookups = {key: np.array([], dtype=np.int64) for key in ("bus", "bus_dc", "ext_grid", "gen")}
     net._pd2ppc_lookups |= {"branch": {}, "branch_dc": {}}
@@ -254,13 +256,15 @@ def newton(net: Any, power: NodalPower) -> Iterator[ComplexArray | None]:
     voltage dependence of the loads at its bus) and is left with it."""
     buses, column = np.unique(power.buses, return_inverse=True)
     drawn = np.zeros((2, power.time.steps, len(buses)))
-    np.add.at(drawn, (slice(None), slice(None), column), np.stack([power.p_mw, power.q_mvar]))
+    for k, position in enumerate(column.tolist()):
+        drawn[0, :, position] += power.p_mw[:, k]
+        drawn[1, :, position] += power.q_mvar[:, k]
     rows = [pp.create_storage(net, bus, p_mw=0.0, max_e_mwh=0.0) for bus in buses]
     for p_mw, q_mvar in zip(*drawn, strict=True):
         net.storage.loc[rows, "p_mw"] = p_mw
         net.storage.loc[rows, "q_mvar"] = q_mvar
         try:
-            pp.runpp(net, lightsim2grid=False)
+            pp.runpp(net, lightsim2grid=False, numba=False)  # the same order of nodes as in _convert
         except LoadflowNotConverged:
             yield None
         else:

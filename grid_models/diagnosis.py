@@ -1,4 +1,4 @@
-"""What is wrong with a pandapower net before it is used: faults that refuse it, notices that do not.
+"""What is wrong with a pandapower net before it is used: the faults that refuse it.
 
 pandapower computes with whatever stands in its tables; a zero length or a rating in amperes gives a
 result, or a division by zero far from its cause. Everything is named here, all at once.
@@ -17,10 +17,9 @@ from energy.domain.errors import Fault
 POSITIVE: dict[str, tuple[str, ...]] = {
     "bus": ("vn_kv",),
     "line": ("length_km", "parallel", "df"),
-    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "vk_percent", "parallel", "df"),
+    "trafo": ("sn_mva", "vn_hv_kv", "vn_lv_kv", "parallel", "df"),
     "trafo3w": (
         "sn_hv_mva", "sn_mv_mva", "sn_lv_mva", "vn_hv_kv", "vn_mv_kv", "vn_lv_kv",
-        "vk_hv_percent", "vk_mv_percent", "vk_lv_percent",
     ),
     "ext_grid": ("vm_pu",),
     "gen": ("vm_pu",),
@@ -28,8 +27,17 @@ POSITIVE: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 FINITE: dict[str, tuple[str, ...]] = {
     "line": ("r_ohm_per_km", "x_ohm_per_km", "c_nf_per_km", "g_us_per_km"),
-    "trafo": ("vkr_percent", "pfe_kw", "i0_percent", "shift_degree"),
-    "trafo3w": ("vkr_hv_percent", "vkr_mv_percent", "vkr_lv_percent", "pfe_kw", "i0_percent"),
+    "trafo": ("vk_percent", "vkr_percent", "pfe_kw", "i0_percent", "shift_degree"),
+    "trafo3w": (
+        "vk_hv_percent",
+        "vk_mv_percent",
+        "vk_lv_percent",
+        "vkr_hv_percent",
+        "vkr_mv_percent",
+        "vkr_lv_percent",
+        "pfe_kw",
+        "i0_percent",
+    ),
     "load": ("p_mw", "q_mvar", "scaling"),
     "sgen": ("p_mw", "q_mvar", "scaling"),
     "storage": ("p_mw", "q_mvar", "scaling"),
@@ -40,6 +48,10 @@ FINITE: dict[str, tuple[str, ...]] = {
     "impedance": ("rft_pu", "xft_pu", "rtf_pu", "xtf_pu"),
     "ext_grid": ("va_degree",),
 }
+AT_BUS = (
+    "load", "sgen", "storage", "gen", "ext_grid", "shunt", "ward", "xward", "motor",
+    "asymmetric_load", "asymmetric_sgen",
+)  # fmt: skip
 ENDS: dict[str, tuple[str, ...]] = {
     "line": ("from_bus", "to_bus"),
     "trafo": ("hv_bus", "lv_bus"),
@@ -47,15 +59,13 @@ ENDS: dict[str, tuple[str, ...]] = {
     "impedance": ("from_bus", "to_bus"),
     "dcline": ("from_bus", "to_bus"),
     "switch": ("bus",),
-} | dict.fromkeys(("load", "sgen", "storage", "gen", "ext_grid", "shunt", "ward", "xward", "motor", "asymmetric_load", "asymmetric_sgen"), ("bus",))  # fmt: skip
+} | dict.fromkeys(AT_BUS, ("bus",))
 LARGEST: dict[tuple[str, str], tuple[float, str]] = {
     ("bus", "vn_kv"): (1500.0, "kV; 20 kV is 20, not 20000"),
     ("line", "length_km"): (3000.0, "km, not metres"),
     ("line", "r_ohm_per_km"): (1e4, "Ω/km"),
     ("line", "x_ohm_per_km"): (1e4, "Ω/km"),
     ("line", "c_nf_per_km"): (1e6, "nF/km"),
-    ("trafo", "vk_percent"): (100.0, "percent"),
-    ("trafo", "vkr_percent"): (100.0, "percent"),
     ("ext_grid", "vm_pu"): (2.0, "per unit, not kV"),
     ("gen", "vm_pu"): (2.0, "per unit, not kV"),
     ("load", "p_mw"): (1e4, "MW, not kW"),
@@ -66,20 +76,21 @@ LARGEST: dict[tuple[str, str], tuple[float, str]] = {
     ("gen", "p_mw"): (1e5, "MW, not kW"),
 }
 """The largest size that occurs, and the unit that is meant: beyond it stands a unit wrong by 1000."""
-LARGEST_BY_VOLTAGE_MVA = {1.0: 20.0, 60.0: 2000.0}
+LARGEST_BY_VOLTAGE_MVA = {1.0: 5.0, 40.0: 300.0}
 """No single load or generator draws more at a bus of at most this voltage (kV)."""
+VK_TRAFO3W = ("vk_hv_percent", "vk_mv_percent", "vk_lv_percent")
 UNSUPPORTED = ("svc", "tcsc", "ssc", "vsc", "b2b_vsc", "line_dc", "vsc_stacked", "vsc_bipolar")
 SHOWN = 10
 """Faults of one kind that are listed one by one."""
 
 
-def diagnose(net: Any) -> tuple[list[Fault], list[str]]:
-    """Faults (any of them refuses the net) and notices."""
+def diagnose(net: Any) -> list[Fault]:
+    """Everything that keeps `net` from being used; empty for a usable one."""
     faults: list[Fault] = []
     if not len(net.bus):
-        return [Fault("bus", "the table is empty; a grid needs buses")], []
+        return [Fault("bus", "the table is empty; a grid needs buses")]
     if not net.bus.index.is_unique:
-        return [Fault("bus", "indices stand twice; every bus needs its own")], []
+        return [Fault("bus", "indices stand twice; every bus needs its own")]
     for check in (_references, _values, _impedances, _sizes, _devices):
         found = list(check(net))
         faults += found[:SHOWN]
@@ -87,18 +98,12 @@ def diagnose(net: Any) -> tuple[list[Fault], list[str]]:
             faults.append(Fault("", f"and {len(found) - SHOWN} more like these"))
     if not faults:
         faults += _supply(net)
-    return faults, []
+    return faults
 
 
 def _in_service(net: Any, table: str) -> Any:
     rows = net[table]
     return rows[rows.in_service.astype(bool)] if "in_service" in rows else rows
-
-
-def _place(table: str, row: Any) -> str:
-    name = row.get("name")
-    named = f" ({name})" if isinstance(name, str) and name else ""
-    return f"{table} {row.name if hasattr(row, 'name') else ''}{named}"
 
 
 def _label(rows: Any, table: str, index: Any) -> str:
@@ -120,11 +125,11 @@ def _references(net: Any) -> Iterator[Fault]:
                     )
     targets = {"b": "bus", "l": "line", "t": "trafo", "t3": "trafo3w"}
     for index, row in net.switch[["et", "element"]].iterrows():
-        table = targets.get(row.et)
-        if table is None:
+        target = targets.get(row.et)
+        if target is None:
             yield Fault(f"switch {index}.et", f"{row.et!r} is no kind of switch; known: {', '.join(targets)}")
-        elif row.element not in net[table].index:
-            yield Fault(f"switch {index}.element", f"{table} {row.element} does not exist; correct it")
+        elif row.element not in net[target].index:
+            yield Fault(f"switch {index}.element", f"{target} {row.element} does not exist; correct it")
 
 
 def _values(net: Any) -> Iterator[Fault]:
@@ -155,9 +160,13 @@ def _impedances(net: Any) -> Iterator[Fault]:
             _label(lines, "line", index),
             "has no impedance (r and x are zero); use a closed bus-bus switch, or give it its impedance",
         )
-    negative = (lines.r_ohm_per_km.astype(float) < 0).to_numpy()
-    for index in lines.index[negative]:
-        yield Fault(f"{_label(lines, 'line', index)}.r_ohm_per_km", "is negative; a line's resistance is not")
+    for table, columns in (("trafo", ("vk_percent",)), ("trafo3w", VK_TRAFO3W)):
+        rows = _in_service(net, table)
+        for column in columns:
+            for index in rows.index[(rows[column].astype(float) == 0).to_numpy()]:
+                yield Fault(
+                    f"{_label(rows, table, index)}.{column}", "is zero; give its short-circuit voltage"
+                )
     impedances = _in_service(net, "impedance")
     if len(impedances):
         size = np.hypot(impedances.rft_pu.astype(float), impedances.xft_pu.astype(float))

@@ -9,7 +9,7 @@ import copy
 import json
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -78,13 +78,28 @@ class Storage:
 
 @dataclass(frozen=True)
 class GridElements:
-    """The tables of one grid. `lines` are the connections a map draws: table, index, from and to bus."""
+    """The tables of one grid. `lines` are the connections a map draws: table, index, from and to bus;
+    `external_grids` the indices of what feeds it.
+    """
 
     buses: Mapping[int, Bus]
     lines: tuple[tuple[str, int, int, int], ...]
     loads: tuple[Injection, ...]
     sgens: tuple[Injection, ...]
     storages: tuple[Storage, ...]
+    external_grids: tuple[int, ...]
+
+    def only(self, energised: Callable[[int], bool]) -> tuple[GridElements, tuple[str, ...]]:
+        """Without what stands at buses that are not energised, and how much of each table that was."""
+        kept: dict[str, Any] = {}
+        notices = []
+        for table in ("loads", "sgens", "storages"):
+            rows = getattr(self, table)
+            kept[table] = tuple(row for row in rows if energised(row.bus))
+            if len(kept[table]) < len(rows):
+                number = len(rows) - len(kept[table])
+                notices.append(f"{number} {table} left out: they are fed by another external grid, or none")
+        return replace(self, **kept), tuple(notices)
 
 
 def grid_elements(grid: Grid) -> GridElements:
@@ -101,6 +116,7 @@ def grid_elements(grid: Grid) -> GridElements:
         loads=tuple(_injection("load", row, vn_kv) for row in _in_service(net.load)),
         sgens=tuple(_injection("sgen", row, vn_kv) for row in _in_service(net.sgen)),
         storages=tuple(_storage(row, vn_kv) for row in _in_service(net.storage)),
+        external_grids=tuple(int(row.Index) for row in _in_service(net.ext_grid)),
     )
 
 
@@ -122,7 +138,7 @@ def profile_series(grid: Grid, columns: Sequence[str]) -> tuple[TimeGrid, FloatA
     """
     frames = {
         str(column): frame
-        for table in ("powerplants", "renewables", "load")
+        for table in ("storage", "powerplants", "renewables", "load")
         if (frame := (grid.profiles or {}).get(table)) is not None
         for column in frame.columns
     }
@@ -139,7 +155,7 @@ def profile_series(grid: Grid, columns: Sequence[str]) -> tuple[TimeGrid, FloatA
             break
     values = np.column_stack([np.asarray(frames[column][column], dtype=float) for column in columns])
     faults += [
-        Fault(f"profile {columns[k]!r} of {grid.source}", "has values that are not finite")
+        Fault(f"profile {columns[int(k)]!r} of {grid.source}", "has values that are not finite")
         for k in np.flatnonzero(~np.isfinite(values).all(axis=0))
     ]
     if faults:

@@ -12,6 +12,7 @@ point starts from the no-load voltage and reaches the same, upper solution as Ne
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numba as nb
 import numpy as np
@@ -33,9 +34,9 @@ equations, but not one that a grid is operated at."""
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
 
 
-@dataclass(frozen=True)
-class Factors:
-    """Sparse LU factors of Y_ll: L by columns without its unit diagonal, U by columns without diagonal."""
+class Factors(NamedTuple):
+    """Sparse LU factors of Y_ll: L without its unit diagonal and U without its diagonal, each by columns
+    (starts, rows, real and imaginary values), and where rows and columns stand in them."""
 
     lower: tuple[IntArray, IntArray, FloatArray, FloatArray]
     upper: tuple[IntArray, IntArray, FloatArray, FloatArray]
@@ -64,7 +65,7 @@ class FixedPoint:
             return FixedPoint(
                 load, Factors(empty, empty, np.zeros(0, complex), none, none), source_current, source_current
             )
-        lu = spl.splu(
+        lu: Any = spl.splu(
             sp.csc_matrix(admittance[load][:, load]),
             permc_spec="MMD_AT_PLUS_A",
             diag_pivot_thresh=0.0,
@@ -92,21 +93,15 @@ class FixedPoint:
         converged = np.zeros(steps, dtype=bool)
         # a block's six arrays should stay in the second-level cache
         width = int(np.clip(2**18 // (48 * max(1, len(self.load_nodes))) // 8 * 8, 8, 64))
-        factors = self.factors
         _solve_steps(
-            factors.lower,
-            factors.upper,
-            factors.inverse_diagonal,
-            factors.row_position,
-            factors.column_position,
+            self.factors,
             self.source_current,
             self.no_load,
             static,
             self.load_nodes,
             position[node],
-            np.ascontiguousarray(p_mw),
-            np.ascontiguousarray(q_mvar),
-            1.0 / network.base_mva,
+            p_mw / network.base_mva,
+            q_mvar / network.base_mva,
             width,
             voltage,
             converged,
@@ -114,7 +109,7 @@ class FixedPoint:
         return voltage, converged
 
 
-def _columns(matrix: sp.spmatrix) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+def _columns(matrix: Any) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     matrix = sp.csc_matrix(matrix)
     return (
         matrix.indptr.astype(np.int64),
@@ -125,35 +120,25 @@ def _columns(matrix: sp.spmatrix) -> tuple[IntArray, IntArray, FloatArray, Float
 
 
 @nb.njit(cache=True, fastmath=_FAST)
-def _eliminate(factor, column, x_re, x_im, width):  # type: ignore[no-untyped-def]
+def _eliminate(factor: Any, column: int, x_re: Any, x_im: Any) -> None:
     """Subtract what row `column` of the solution contributes to the rows below or above it."""
     start, rows, values_re, values_im = factor
     for entry in range(start[column], start[column + 1]):
         row, re, im = rows[entry], values_re[entry], values_im[entry]
-        for k in range(width):
+        for k in range(x_re.shape[1]):
             x_re[row, k] -= re * x_re[column, k] - im * x_im[column, k]
             x_im[row, k] -= re * x_im[column, k] + im * x_re[column, k]
 
 
 @nb.njit(cache=True, fastmath=_FAST)
-def _iterate(
-    lower,
-    upper,
-    inverse_diagonal,
-    row_position,
-    column_position,
-    source,
-    s_re,
-    s_im,
-    v_re,
-    v_im,
-    x_re,
-    x_im,
-    change,
-    width,
-):  # type: ignore[no-untyped-def]
-    """One fixed-point iteration of a block; `change` becomes the largest |ΔV|² of each step."""
-    count = len(source)
+def _iterate(factors: Any, source: Any, drawn: Any, v: Any, x: Any, change: Any) -> None:
+    """One fixed-point iteration of a block of steps; `change` becomes the largest |ΔV|² of each step.
+
+    `drawn`, `v` and the work space `x` have shape (2, load nodes, width): real and imaginary parts.
+    """
+    lower, upper, inverse_diagonal, row_position, column_position = factors
+    s_re, s_im, v_re, v_im, x_re, x_im = drawn[0], drawn[1], v[0], v[1], x[0], x[1]
+    count, width = v_re.shape
     for i in range(count):
         row, re, im = row_position[i], source[i].real, source[i].imag
         for k in range(width):
@@ -161,76 +146,56 @@ def _iterate(
             x_re[row, k] = re - (s_re[i, k] * v_re[i, k] + s_im[i, k] * v_im[i, k]) * scale
             x_im[row, k] = im - (s_re[i, k] * v_im[i, k] - s_im[i, k] * v_re[i, k]) * scale
     for column in range(count):
-        _eliminate(lower, column, x_re, x_im, width)
+        _eliminate(lower, column, x_re, x_im)
     for column in range(count - 1, -1, -1):
         re, im = inverse_diagonal[column].real, inverse_diagonal[column].imag
         for k in range(width):
             solved = x_re[column, k] * re - x_im[column, k] * im
             x_im[column, k] = x_re[column, k] * im + x_im[column, k] * re
             x_re[column, k] = solved
-        _eliminate(upper, column, x_re, x_im, width)
+        _eliminate(upper, column, x_re, x_im)
     change[:] = 0.0
     for i in range(count):
         column = column_position[i]
         for k in range(width):
             d_re, d_im = x_re[column, k] - v_re[i, k], x_im[column, k] - v_im[i, k]
             distance = d_re * d_re + d_im * d_im
-            # written so that NaN wins
-            if not distance <= change[k]:
-                change[k] = distance
+            # written so that NaN wins, and as a selection so that it stays a vector instruction
+            change[k] = max(change[k], distance)
             v_re[i, k], v_im[i, k] = x_re[column, k], x_im[column, k]
 
 
 @nb.njit(cache=True)
 def _solve_steps(
-    lower,
-    upper,
-    inverse_diagonal,
-    row_position,
-    column_position,
-    source,
-    no_load,
-    static,
-    load_nodes,
-    column_load,
-    p_mw,
-    q_mvar,
-    per_mva,
-    width,
-    voltage,
-    converged,
-):  # type: ignore[no-untyped-def]
-    count, steps = len(source), len(p_mw)
-    s_re, s_im, v_re, v_im, x_re, x_im = np.empty((6, count, width))
+    factors: Any,
+    source: Any,
+    no_load: Any,
+    static: Any,
+    load_nodes: Any,
+    column_load: Any,
+    p_pu: Any,
+    q_pu: Any,
+    width: int,
+    voltage: Any,
+    converged: Any,
+) -> None:
+    """Fill `voltage` (steps, nodes) at the load nodes and `converged`, `width` steps at a time."""
+    count, steps = len(source), len(p_pu)
+    drawn, v, x = np.empty((2, count, width)), np.empty((2, count, width)), np.empty((2, count, width))
     change = np.empty(width)
     for first in range(0, steps, width):
         used = min(width, steps - first)
         for i in range(count):
-            s_re[i], s_im[i] = static[i].real, static[i].imag
-            v_re[i], v_im[i] = no_load[i].real, no_load[i].imag
+            drawn[0, i], drawn[1, i] = static[i].real, static[i].imag
+            v[0, i], v[1, i] = no_load[i].real, no_load[i].imag
         for column in range(len(column_load)):
             i = column_load[column]
             if i >= 0:
                 for k in range(used):
-                    s_re[i, k] += p_mw[first + k, column] * per_mva
-                    s_im[i, k] += q_mvar[first + k, column] * per_mva
+                    drawn[0, i, k] += p_pu[first + k, column]
+                    drawn[1, i, k] += q_pu[first + k, column]
         for _ in range(MAX_ITERATIONS):
-            _iterate(
-                lower,
-                upper,
-                inverse_diagonal,
-                row_position,
-                column_position,
-                source,
-                s_re,
-                s_im,
-                v_re,
-                v_im,
-                x_re,
-                x_im,
-                change,
-                width,
-            )
+            _iterate(factors, source, drawn, v, x, change)
             running = False
             for k in range(used):
                 running |= TOLERANCE_PU**2 < change[k] < LOST_PU**2
@@ -239,12 +204,11 @@ def _solve_steps(
         for k in range(used):
             solved = change[k] <= TOLERANCE_PU**2
             for i in range(count):
-                size = v_re[i, k] * v_re[i, k] + v_im[i, k] * v_im[i, k]
                 least = LOW_SOLUTION * abs(no_load[i])
-                solved &= size > least * least
+                solved &= v[0, i, k] ** 2 + v[1, i, k] ** 2 > least * least
             converged[first + k] = solved
             for i in range(count):
-                value = complex(v_re[i, k], v_im[i, k])
+                value = complex(v[0, i, k], v[1, i, k])
                 voltage[first + k, load_nodes[i]] = value if solved else complex(np.nan, np.nan)
 
 
@@ -283,8 +247,16 @@ def branch_results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[Flo
 
 @nb.njit(cache=True, fastmath=_FAST)
 def _branch_results(
-    voltage, from_node, to_node, admittances, branch_rated, percent_from, percent_to, loading, losses
-):  # type: ignore[no-untyped-def]
+    voltage: Any,
+    from_node: Any,
+    to_node: Any,
+    admittances: Any,
+    branch_rated: Any,
+    percent_from: Any,
+    percent_to: Any,
+    loading: Any,
+    losses: Any,
+) -> None:
     for step in range(len(voltage)):
         for branch in range(len(from_node)):
             v_from, v_to = voltage[step, from_node[branch]], voltage[step, to_node[branch]]

@@ -12,6 +12,7 @@ with one transposed solve per quantity, however many terminals there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -44,6 +45,8 @@ class Near:
 
 
 NEAR = Near()
+VM_PU: tuple[Quantity, ...] = ("vm_pu",)
+LOADING: tuple[Quantity, ...] = ("loading_percent",)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ class Linearisation:
         bound = (node >= 0) & ~np.isin(node, network.slack_nodes)
         self._watched_bus, self._watched_node = first[bound], node[bound]
         losses = network.admittance - sp.diags_array(network.shunt_mw / network.base_mva)
-        self._loss_form = sp.csr_array(losses + losses.conj().T)
+        self._loss_form: Any = sp.csr_array(losses + losses.conj().T)
         self._jacobian = _Jacobian(network)
         self._branches_of = [np.flatnonzero(network.branch_rated == k) for k in range(len(network.rated))]
 
@@ -86,7 +89,8 @@ class Linearisation:
         network = self._network
         node_of_bus = dict(zip(network.bus_index.tolist(), network.bus_node.tolist(), strict=True))
         node = np.array([node_of_bus[terminal.bus] for terminal in terminals], dtype=np.int64)
-        drawn = np.array([1 + 1j * terminal.q_mvar_per_mw for terminal in terminals]) / network.base_mva
+        ratio = np.array([terminal.q_mvar_per_mw for terminal in terminals])
+        drawn = (1.0 + ratio * 1j).astype(complex) / network.base_mva
         none = GridLimits.none(terminals)
         if not len(steps) or not len(terminals):
             return none
@@ -132,7 +136,7 @@ class Linearisation:
         buses = self._watched_bus[low]
         return _Candidates(
             element=tuple(self._buses[k] for k in buses) + tuple(network.rated[k] for k in loaded),
-            quantity=("vm_pu",) * len(low) + ("loading_percent",) * len(loaded),
+            quantity=(*VM_PU * len(low), *LOADING * len(loaded)),
             value=np.concatenate([vm[low], signed]),
             lower=np.repeat([limits.vm_min_pu, -limits.loading_max_percent], [len(low), len(loaded)]),
             upper=np.repeat([limits.vm_max_pu, limits.loading_max_percent], [len(low), len(loaded)]),
@@ -185,13 +189,14 @@ class _Jacobian:
         matrix = self._matrix(voltage)
         right = np.zeros((matrix.shape[0], gradient.shape[1]))
         right[:count], right[count : 2 * count] = gradient[self._load].real, gradient[self._load].imag
-        adjoint = spl.splu(matrix).solve(right, trans="T")
+        factorised: Any = spl.splu(matrix)
+        adjoint = factorised.solve(right, trans="T")
         position = self._position[node]
         effect = np.where(position >= 0, -np.conj(drawn / voltage[node]), 0.0)
         result: FloatArray = adjoint[position].T * effect.real + adjoint[count + position].T * effect.imag
         return result
 
-    def _matrix(self, voltage: ComplexArray) -> sp.csc_matrix:
+    def _matrix(self, voltage: ComplexArray) -> Any:
         network, load, count = self._network, self._load, len(self._load)
         v = voltage[load]
         # drawn power from the solution itself, whatever draws it

@@ -28,7 +28,7 @@ class Grid:
         source: how it was asked for.
         net: the pandapower net; belongs to this object, nobody changes it.
         profiles: SimBench's profile tables (relative, local stamps), None where the source has none.
-        notices: what is merely poor about it.
+        notices: what was done to read it.
     """
 
     source: str
@@ -86,10 +86,10 @@ def load_grid(source: str) -> Grid:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside pandapower's own loaders
         net, profiles, notices = loader(argument)
-    faults, found = diagnose(net)
+    faults = diagnose(net)
     if faults:
         raise InputError(faults, title=f"grid {source!r} cannot be used")
-    return Grid(source, net, profiles, (*notices, *found))
+    return Grid(source, net, profiles, tuple(notices))
 
 
 @grid_source("simbench")
