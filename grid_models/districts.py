@@ -64,7 +64,7 @@ def districts_from_polygons(
         if bus.xy is None:
             return None
         hits = tree.query(Point(bus.xy), predicate="intersects")
-        return ids[min(hits)] if len(hits) else None
+        return ids[int(min(hits))] if len(hits) else None
 
     def reason(bus: Bus) -> str:
         if bus.xy is None:
@@ -125,7 +125,9 @@ def draw_districts(sites: Sequence[tuple[float, float]], count: int) -> dict[str
         site = int(tree.query(cell, predicate="contains")[0])
         rounded[site] = shapely.set_precision(cell.intersection(area), 10.0**-DECIMALS)
     group = _joined(rounded, _groups(places, min(count, len(places))))
-    members = {key: [rounded[k] for k in np.flatnonzero(group == key)] for key in np.unique(group).tolist()}
+    members = {
+        key: [rounded[k] for k in np.flatnonzero(group == key).tolist()] for key in np.unique(group).tolist()
+    }
     return {
         "type": "FeatureCollection",
         "features": [
@@ -244,8 +246,8 @@ def _joined(cells: Sequence[BaseGeometry], group: np.ndarray) -> np.ndarray:
     """`group` with cells that lie apart from the rest of theirs given to the neighbour they border most."""
     group = group.copy()
     tree = shapely.STRtree(cells)
-    for key in np.unique(group):
-        own = np.flatnonzero(group == key)
+    for key in np.unique(group).tolist():
+        own = np.flatnonzero(group == key).tolist()
         union = shapely.union_all([cells[k] for k in own])
         main = max(shapely.get_parts(union), key=lambda part: part.area)
         for k in own:

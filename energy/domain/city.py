@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -180,13 +180,14 @@ class City:
     `bus_xy` holds longitude and latitude of every bus that has them (drawn positions: LV buses moved
     onto their station); `grid_lines` the straight connections drawn on maps, ``(table, index, from_bus,
     to_bus)``. `fingerprint` is the hash of all inputs, the grid included: part of every plan's hash.
+    `grid_root` names the external grid of the root connection where the grid has several.
     """
 
     id: str
     name: str
     zone: ZoneInfo
     grid_source: str
-    grid_taps: str
+    grid_taps: Literal["ignore", "ratio"]
     limits: OperatingLimits
     districts: tuple[District, ...]
     district_of_bus: Mapping[int, str]
@@ -204,6 +205,7 @@ class City:
     carbon_map_bounds: tuple[float, float]
     replay: bool
     fingerprint: str
+    grid_root: int | str | None = None
 
     def day(self, day: date) -> TimeGrid:
         """The local day, inside the year of data or `IndexError`."""

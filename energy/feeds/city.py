@@ -110,6 +110,11 @@ class TwinSection(Document):
         default="ignore",
         description="Stored tap positions without a changer type: ignored, as pandapower does, or applied.",
     )
+    root_ext_grid: int | str | None = Field(
+        default=None,
+        description="The external grid the city is fed by, where the grid has several: index or name. "
+        "The areas of the others are left out.",
+    )
 
 
 class LimitsSection(Document):
@@ -195,7 +200,9 @@ class BatteryRules(Document):
 class AssetsSection(Document):
     """What draws and injects, from the grid's own tables by rules, from CSV files, or both."""
 
-    from_grid: bool = True
+    from_grid: Items[Literal["load", "sgen", "storage"]] = Field(
+        default=("load", "sgen", "storage"), description="Tables of the grid to take assets from."
+    )
     exclude_profiles: Items[str] = Field(
         default=(), description="Patterns of profile names whose elements are left out, like APLS*."
     )

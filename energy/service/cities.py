@@ -17,6 +17,7 @@ from energy.feeds.city_cache import GRID_FILE, cache_folder, fingerprint, load_c
 
 if TYPE_CHECKING:
     from grid_models.sources import Grid
+    from grid_models.twin import Twin
 
 
 def reference_city_directory() -> Path:
@@ -51,6 +52,13 @@ def city_grid(city: City) -> Grid:
     from grid_models.elements import read_grid
 
     return read_grid(cache_folder(city.fingerprint) / GRID_FILE, city.grid_source)
+
+
+def city_twin(city: City) -> Twin:
+    """The twin of an opened city: its cached grid with the city's limits, taps and root connection."""
+    from grid_models.twin import Twin
+
+    return Twin(city_grid(city), limits=city.limits, taps=city.grid_taps, root_ext_grid=city.grid_root)
 
 
 def check_city(directory: Path, progress: Progress = silent) -> dict[str, Any]:

@@ -35,6 +35,11 @@ class CityAssets:
     load_profiles: Mapping[str, str]
     notices: tuple[str, ...]
 
+    def places(self) -> tuple[tuple[str, int], ...]:
+        """Id and bus of every asset."""
+        groups = (self.loads, self.renewables, self.batteries, self.vehicles)
+        return tuple((asset.id, asset.bus) for group in groups for asset in group)
+
     def columns(self) -> set[str]:
         """The series these assets need."""
         scaled: Iterable[Scaled | None] = (
@@ -54,10 +59,13 @@ def gather_assets(
     without size, sessions that overlap or ask more than a battery holds.
     """
     gathering = _Gathering(directory, document.assets, elements, columns)
-    if document.assets.from_grid:
-        gathering.take_loads()
-        gathering.take_generation()
-        gathering.take_storages()
+    take = {
+        "load": gathering.take_loads,
+        "sgen": gathering.take_generation,
+        "storage": gathering.take_storages,
+    }
+    for table in document.assets.from_grid:
+        take[table]()
     gathering.read_files()
     return gathering.finish()
 
@@ -176,7 +184,7 @@ class _Gathering:
                     Fault(
                         where,
                         f"has max_e_mwh {storage.e_max_mwh:g} and {storage.charge_max_mw:g} MW; both must be "
-                        "above zero. Mend the grid, or set from_grid = false and list batteries in a file",
+                        "above zero. Mend the grid, or take 'storage' out of assets.from_grid",
                     )
                 )
                 continue
@@ -245,17 +253,9 @@ class _Gathering:
 
     def _read_vehicles(self) -> None:
         stays: dict[str, list[ChargingSession]] = {}
-        for row in self._rows(self.rules.sessions, SessionRow):
-            stays.setdefault(row.vehicle, []).append(
-                ChargingSession(
-                    row.arrival,
-                    row.departure,
-                    row.charge_max_kw,
-                    row.discharge_max_kw,
-                    row.energy_kwh,
-                    row.distance_km,
-                )
-            )
+        for stay in self._rows(self.rules.sessions, SessionRow):
+            session = ChargingSession(**stay.model_dump(exclude={"vehicle"}))
+            stays.setdefault(stay.vehicle, []).append(session)
         for row in self._rows(self.rules.vehicles, VehicleRow):
             where = f"{self.rules.vehicles}: vehicle {row.id!r}"
             sessions = sorted(stays.pop(row.id, []), key=lambda session: session.arrival)

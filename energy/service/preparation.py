@@ -12,7 +12,7 @@ from datetime import timedelta
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,7 @@ LARGEST_MW = ((1.0, 5.0), (60.0, 200.0), (math.inf, 10_000.0))
 OWN_USE = 0.05
 """Share of its largest value by which a generation profile may be negative before it is refused."""
 EURO_SIZED = ("EUR", "USD", "GBP", "CHF")
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
@@ -53,10 +54,12 @@ class Faults:
 
     found: list[Fault] = field(default_factory=list)
 
-    def attempt(self, step: Callable[[], Result]) -> Result | None:
-        """What `step` returns, or None where it found faults."""
+    def attempt(
+        self, step: Callable[Arguments, Result], *arguments: Arguments.args, **options: Arguments.kwargs
+    ) -> Result | None:
+        """What `step` returns for these arguments, or None where it found faults."""
         try:
-            return step()
+            return step(*arguments, **options)
         except InputError as error:
             self.found += error.faults
             return None
@@ -106,48 +109,62 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     faults, columns = Faults(), Columns(period(document))
     progress(0.02, "reading series")
     for source in document.profiles:
-        file = faults.attempt(lambda source=source: read_series(directory / source.file, source.file))
+        file = faults.attempt(read_series, directory / source.file, source.file)
         if file is not None:
-            faults.attempt(lambda file=file, source=source: columns.add(file, source.fill_up_to))
+            faults.attempt(columns.add, file, source.fill_up_to)
     measured = None
     if document.upstream.measured is not None:
         name = document.upstream.measured
-        measured = faults.attempt(lambda: read_series(directory / name, name))
+        measured = faults.attempt(read_series, directory / name, name)
     distributions = None
     if document.ev is not None and any(fleet.kind != "depot" for fleet in document.ev.fleets):
         folder = document.ev.distributions
-        distributions = faults.attempt(lambda: read_distributions(directory / folder, folder))
+        distributions = faults.attempt(read_distributions, directory / folder, folder)
     progress(0.1, f"loading the grid {document.grid.source}")
-    grid = faults.attempt(lambda: load_grid(grid_source(directory, document.grid.source)))
+    grid = faults.attempt(load_grid, grid_source(directory, document.grid.source))
     if grid is None:
         faults.stop(document.city.id)
     assert grid is not None
     elements = grid_elements(grid)
+    progress(0.4, "compiling the grid")
+    limits = OperatingLimits(**document.limits.model_dump())
+    root = document.twin.root_ext_grid
+    twin = Twin(grid, limits=limits, taps=document.twin.taps, root_ext_grid=root)
+    faults.attempt(lambda: twin.root_bus)
+    if root is not None:
+        elements, left_out = elements.only(twin.energised)
+        columns.notices += left_out
     progress(0.45, "placing districts")
-    districts = faults.attempt(lambda: _districts(directory, document, elements))
+    districts = faults.attempt(_districts, directory, document, elements)
     faults.stop(document.city.id)
     assert districts is not None
 
     progress(0.5, "gathering assets")
-    grid_columns = profile_columns(grid)
-    assets = gather_assets(directory, document, elements, {CONSTANT, *columns.series, *grid_columns})
+    order = document.upstream.merit_order
+    own = set(profile_columns(grid))
+    assets = faults.attempt(gather_assets, directory, document, elements, {CONSTANT, *columns.series, *own})
+    needed = {*order.load, *order.wind, *order.pv, *(assets.columns() if assets else ())}
     progress(0.6, "reading profiles")
-    _add_grid_profiles(columns, grid, grid_columns, assets, document)
-    _clip_generation(assets, columns)
-    _check_magnitudes(assets, columns, elements)
+    columns.series[CONSTANT] = np.ones(columns.time.steps)
+    faults.attempt(_add_grid_profiles, columns, grid, sorted(needed & own - columns.series.keys()))
     progress(0.7, "estimating the upstream mix")
-    upstream = upstream_series(document.upstream, columns.series, columns.time, measured)
-    market = _market(document, columns, upstream)
+    upstream = faults.attempt(upstream_series, document.upstream, columns.series, columns.time, measured)
+    market = faults.attempt(_market, document, columns, upstream) if upstream else None
+    if assets is not None and not needed - columns.series.keys():
+        faults.attempt(_clip_generation, assets, columns)
+        faults.attempt(_check_magnitudes, assets, columns, elements)
     progress(0.8, "drawing EV sessions")
+    drawn: tuple[Vehicle, ...] = ()
     ev_notices: tuple[str, ...] = ()
-    vehicles = assets.vehicles
-    if document.ev is not None:
-        drawn, ev_notices = _draw(document, assets, elements, distributions)
-        vehicles += drawn
-    progress(0.9, "checking the grid")
-    limits = OperatingLimits(**document.limits.model_dump())
-    twin = Twin(grid, limits=limits, taps=document.twin.taps)
-    _check_energised(twin, assets, vehicles)
+    if document.ev is not None and assets is not None:
+        fleets = faults.attempt(_draw, document, assets, elements, distributions)
+        drawn, ev_notices = fleets or ((), ())
+    faults.stop(document.city.id)
+    assert assets is not None
+    assert upstream is not None
+    assert market is not None
+    vehicles = (*assets.vehicles, *drawn)
+    _check_supply(twin, assets, vehicles)
     used = sorted({*assets.columns(), *market_columns(market)})
     city = City(
         id=document.city.id,
@@ -182,6 +199,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         carbon_map_bounds=document.city.carbon_map_g_per_kwh,
         replay=document.city.replay,
         fingerprint=fingerprint,
+        grid_root=root,
     )
     progress(1.0, "prepared")
     return city, grid
@@ -212,29 +230,21 @@ def _districts(directory: Path, document: CityDocument, elements: GridElements) 
     lookup, faults = BusLookup(elements), Faults()
     rows = []
     for number, row in enumerate(read_rows(directory / section.buses, section.buses, BusRow), start=2):
-        index = faults.attempt(lambda row=row, k=number: lookup.index(row.bus, f"{section.buses} row {k}"))
+        index = faults.attempt(lookup.index, row.bus, f"{section.buses} row {number}")
         if index is not None:
             rows.append((index, row.district, row.name))
     faults.stop(document.city.id)
     return districts_from_table(rows, elements.buses, upstream=upstream, file=section.buses)
 
 
-def _add_grid_profiles(
-    columns: Columns, grid: Grid, own: Sequence[str], assets: CityAssets, document: CityDocument
-) -> None:
-    """Read the profiles of the grid that something needs; the others stay unread."""
-    order = document.upstream.merit_order
-    needed = assets.columns() | {*order.load, *order.wind, *order.pv}
-    names = [name for name in own if name in needed and name not in columns.series]
-    columns.series[CONSTANT] = np.ones(columns.time.steps)
-    if names:
-        time, values = profile_series(grid, names)
-        starts = round(time.start.timestamp()) + round(time.resolution.total_seconds()) * np.arange(
-            time.steps
-        )
-        source = f"profiles of {grid.source}"
-        step = round(time.resolution.total_seconds())
-        columns.add(SeriesFile(source, tuple(names), starts, step, values), None)
+def _add_grid_profiles(columns: Columns, grid: Grid, names: Sequence[str]) -> None:
+    """Take the named profiles of the grid; the others stay unread."""
+    if not names:
+        return
+    time, values = profile_series(grid, names)
+    step = round(time.resolution.total_seconds())
+    starts = round(time.start.timestamp()) + step * np.arange(time.steps)
+    columns.add(SeriesFile(f"profiles of {grid.source}", tuple(names), starts, step, values), None)
 
 
 def _check_magnitudes(assets: CityAssets, columns: Columns, elements: GridElements) -> None:
@@ -313,7 +323,7 @@ def _market(document: CityDocument, columns: Columns, upstream: UpstreamSeries) 
             Fault(
                 where,
                 f"column {section.day_ahead!r} is {mean:,.4g} {document.city.currency}/MWh on average, "
-                f"plausible is {PLAUSIBLE_PRICE[0]:g} to {PLAUSIBLE_PRICE[1]:g}; check its unit (per MWh, not per kWh)",
+                f"plausible is {PLAUSIBLE_PRICE[0]:g} to {PLAUSIBLE_PRICE[1]:g}; check its unit",
             )
         )
     columns.series["import_price"] = spot + section.import_fee_per_mwh
@@ -348,10 +358,7 @@ def _draw(
     for position, fleet in enumerate(document.ev.fleets):
         where = f"{CITY_FILE}: ev.fleets[{position}].at"
         if fleet.at.buses:
-            found = [
-                faults.attempt(lambda key=key, where=where: lookup.index(key, f"{where}.buses"))
-                for key in fleet.at.buses
-            ]
+            found = [faults.attempt(lookup.index, key, f"{where}.buses") for key in fleet.at.buses]
             sites[fleet.id] = [Site(bus, 1.0) for bus in found if bus is not None]
             continue
         weights: dict[int, float] = {}
@@ -375,17 +382,18 @@ def _draw(
     )
 
 
-def _check_energised(twin: Twin, assets: CityAssets, vehicles: Sequence[Vehicle]) -> None:
-    dead = [
+def _check_supply(twin: Twin, assets: CityAssets, vehicles: Sequence[Vehicle]) -> None:
+    sites = {**dict(assets.places()), **{vehicle.id: vehicle.bus for vehicle in vehicles}}
+    faults = [
         Fault(
-            f"asset {asset.id!r}",
-            f"is at bus {asset.bus}, which no external grid feeds; close a switch, or leave the asset out",
+            f"asset {key!r}",
+            f"is at bus {bus}, which no external grid feeds; close a switch, or leave the asset out",
         )
-        for asset in (*assets.loads, *assets.renewables, *assets.batteries, *vehicles)
-        if not twin.energised(asset.bus)
+        for key, bus in sites.items()
+        if not twin.energised(bus)
     ]
-    if dead:
-        raise InputError(dead)
+    if faults:
+        raise InputError(faults)
 
 
 def _sources(document: CityDocument, grid: Grid, upstream: UpstreamSeries) -> tuple[DataSource, ...]:
