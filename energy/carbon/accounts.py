@@ -27,82 +27,21 @@ from energy.carbon.mixing import (
     TankRecord,
     follow,
 )
-from energy.carbon.tank import EMPTY_KWH, Tanks, overdrafts
-from energy.carbon.tracing import OrientedFlows, Tracer, incidence, losses_on_loads
+from energy.carbon.participants import Storage, Supply, UpstreamMix, Use, check
+from energy.carbon.tracing import OrientedFlows, Topology, Tracer, incidence, losses_on_loads
 from energy.domain.city import BOUNDARY
-from energy.domain.errors import Fault, InputError, SolverError
+from energy.domain.errors import SolverError
 from energy.domain.network import BoolArray, FloatArray, IntArray, NetworkFlows
 from energy.domain.plan import SeriesTable
 from energy.domain.time import TimeGrid, format_instant
 
+__all__ = ["Account", "Storage", "Supply", "UpstreamMix", "Use", "account"]
+
 IMPORT, BATTERY, V2G = "import", "battery", "v2g"
 MISMATCH_SHARE, MISMATCH_MW = 1e-6, 1e-6
 """How far the power at a node may miss its balance: of its through-flow, and at least 1 W."""
-OVERDRAFT_MWH = 1e-6
-"""What a schedule may overdraw a tank by (1 Wh): solvers keep energy balances to a tolerance."""
 _BLOCK = 512
 """Steps accounted at once where no tank forces them into order: what fits into the cache."""
-
-
-@dataclass(frozen=True)
-class Supply:
-    """Local generation, one column per unit.
-
-    `p_mw` has shape (steps, units), ≥ 0; `carbon_g_per_kwh` and `renewable` (true, false or a share)
-    shape (units,).
-    """
-
-    buses: IntArray
-    technology: tuple[str, ...]
-    p_mw: FloatArray
-    carbon_g_per_kwh: FloatArray
-    renewable: BoolArray | FloatArray
-
-
-@dataclass(frozen=True)
-class Use:
-    """End use, one column per load: `p_mw` has shape (steps, loads), ≥ 0."""
-
-    buses: IntArray
-    p_mw: FloatArray
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Batteries and EVs, one column per asset; each is a tank of its own.
-
-    Attributes:
-        ids, buses: shape (assets,). `is_ev` says which are vehicles: what they deliver is ``v2g``.
-        charge_mw, discharge_mw: at the connection, shape (steps, assets), ≥ 0.
-        charge_efficiency, discharge_efficiency: one-way, shape (assets,).
-        self_discharge_per_hour: shape (assets,).
-        e_start_mwh, carbon_start_kg: declared, or carried over, shape (assets,).
-        renewable_start_share: of the starting energy; 0 counts what is unknown as not renewable.
-        drive_mwh, distance_km: what a trip takes at the battery in the step it is booked in, shape
-            (steps, assets).
-    """
-
-    ids: tuple[str, ...]
-    buses: IntArray
-    is_ev: BoolArray
-    charge_mw: FloatArray
-    discharge_mw: FloatArray
-    charge_efficiency: FloatArray
-    discharge_efficiency: FloatArray
-    self_discharge_per_hour: FloatArray
-    e_start_mwh: FloatArray
-    carbon_start_kg: FloatArray
-    renewable_start_share: FloatArray
-    drive_mwh: FloatArray
-    distance_km: FloatArray
-
-
-@dataclass(frozen=True)
-class UpstreamMix:
-    """What the upstream grid's power carries in each step: g/kWh and renewable share, shape (steps,)."""
-
-    carbon_g_per_kwh: FloatArray
-    renewable_share: FloatArray
 
 
 @dataclass(frozen=True)
@@ -225,7 +164,7 @@ def account(
             give more than they hold; all at once.
         SolverError: a node whose balance is off by more than 1e-6 of its through-flow and 1 W.
     """
-    _check(flows, supply, use, storage, upstream)
+    check(flows, supply, use, storage, upstream)
     return _Accountant(flows, supply, use, storage, upstream, district_of_bus).account()
 
 
@@ -275,7 +214,7 @@ class _Accountant:
         self.storages: StorageFlows | None = None
         if storage is not None and len(storage.ids):
             self.storages = StorageFlows(
-                _tanks(storage, self.hours),
+                storage.tanks(self.hours),
                 self._nodes(storage.buses),
                 np.array([column[name] for name in stored], dtype=np.int64),
                 storage.charge_mw,
@@ -286,10 +225,9 @@ class _Accountant:
 
     def account(self) -> Account:
         flows, steps = self.flows, self.flows.time.steps
-        oriented = OrientedFlows(
-            flows.node_count, flows.from_node, flows.to_node, flows.p_from_mw, flows.p_to_mw
-        )
-        tracer = Tracer(flows.node_count, flows.from_node, flows.to_node, steps)
+        topology = Topology(flows.node_count, flows.from_node, flows.to_node)
+        oriented = OrientedFlows(topology, flows.p_from_mw, flows.p_to_mw)
+        tracer = Tracer(topology, steps)
         sums, records = [], []
         for first in range(0, steps, _BLOCK):
             window = slice(first, min(first + _BLOCK, steps))
@@ -301,9 +239,10 @@ class _Accountant:
                 drive_mwh=self.storages.drive_mwh[window],
             )
             injected = self._injected(window)
-            self._check_balance(part, injected, storages, window)
+            drawn = self._drawn(storages, window)
+            self._check_balance(part, injected, drawn, storages, window)
             mixes = follow(tracer, part, injected, self.hours, storages)
-            sums.append(self._sum(tracer, part, mixes, storages, window))
+            sums.append(self._sum(tracer, part, mixes, drawn, storages, window))
             if mixes.record is not None:
                 records.append(mixes.record)
         total = _Sums(
@@ -342,12 +281,17 @@ class _Accountant:
         return drawn
 
     def _check_balance(
-        self, part: OrientedFlows, injected: FloatArray, storages: StorageFlows | None, window: slice
+        self,
+        part: OrientedFlows,
+        injected: FloatArray,
+        drawn: FloatArray,
+        storages: StorageFlows | None,
+        window: slice,
     ) -> None:
         fed = injected[:, :, POWER]
         if storages is not None:
             fed = fed + storages.discharge_mw @ incidence(storages.node, self.flows.node_count)
-        mismatch = np.abs(fed - self._drawn(storages, window) - part.drawn_mw)
+        mismatch = np.abs(fed - drawn - part.drawn_mw)
         allowed = np.maximum(MISMATCH_MW, MISMATCH_SHARE * (fed + part.inflow_mw))
         if not (mismatch <= allowed).all():  # NaN, a step without a solution, does not balance either
             step, node = np.unravel_index(int(np.argmax(~(mismatch <= allowed))), mismatch.shape)
@@ -364,12 +308,12 @@ class _Accountant:
         tracer: Tracer,
         part: OrientedFlows,
         mixes: Mixes,
+        drawn: FloatArray,
         storages: StorageFlows | None,
         window: slice,
     ) -> _Sums:
         flows, hours, mix = self.flows, self.hours, mixes.node
         carbon = mix[:, :, CARBON]
-        drawn = self._drawn(storages, window)
         # what AC leaves unbalanced is a loss: then what all accounts hold is what was injected
         mismatch = mixes.traced[:, :, POWER] + part.inflow_mw - drawn - part.outflow_mw
         loss_from, loss_to = part.loss_mw
@@ -541,17 +485,6 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
 
 
-def _tanks(storage: Storage, hours: float) -> Tanks:
-    return Tanks(
-        storage.e_start_mwh,
-        np.stack([storage.carbon_start_kg, storage.e_start_mwh * storage.renewable_start_share], axis=1),
-        storage.charge_efficiency,
-        storage.discharge_efficiency,
-        1.0 - (1.0 - np.asarray(storage.self_discharge_per_hour)) ** hours,
-        empty=EMPTY_KWH / 1000,
-    )
-
-
 def _joined(records: list[TankRecord], steps: int) -> TankRecord:
     if not records:
         nothing = np.zeros((steps, 0, 2))
@@ -559,56 +492,3 @@ def _joined(records: list[TankRecord], steps: int) -> TankRecord:
     return TankRecord(
         *(np.concatenate([getattr(part, item.name) for part in records]) for item in fields(TankRecord))
     )
-
-
-def _check(
-    flows: NetworkFlows, supply: Supply, use: Use, storage: Storage | None, upstream: UpstreamMix
-) -> None:
-    """Every fault of the inputs at once."""
-    faults = []
-
-    def series(name: str, values: FloatArray, columns: int | None) -> None:
-        expected = (flows.time.steps,) if columns is None else (flows.time.steps, columns)
-        if values.shape != expected:
-            faults.append(Fault(name, f"has shape {values.shape}; {expected} is needed"))
-        elif not (np.isfinite(values) & (values >= 0)).all():
-            step = int(np.argwhere(~(np.isfinite(values) & (values >= 0)))[0][0])
-            faults.append(Fault(name, f"has a negative or missing value in step {step}; ≥ 0 is needed"))
-
-    assets: list[tuple[str, IntArray]] = [("supply", supply.buses), ("use", use.buses)]
-    series("supply.p_mw", supply.p_mw, len(supply.buses))
-    series("use.p_mw", use.p_mw, len(use.buses))
-    series("upstream.carbon_g_per_kwh", upstream.carbon_g_per_kwh, None)
-    series("upstream.renewable_share", upstream.renewable_share, None)
-    if not (np.isfinite(supply.carbon_g_per_kwh) & (supply.carbon_g_per_kwh >= 0)).all():
-        faults.append(
-            Fault("supply.carbon_g_per_kwh", "has a negative or missing value; every unit needs its factor")
-        )
-    if storage is not None:
-        assets.append(("storage", storage.buses))
-        for name in ("charge_mw", "discharge_mw", "drive_mwh", "distance_km"):
-            series(f"storage.{name}", getattr(storage, name), len(storage.ids))
-    for name, buses in assets:
-        faults += [
-            Fault(name, f"bus {bus} carries no power flow; connect it or leave the asset out")
-            for bus in sorted({int(bus) for bus in buses} - flows.node_of_bus.keys())
-        ]
-    if storage is not None and not faults:
-        hours = flows.time.hours
-        for over in overdrafts(
-            _tanks(storage, hours),
-            storage.charge_mw * hours,
-            storage.discharge_mw * hours,
-            storage.drive_mwh,
-            OVERDRAFT_MWH,
-        ):
-            when = format_instant(flows.time.instant(over.step))
-            faults.append(
-                Fault(
-                    storage.ids[over.tank],
-                    f"gives {over.asked * 1000:g} kWh at {when} but holds {over.stored * 1000:g} kWh; its "
-                    "schedule, its trips and its starting energy contradict each other",
-                )
-            )
-    if faults:
-        raise InputError(faults)

@@ -17,7 +17,7 @@ from energy.carbon.documents import (
     FlowsStorage,
 )
 from energy.carbon.tank import EMPTY_KWH, Tanks, overdrafts
-from energy.carbon.tracing import OrientedFlows, incidence
+from energy.carbon.tracing import OrientedFlows, Topology, incidence
 from energy.domain.city import BOUNDARY
 from energy.domain.documents import expand, nearest, series_fault
 from energy.domain.errors import Fault, InputError
@@ -292,9 +292,11 @@ def _arrays(document: FlowsDocument, time: TimeGrid) -> Flows:
     branches, sources = document.branches, document.sources
     demands, stores = document.demands, document.storages
     oriented = OrientedFlows(
-        len(node),
-        integers(node[branch.from_] for branch in branches),
-        integers(node[branch.to] for branch in branches),
+        Topology(
+            len(node),
+            integers(node[branch.from_] for branch in branches),
+            integers(node[branch.to] for branch in branches),
+        ),
         series(branch.p_from_mw for branch in branches),
         series(branch.p_to_mw for branch in branches),
     )
@@ -389,8 +391,12 @@ def _tank_faults(flows: Flows) -> Iterable[Fault]:
 
 def _balance_faults(flows: Flows, tolerance: float) -> Iterable[Fault]:
     ends = flows.oriented
-    inflow = flows.fed_mw + ends.at_nodes(np.maximum(-ends.p_from_mw, 0.0), np.maximum(-ends.p_to_mw, 0.0))
-    outflow = flows.drawn_mw + ends.at_nodes(np.maximum(ends.p_from_mw, 0.0), np.maximum(ends.p_to_mw, 0.0))
+    inflow = flows.fed_mw + ends.topology.at_nodes(
+        np.maximum(-ends.p_from_mw, 0.0), np.maximum(-ends.p_to_mw, 0.0)
+    )
+    outflow = flows.drawn_mw + ends.topology.at_nodes(
+        np.maximum(ends.p_from_mw, 0.0), np.maximum(ends.p_to_mw, 0.0)
+    )
     allowed = np.maximum(BALANCE_FLOOR_MW, tolerance * np.maximum(inflow, outflow))
     wrong = np.abs(flows.mismatch_mw) > allowed
     for k in np.flatnonzero(wrong.any(axis=0)):

@@ -65,7 +65,7 @@ class _Trace:
             demands.node[self.local_demand], count
         ) + storages.charge_mw @ incidence(storages.node, count)
 
-        tracer = Tracer(count, flows.oriented.from_node, flows.oriented.to_node, flows.time.steps)
+        tracer = Tracer(flows.oriented.topology, flows.time.steps)
         every = np.ones(len(sources.ids), dtype=bool)
         self.mixes: Mixes = follow(
             tracer,
@@ -146,7 +146,7 @@ class _Trace:
     def _branch_loss_kg(self) -> FloatArray:
         oriented, carbon = self.flows.oriented, self.mixes.node[:, :, CARBON]
         at_from, at_to = oriented.loss_mw
-        lost = at_from * carbon[:, oriented.from_node] + at_to * carbon[:, oriented.to_node]
+        lost = at_from * carbon[:, oriented.topology.from_node] + at_to * carbon[:, oriented.topology.to_node]
         return lost * self.hours
 
     def _buses(self) -> dict[str, Any]:
@@ -194,7 +194,8 @@ class _Trace:
         emissions_kg = np.where(used, emissions, 0.0) @ at_district
         renewable_mwh = (energy * self._supplied(RENEWABLE)) @ at_district
         between = (
-            flows.bus_district[flows.oriented.from_node] + flows.bus_district[flows.oriented.to_node]
+            flows.bus_district[flows.oriented.topology.from_node]
+            + flows.bus_district[flows.oriented.topology.to_node]
         ) / 2.0
         loss_kg = self._branch_loss_kg() @ between + np.where(self.is_loss, emissions, 0.0) @ at_district
         uses = energy_mwh > 0
@@ -225,7 +226,7 @@ class _Trace:
     def _branches(self) -> dict[str, Any]:
         oriented, carbon = self.flows.oriented, self.mixes.node[:, :, CARBON]
         loss_kg, sent_mw = self._branch_loss_kg(), oriented.sent_mw
-        sender = np.where(sent_mw > 0, oriented.from_node, oriented.to_node)
+        sender = np.where(sent_mw > 0, oriented.topology.from_node, oriented.topology.to_node)
         flow = sent_mw * np.take_along_axis(carbon, sender, axis=1)
         return {
             name: {

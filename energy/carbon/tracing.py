@@ -30,19 +30,41 @@ COMPILED_FROM = 100_000
 
 
 @dataclass(frozen=True)
-class OrientedFlows:
-    """Branch flows of some steps, oriented by where the power goes in each step.
-
-    Attributes:
-        node_count: nodes are 0 … node_count − 1.
-        from_node, to_node: shape (branches,).
-        p_from_mw, p_to_mw: power entering the branch at either end, shape (steps, branches). Both
-            positive is a loss at both ends. What arrives is never more than what was sent.
-    """
+class Topology:
+    """Which nodes (0 … node_count − 1) each branch connects; `from_node`, `to_node` of shape (branches,)."""
 
     node_count: int
     from_node: IntArray
     to_node: IntArray
+
+    def at_nodes(self, at_from: FloatArray, at_to: FloatArray) -> FloatArray:
+        """Values at the two branch ends, summed at their nodes: (steps, branches) → (steps, nodes)."""
+        from_sum, to_sum = self._sums
+        return at_from @ from_sum + at_to @ to_sum
+
+    @cached_property
+    def _sums(self) -> tuple[csr_array, csr_array]:
+        return incidence(self.from_node, self.node_count), incidence(self.to_node, self.node_count)
+
+    @cached_property
+    def incident(self) -> tuple[IntArray, IntArray]:
+        """Branches at each node: those of node i are ``branches[first[i]:first[i + 1]]``."""
+        ends = np.concatenate([self.from_node, self.to_node])
+        order = np.argsort(ends, kind="stable")
+        first = np.searchsorted(ends[order], np.arange(self.node_count + 1))
+        return first, order % max(len(self.from_node), 1)
+
+
+@dataclass(frozen=True)
+class OrientedFlows:
+    """Branch flows of some steps, oriented by where the power goes in each step.
+
+    Attributes:
+        p_from_mw, p_to_mw: power entering the branch at either end, shape (steps, branches). Both
+            positive is a loss at both ends. What arrives is never more than what was sent.
+    """
+
+    topology: Topology
     p_from_mw: FloatArray
     p_to_mw: FloatArray
 
@@ -52,7 +74,7 @@ class OrientedFlows:
         forward = np.minimum(np.maximum(self.p_from_mw, 0.0), np.maximum(-self.p_to_mw, 0.0))
         backward = np.minimum(np.maximum(self.p_to_mw, 0.0), np.maximum(-self.p_from_mw, 0.0))
         # a branch whose ends are one node carries nothing anywhere; all it takes is lost
-        return np.where(self.from_node == self.to_node, 0.0, forward - backward)
+        return np.where(self._loop, 0.0, forward - backward)
 
     @cached_property
     def sent_mw(self) -> FloatArray:
@@ -63,47 +85,38 @@ class OrientedFlows:
     @cached_property
     def loss_mw(self) -> tuple[FloatArray, FloatArray]:
         """Losses with the mix of the from end and of the to end, each of shape (steps, branches)."""
-        loop = self.from_node == self.to_node
         at_from = np.maximum(self.p_from_mw, 0.0) - np.maximum(self.arriving_mw, 0.0)
         at_to = np.maximum(self.p_to_mw, 0.0) - np.maximum(-self.arriving_mw, 0.0)
         return (
-            np.where(loop, self.p_from_mw + self.p_to_mw, at_from),
-            np.where(loop, 0.0, at_to),
+            np.where(self._loop, self.p_from_mw + self.p_to_mw, at_from),
+            np.where(self._loop, 0.0, at_to),
         )
 
     @cached_property
     def inflow_mw(self) -> FloatArray:
         """What arrives at each node over branches, shape (steps, nodes)."""
-        return self.at_nodes(np.maximum(-self.arriving_mw, 0.0), np.maximum(self.arriving_mw, 0.0))
+        return self.topology.at_nodes(np.maximum(-self.arriving_mw, 0.0), np.maximum(self.arriving_mw, 0.0))
 
     @cached_property
     def outflow_mw(self) -> FloatArray:
         """What leaves each node into branches, losses included, shape (steps, nodes)."""
         at_from, at_to = self.loss_mw
-        return self.at_nodes(
+        return self.topology.at_nodes(
             np.maximum(self.arriving_mw, 0.0) + at_from, np.maximum(-self.arriving_mw, 0.0) + at_to
         )
 
     @cached_property
     def drawn_mw(self) -> FloatArray:
         """Net power branches draw from each node as the data say it, shape (steps, nodes)."""
-        return self.at_nodes(self.p_from_mw, self.p_to_mw)
+        return self.topology.at_nodes(self.p_from_mw, self.p_to_mw)
 
     def window(self, first: int, last: int) -> OrientedFlows:
         """The steps from `first` to before `last`."""
-        return OrientedFlows(
-            self.node_count,
-            self.from_node,
-            self.to_node,
-            self.p_from_mw[first:last],
-            self.p_to_mw[first:last],
-        )
+        return OrientedFlows(self.topology, self.p_from_mw[first:last], self.p_to_mw[first:last])
 
-    def at_nodes(self, at_from: FloatArray, at_to: FloatArray) -> FloatArray:
-        """Values at the two branch ends, summed at their nodes: (steps, branches) → (steps, nodes)."""
-        return at_from @ incidence(self.from_node, self.node_count) + at_to @ incidence(
-            self.to_node, self.node_count
-        )
+    @property
+    def _loop(self) -> BoolArray:
+        return self.topology.from_node == self.topology.to_node
 
 
 def incidence(columns: IntArray, count: int) -> csr_array:
@@ -118,16 +131,9 @@ class Tracer:
     `steps` is how many steps will be traced altogether: it decides whether the compiled sweep pays.
     """
 
-    def __init__(self, node_count: int, from_node: IntArray, to_node: IntArray, steps: int) -> None:
-        self.node_count = node_count
-        self.from_node = np.ascontiguousarray(from_node, dtype=np.int64)
-        self.to_node = np.ascontiguousarray(to_node, dtype=np.int64)
-        self._compiled = steps * len(from_node) >= COMPILED_FROM
-        if self._compiled:
-            ends = np.concatenate([self.from_node, self.to_node])
-            order = np.argsort(ends, kind="stable")
-            self._first = np.searchsorted(ends[order], np.arange(node_count + 1))
-            self._incident = order % max(len(from_node), 1)
+    def __init__(self, topology: Topology, steps: int) -> None:
+        self.topology = topology
+        self._compiled = steps * len(topology.from_node) >= COMPILED_FROM
 
     def accumulate(self, carried_mw: FloatArray, through_mw: FloatArray, injected: FloatArray) -> FloatArray:
         """X_j = E_j + Σ_i |carried_ij| / through_i · X_i for every step.
@@ -149,10 +155,9 @@ class Tracer:
 
         accumulated = np.array(injected, dtype=float, order="C")
         cyclic = sweep(
-            self._first,
-            self._incident,
-            self.from_node,
-            self.to_node,
+            *self.topology.incident,
+            self.topology.from_node,
+            self.topology.to_node,
             np.ascontiguousarray(carried_mw),
             np.ascontiguousarray(through_mw),
             accumulated,
@@ -163,15 +168,16 @@ class Tracer:
 
     def _solve(self, carried_mw: FloatArray, through_mw: FloatArray, injected: FloatArray) -> FloatArray:
         """One step by a sparse factorisation, flow cycles included."""
-        sender = np.where(carried_mw > 0, self.from_node, self.to_node)
-        receiver = np.where(carried_mw > 0, self.to_node, self.from_node)
+        ends = self.topology
+        sender = np.where(carried_mw > 0, ends.from_node, ends.to_node)
+        receiver = np.where(carried_mw > 0, ends.to_node, ends.from_node)
         active = (carried_mw != 0) & (through_mw[sender] > 0)
         sender, receiver = sender[active], receiver[active]
         fraction = np.abs(carried_mw[active]) / through_mw[sender]
 
         # a lossless loop that nothing is fed into would make the matrix singular: keep what is reached
         reached = self._reached(sender, receiver, injected[:, 0] > 0)
-        position = np.full(self.node_count, -1)
+        position = np.full(ends.node_count, -1)
         position[reached] = np.arange(len(reached))
         inside = position[sender] >= 0
         carried = coo_array(
@@ -186,7 +192,7 @@ class Tracer:
 
     def _reached(self, sender: IntArray, receiver: IntArray, injecting: BoolArray) -> IntArray:
         """Nodes that power reaches from where it is injected, ascending."""
-        root, fed = self.node_count, np.flatnonzero(injecting)
+        root, fed = self.topology.node_count, np.flatnonzero(injecting)
         rows = np.concatenate([sender, np.full(len(fed), root)])
         columns = np.concatenate([receiver, fed])
         graph = csr_array((np.ones(len(rows)), (rows, columns)), shape=(root + 1, root + 1))
@@ -209,11 +215,11 @@ def losses_on_loads(
     Returns:
         Per MW drawn, shape (steps, nodes, quantities); 0 where nothing is drawn.
     """
-    mixed = drawn_mw + flows.outflow_mw
+    ends, mixed = flows.topology, drawn_mw + flows.outflow_mw
     # upstream from the loads: a node from which no load is reached has only losses behind it
     behind = tracer.accumulate(-flows.arriving_mw, np.maximum(mixed, 0.0), drawn_mw[:, :, None])[:, :, 0]
-    forward = np.where(behind[:, flows.to_node] > 0, np.maximum(flows.sent_mw, 0.0), 0.0)
-    backward = np.where(behind[:, flows.from_node] > 0, np.maximum(-flows.sent_mw, 0.0), 0.0)
-    useful = drawn_mw + flows.at_nodes(forward, backward)
+    forward = np.where(behind[:, ends.to_node] > 0, np.maximum(flows.sent_mw, 0.0), 0.0)
+    backward = np.where(behind[:, ends.from_node] > 0, np.maximum(-flows.sent_mw, 0.0), 0.0)
+    useful = drawn_mw + ends.at_nodes(forward, backward)
     gross = tracer.accumulate(forward - backward, useful, injected)
     return np.divide(gross, useful[:, :, None], out=np.zeros_like(gross), where=(drawn_mw > 0)[:, :, None])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from energy.carbon import tracing
 from energy.carbon.documents import FlowsDocument
 from energy.carbon.flows import read_flows
-from energy.carbon.tracing import OrientedFlows, Tracer
+from energy.carbon.tracing import OrientedFlows, Topology, Tracer
 from energy.domain.documents import parse
 from energy.domain.network import FloatArray
 from tests.carbon.networks import random_flows
@@ -19,8 +19,7 @@ COMPILED, FACTORISED = tracing.COMPILED_FROM, 1
 
 def tracers(flows: OrientedFlows) -> tuple[Tracer, Tracer]:
     """One that sweeps and one that factorises."""
-    ends = (flows.node_count, flows.from_node, flows.to_node)
-    return Tracer(*ends, steps=COMPILED), Tracer(*ends, steps=FACTORISED)
+    return Tracer(flows.topology, steps=COMPILED), Tracer(flows.topology, steps=FACTORISED)
 
 
 @settings(max_examples=30)
@@ -42,6 +41,6 @@ def test_a_branch_within_one_node_only_loses() -> None:
     def one(value: float) -> FloatArray:
         return np.array([[value]])
 
-    flows = OrientedFlows(1, np.array([0]), np.array([0]), one(5.0), one(-4.0))
+    flows = OrientedFlows(Topology(1, np.array([0]), np.array([0])), one(5.0), one(-4.0))
     assert flows.arriving_mw[0, 0] == flows.inflow_mw[0, 0] == 0.0
     assert flows.loss_mw[0][0, 0] == flows.outflow_mw[0, 0] == 1.0

@@ -1,0 +1,140 @@
+"""Who takes part in an account: local generation, end use, storages and EVs, the upstream grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from energy.carbon.tank import EMPTY_KWH, Tanks, overdrafts
+from energy.domain.errors import Fault, InputError
+from energy.domain.network import BoolArray, FloatArray, IntArray, NetworkFlows
+from energy.domain.time import format_instant
+
+OVERDRAFT_MWH = 1e-6
+"""What a schedule may overdraw a tank by (1 Wh): solvers keep energy balances to a tolerance."""
+
+
+@dataclass(frozen=True)
+class Supply:
+    """Local generation, one column per unit.
+
+    `p_mw` has shape (steps, units), ≥ 0; `carbon_g_per_kwh` and `renewable` (true, false or a share)
+    shape (units,).
+    """
+
+    buses: IntArray
+    technology: tuple[str, ...]
+    p_mw: FloatArray
+    carbon_g_per_kwh: FloatArray
+    renewable: BoolArray | FloatArray
+
+
+@dataclass(frozen=True)
+class Use:
+    """End use, one column per load: `p_mw` has shape (steps, loads), ≥ 0."""
+
+    buses: IntArray
+    p_mw: FloatArray
+
+
+@dataclass(frozen=True)
+class Storage:
+    """Batteries and EVs, one column per asset; each is a tank of its own.
+
+    Attributes:
+        ids, buses: shape (assets,). `is_ev` says which are vehicles: what they deliver is ``v2g``.
+        charge_mw, discharge_mw: at the connection, shape (steps, assets), ≥ 0.
+        charge_efficiency, discharge_efficiency: one-way, shape (assets,).
+        self_discharge_per_hour: shape (assets,).
+        e_start_mwh, carbon_start_kg: declared, or carried over, shape (assets,).
+        renewable_start_share: of the starting energy; 0 counts what is unknown as not renewable.
+        drive_mwh, distance_km: what a trip takes at the battery in the step it is booked in, shape
+            (steps, assets).
+    """
+
+    ids: tuple[str, ...]
+    buses: IntArray
+    is_ev: BoolArray
+    charge_mw: FloatArray
+    discharge_mw: FloatArray
+    charge_efficiency: FloatArray
+    discharge_efficiency: FloatArray
+    self_discharge_per_hour: FloatArray
+    e_start_mwh: FloatArray
+    carbon_start_kg: FloatArray
+    renewable_start_share: FloatArray
+    drive_mwh: FloatArray
+    distance_km: FloatArray
+
+    def tanks(self, hours: float) -> Tanks:
+        """The tanks before the first step (MWh and kg, with renewable MWh); one step lasts `hours`."""
+        return Tanks(
+            self.e_start_mwh,
+            np.stack([self.carbon_start_kg, self.e_start_mwh * self.renewable_start_share], axis=1),
+            self.charge_efficiency,
+            self.discharge_efficiency,
+            1.0 - (1.0 - np.asarray(self.self_discharge_per_hour)) ** hours,
+            empty=EMPTY_KWH / 1000,
+        )
+
+
+@dataclass(frozen=True)
+class UpstreamMix:
+    """What the upstream grid's power carries in each step: g/kWh and renewable share, shape (steps,)."""
+
+    carbon_g_per_kwh: FloatArray
+    renewable_share: FloatArray
+
+
+def check(
+    flows: NetworkFlows, supply: Supply, use: Use, storage: Storage | None, upstream: UpstreamMix
+) -> None:
+    """Every fault of the inputs at once."""
+    faults = []
+
+    def series(name: str, values: FloatArray, columns: int | None) -> None:
+        expected = (flows.time.steps,) if columns is None else (flows.time.steps, columns)
+        if values.shape != expected:
+            faults.append(Fault(name, f"has shape {values.shape}; {expected} is needed"))
+        elif not (np.isfinite(values) & (values >= 0)).all():
+            step = int(np.argwhere(~(np.isfinite(values) & (values >= 0)))[0][0])
+            faults.append(Fault(name, f"has a negative or missing value in step {step}; ≥ 0 is needed"))
+
+    assets: list[tuple[str, IntArray]] = [("supply", supply.buses), ("use", use.buses)]
+    series("supply.p_mw", supply.p_mw, len(supply.buses))
+    series("use.p_mw", use.p_mw, len(use.buses))
+    series("upstream.carbon_g_per_kwh", upstream.carbon_g_per_kwh, None)
+    series("upstream.renewable_share", upstream.renewable_share, None)
+    if not (np.isfinite(supply.carbon_g_per_kwh) & (supply.carbon_g_per_kwh >= 0)).all():
+        faults.append(
+            Fault("supply.carbon_g_per_kwh", "has a negative or missing value; every unit needs its factor")
+        )
+    if storage is not None:
+        assets.append(("storage", storage.buses))
+        for name in ("charge_mw", "discharge_mw", "drive_mwh", "distance_km"):
+            series(f"storage.{name}", getattr(storage, name), len(storage.ids))
+    for name, buses in assets:
+        faults += [
+            Fault(name, f"bus {bus} carries no power flow; connect it or leave the asset out")
+            for bus in sorted({int(bus) for bus in buses} - flows.node_of_bus.keys())
+        ]
+    if storage is not None and not faults:
+        hours = flows.time.hours
+        for over in overdrafts(
+            storage.tanks(hours),
+            storage.charge_mw * hours,
+            storage.discharge_mw * hours,
+            storage.drive_mwh,
+            OVERDRAFT_MWH,
+        ):
+            when = format_instant(flows.time.instant(over.step))
+            faults.append(
+                Fault(
+                    storage.ids[over.tank],
+                    f"gives {over.asked * 1000:g} kWh at {when} but holds {over.stored * 1000:g} kWh; its "
+                    "schedule, its trips and its starting energy contradict each other",
+                )
+            )
+    if faults:
+        raise InputError(faults)
