@@ -110,8 +110,8 @@ def _shape(weights: Mapping[str, float], columns: Mapping[str, FloatArray], name
     if unknown:
         raise InputError([Fault(where, f"no column {key!r}; {nearest(key, columns)}") for key in unknown])
     shape = np.asarray(sum(weight * columns[column] for column, weight in weights.items()))
-    if shape.min() < 0 or shape.mean() <= 0:
-        raise InputError(Fault(where, "is negative or zero; a shape of power is needed"))
+    if shape.mean() <= 0:
+        raise InputError(Fault(where, f"is {shape.mean():g} on average; a shape of power is needed"))
     return shape
 
 
