@@ -98,7 +98,9 @@ def _progress() -> Iterator[Progress]:
         TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console, transient=True
     ) as bar:
         task = bar.add_task("", total=1.0)
-        yield lambda fraction, message: bar.update(task, completed=fraction, description=message)
+        yield lambda fraction, message: bar.update(
+            task, completed=fraction, description=message, visible=fraction < 1
+        )
 
 
 @app.command()
