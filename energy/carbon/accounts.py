@@ -196,7 +196,7 @@ class _Accountant:
         column = {name: CLASSES + k for k, name in enumerate(self.technologies)}
         self.columns = CLASSES + len(self.technologies)
         self.import_column = column[IMPORT]
-        self.supply_column = [column[name] for name in supply.technology]
+        self.supply_column = np.array([column[name] for name in supply.technology], dtype=np.int64)
         self.node_district = self._node_districts()
         self.branch_district = (self.node_district[flows.from_node] + self.node_district[flows.to_node]) / 2.0
         # loads of one node and one district draw the same mix: they are one column from here on
@@ -211,6 +211,11 @@ class _Accountant:
         self.supply_node = self._nodes(supply.buses)
         self.supply_district = self._one_hot([self._district(bus) for bus in supply.buses])
         self.slack_district = self.node_district[flows.slack_node]
+        count = flows.node_count
+        self.use_at = incidence(self.use_node, count)
+        self.supply_at = incidence(self.supply_node, count)
+        self.slack_at = incidence(flows.slack_node, count)
+        self.storage_at = incidence(np.zeros(0, np.int64), count)
         self.storages: StorageFlows | None = None
         if storage is not None and len(storage.ids):
             self.storages = StorageFlows(
@@ -221,6 +226,7 @@ class _Accountant:
                 storage.discharge_mw,
                 storage.drive_mwh,
             )
+            self.storage_at = incidence(self.storages.node, count)
             self.storage_district = self._one_hot([self._district(bus) for bus in storage.buses])
 
     def account(self) -> Account:
@@ -252,19 +258,15 @@ class _Accountant:
 
     def _injected(self, window: slice) -> FloatArray:
         """What sources inject: (steps, nodes, columns)."""
-        supply, flows, upstream = self.supply, self.flows, self.upstream
-        injected = np.zeros((window.stop - window.start, flows.node_count, self.columns))
-        at_node = incidence(self.supply_node, flows.node_count)
+        supply, upstream = self.supply, self.upstream
+        injected = np.zeros((window.stop - window.start, self.flows.node_count, self.columns))
         p_mw = supply.p_mw[window]
-        injected[:, :, POWER] = p_mw @ at_node
-        injected[:, :, CARBON] = (p_mw * supply.carbon_g_per_kwh) @ at_node
-        injected[:, :, RENEWABLE] = (p_mw * supply.renewable) @ at_node
-        for column in sorted(set(self.supply_column)):
-            of_class = np.flatnonzero(np.array(self.supply_column) == column)
-            injected[:, :, column] = p_mw[:, of_class] @ incidence(
-                self.supply_node[of_class], flows.node_count
-            )
-        bought = np.maximum(flows.slack_p_mw[window], 0.0) @ incidence(flows.slack_node, flows.node_count)
+        injected[:, :, POWER] = p_mw @ self.supply_at
+        injected[:, :, CARBON] = (p_mw * supply.carbon_g_per_kwh) @ self.supply_at
+        injected[:, :, RENEWABLE] = (p_mw * supply.renewable) @ self.supply_at
+        for column in np.unique(self.supply_column):
+            injected[:, :, column] = np.where(self.supply_column == column, p_mw, 0.0) @ self.supply_at
+        bought = np.maximum(self.flows.slack_p_mw[window], 0.0) @ self.slack_at
         injected[:, :, POWER] += bought
         injected[:, :, CARBON] += bought * upstream.carbon_g_per_kwh[window, None]
         injected[:, :, RENEWABLE] += bought * upstream.renewable_share[window, None]
@@ -273,12 +275,9 @@ class _Accountant:
 
     def _drawn(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What is drawn at nodes without branches: use, charging, exports, shunts."""
-        flows = self.flows
-        drawn = self.use_mw[window] @ incidence(self.use_node, flows.node_count) + flows.shunt_mw[window]
-        drawn += np.maximum(-flows.slack_p_mw[window], 0.0) @ incidence(flows.slack_node, flows.node_count)
-        if storages is not None:
-            drawn += storages.charge_mw @ incidence(storages.node, flows.node_count)
-        return drawn
+        sold = np.maximum(-self.flows.slack_p_mw[window], 0.0)
+        drawn = self.use_mw[window] @ self.use_at + sold @ self.slack_at + self.flows.shunt_mw[window]
+        return drawn if storages is None else drawn + storages.charge_mw @ self.storage_at
 
     def _check_balance(
         self,
@@ -290,7 +289,7 @@ class _Accountant:
     ) -> None:
         fed = injected[:, :, POWER]
         if storages is not None:
-            fed = fed + storages.discharge_mw @ incidence(storages.node, self.flows.node_count)
+            fed = fed + storages.discharge_mw @ self.storage_at
         mismatch = np.abs(fed - drawn - part.drawn_mw)
         allowed = np.maximum(MISMATCH_MW, MISMATCH_SHARE * (fed + part.inflow_mw))
         if not (mismatch <= allowed).all():  # NaN, a step without a solution, does not balance either
