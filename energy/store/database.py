@@ -27,7 +27,7 @@ class Database:
     """A migrated database; every failure is a `StoreError` with cause and remedy.
 
     SQLite runs in WAL mode with ``synchronous=FULL`` (what was acknowledged survives a power cut) and
-    enforced foreign keys. `PRAGMA`-free SQL everywhere else serves both.
+    enforced foreign keys. All other SQL serves both.
     """
 
     def __init__(self, url: str) -> None:
@@ -42,6 +42,9 @@ class Database:
         self._migrate()
         self._engine = self._connector(foreign_keys=True)
         self._writer = self._engine.execution_options(exclusive=True)
+        self._reader = self._engine
+        if self._engine.dialect.name == "postgresql":  # SQLite reads one state of the database anyway
+            self._reader = self._engine.execution_options(isolation_level="REPEATABLE READ")
 
     def close(self) -> None:
         """Close all connections."""
@@ -50,7 +53,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A connection that sees one state of the database throughout."""
-        with self._explained(), self._engine.begin() as connection:
+        with self._explained(), self._reader.begin() as connection:
             yield connection
 
     @contextmanager

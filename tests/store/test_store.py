@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -207,3 +208,23 @@ def test_an_empty_table_keeps_its_shape(store: Store) -> None:
     stored = store.plan("toy", plan.day)
     assert stored is not None
     assert stored.tables["planned.curtailed_kw"].values.shape == (96, 0)
+
+
+def test_a_reader_never_sees_half_of_a_replacement(store: Store) -> None:
+    plans = [plan_of(seed=seed) for seed in (1, 2)]
+    save(store, plans[0])
+    stop = threading.Event()
+
+    def replace_again_and_again() -> None:
+        while not stop.is_set():
+            for plan in plans:
+                save(store, plan)
+
+    writer = threading.Thread(target=replace_again_and_again)
+    writer.start()
+    try:
+        seen = [store.plan("toy", plans[0].day) for _ in range(50)]
+    finally:
+        stop.set()
+        writer.join()
+    assert all(any(same(found, plan) for plan in plans) for found in seen)
