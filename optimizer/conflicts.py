@@ -29,12 +29,8 @@ def find_conflicts(
     problem: DispatchProblem, program: Program, solver: Solver, seconds: float | None
 ) -> tuple[Conflict, ...]:
     """The conflicts of an infeasible problem. Uses up `solver`: its bounds and costs are changed."""
-    limits = [
-        limit
-        for source in (program.connections, *program.assets)
-        for limit in source.hard_limits
-        if len(limit.columns)
-    ]
+    declared = [*program.connections.hard_limits, *(h for rows in program.assets for h in rows.hard_limits)]
+    limits = [limit for limit in declared if len(limit.columns)]
     slacks = solver.add_columns(np.zeros(len(limits)), np.full(len(limits), np.inf))
     lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
     for limit, slack in zip(limits, slacks, strict=True):

@@ -169,7 +169,7 @@ class Dispatcher:
         gap = gain / max(abs(total), 1e-9)
         if self._exclusions.chosen and gap > problem.options.mip_gap:
             notices.append(
-                f"in {self._exclusions.chosen} cases charge or discharge was closed by choice, not optimised; "
+                f"in {self._exclusions.chosen} cases a direction of power was chosen, not optimised; "
                 f"at most {gain:.4g} {problem.currency} could be gained"
             )
             found = replace(found, status="feasible")

@@ -24,8 +24,9 @@ class Exclusions:
     def __init__(self, program: Program, solver: Solver) -> None:
         self._solver = solver
         self._upper = program.linear.upper
-        sources = (program.connections, *program.assets)
-        self._pairs = np.concatenate([source.exclusive for source in sources]).astype(np.int64)
+        self._pairs = np.concatenate(
+            [program.connections.exclusive, *(rows.exclusive for rows in program.assets)]
+        )
         self._exact = np.zeros(len(self._pairs), bool)
         self._stepped = np.concatenate([np.zeros(0, np.int64), *(r.semicontinuous for r in program.assets)])
         self._stepped_min = np.concatenate([np.zeros(0), *(r.semicontinuous_min for r in program.assets)])

@@ -27,7 +27,7 @@ from energy.domain.time import TimeGrid
 from optimizer.solver import LinearProgram
 
 if TYPE_CHECKING:
-    from optimizer.assets.base import AssetRows
+    from optimizer.assets.base import Asset, AssetRows
     from optimizer.connections import ConnectionRows
     from optimizer.problem import DispatchProblem
 
@@ -121,7 +121,7 @@ def build(problem: DispatchProblem) -> Program:
 
     with _no_collection():
         site = Site(problem)
-        by_type: dict[type, list[Any]] = defaultdict(list)
+        by_type: dict[type[Asset], list[Asset]] = defaultdict(list)
         for asset in problem.assets:
             by_type[type(asset)].append(asset)
         assets = tuple(
@@ -138,10 +138,8 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
     # the compiler leaves out columns that stand in no row; here every column keeps its number
     number = {id(variable): k for k, variable in enumerate(site.order)}
     kept = np.fromiter((number[id(variable)] for variable in form.columns), np.int64, len(form.columns))
-    compiled = sp.coo_array(form.A)
-    compiled = sp.csc_array(
-        (compiled.data, (compiled.row, kept[compiled.col])), shape=(compiled.shape[0], count)
-    )
+    entries = sp.coo_array(form.A)
+    compiled = sp.csc_array((entries.data, (entries.row, kept[entries.col])), shape=(len(form.rows), count))
     kind = np.fromiter((row.bound_type for row in form.rows), np.int8, len(form.rows))
     rhs = np.asarray(form.rhs, float)
     row_number = {row.constraint: number for number, row in enumerate(form.rows)}

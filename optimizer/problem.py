@@ -141,7 +141,7 @@ class Options(Document):
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
 
 
-_AnyAsset = Annotated[Union[tuple(ASSET_TYPES.values())], Field(discriminator="type")]  # noqa: UP007
+_AnyAsset = Annotated[Union[tuple(ASSET_TYPES.values())], Field(discriminator="type")]  # type: ignore[valid-type]  # noqa: UP007
 
 
 class ProblemDocument(Document):
@@ -151,7 +151,7 @@ class ProblemDocument(Document):
     name: str = ""
     currency: str = "EUR"
     time: TimeDocument
-    connections: Annotated[Items[Connection], Field(min_length=1)]
+    connections: Items[Connection]
     assets: Items[_AnyAsset]  # type: ignore[valid-type]
     objective: Objective = Objective()
     network: Network | None = None
@@ -187,17 +187,14 @@ class DispatchProblem:
         except ValidationError as error:
             faults += faults_of(error, ProblemDocument)
         assets = _read_assets(document.get("assets"), faults)
-        if head is None:
-            raise InputError(faults)
-        time = (
-            TimeGrid(head.time.start, head.time.resolution, head.time.steps)
-            if (head.time.resolution > timedelta(0))
-            else None
-        )
-        if time is None:
-            raise InputError([*faults, Fault("time.resolution", "must be positive")])
-        faults += _contradictions(head, assets, time)
-        if faults:
+        time = _read_time(document.get("time"), faults if head is not None else [])
+        if time is not None:
+            for number, asset in enumerate(assets):
+                if asset is not None:
+                    faults += asset.faults(f"assets[{number}]", time)
+            if head is not None:
+                faults += _contradictions(head, assets, time)
+        if head is None or time is None or faults:
             raise InputError(faults)
         return DispatchProblem(
             head.name,
@@ -339,6 +336,18 @@ class DispatchProblem:
         )
 
 
+def _read_time(document: Any, faults: list[Fault]) -> TimeGrid | None:
+    """The time grid; None where it has faults, which are added to `faults` unless pydantic named them."""
+    try:
+        read = TimeDocument.model_validate(document)
+    except ValidationError:
+        return None
+    if read.resolution <= timedelta(0):
+        faults.append(Fault("time.resolution", "must be positive"))
+        return None
+    return TimeGrid(read.start, read.resolution, read.steps)
+
+
 def _read_assets(documents: Any, faults: list[Fault]) -> list[Asset | None]:
     """Each asset by its type, None where it has faults."""
     if not isinstance(documents, list | tuple):
@@ -391,6 +400,8 @@ def _contradictions(head: ProblemDocument, assets: list[Asset | None], time: Tim
                     )
     for number, connection in enumerate(head.connections):
         yield from _parent_faults(f"connections[{number}].parent", connection, connections)
+    if not connections:
+        yield Fault("connections", "is empty; at least one is needed, to buy from and sell to")
     roots = [connection.id for connection in head.connections if connection.parent is None]
     if head.network is not None:
         if len(roots) != 1:
@@ -416,7 +427,6 @@ def _contradictions(head: ProblemDocument, assets: list[Asset | None], time: Tim
             )
         elif head.network is not None and asset.bus is None and connections[asset.connection].bus is None:
             yield Fault(f"{path}.bus", f"is missing, and connection {asset.connection!r} has none; add one")
-        yield from asset.faults(path, time)
 
 
 def _parent_faults(
@@ -429,7 +439,8 @@ def _parent_faults(
             path, f"{connection.parent!r} is no connection; {nearest(connection.parent, connections)}"
         )
         return
-    seen, above = {connection.id}, connection.parent
+    seen: set[str] = {connection.id}
+    above: str | None = connection.parent
     while above is not None and above in connections:
         if above in seen:
             yield Fault(path, f"{connection.id!r} is above itself; a connection tree has no circle")

@@ -20,7 +20,8 @@ from optimizer.model import Site
 class Battery(Asset):
     """A store of energy; `p_kw` ``+`` charges. Efficiencies are one-way, energies are in the battery.
 
-    e' = e · (1 − self_discharge_per_hour)^h + charge_efficiency · p_charge · h − p_discharge · h / discharge_efficiency
+    e' = e · (1 − self_discharge_per_hour)^h
+         + charge_efficiency · p_charge · h − p_discharge · h / discharge_efficiency
     """
 
     type: Literal["battery"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import ceil, floor
 from typing import Any, Literal
 
@@ -80,7 +81,8 @@ class ElectricVehicle(Asset):
             if session.charge_min_kw > session.charge_max_kw:
                 yield Fault(
                     f"{where}.charge_min_kw",
-                    f"{session.charge_min_kw:g} kW is above charge_max_kw {session.charge_max_kw:g}; lower it",
+                    f"{session.charge_min_kw:g} kW is above charge_max_kw "
+                    f"{session.charge_max_kw:g}; lower it",
                 )
             need = session.e_departure_min_kwh
             if need is not None and need > self.e_max_kwh:
@@ -158,7 +160,7 @@ class ElectricVehicle(Asset):
     def energies(
         self, p_kw: FloatArray, unserved_trip_kwh: Mapping[int, float], time: TimeGrid
     ) -> FloatArray:
-        """Energy at the end of each step, kWh, from its power and what each trip (by number) went short of."""
+        """Energy at the end of each step, kWh, from its power and what each trip went short of."""
         change = stored_kwh(p_kw, self.charge_efficiency, self.discharge_efficiency, time.hours)
         for number, (step, trip) in enumerate(self.drives(time)):
             change[step] -= trip.energy_kwh - unserved_trip_kwh.get(number, 0.0)
@@ -273,9 +275,7 @@ class FleetRows(AssetRows):
 
         widths = [pieces, len(v2g), states, len(drives), len(self._needs)]
         offsets = np.concatenate([[0], np.cumsum(widths)])
-        charge, discharge, energy, trip_short, need_short = (
-            np.arange(a, b) for a, b in zip(offsets[:-1], offsets[1:], strict=True)
-        )
+        charge, discharge, energy, trip_short, need_short = (np.arange(a, b) for a, b in pairwise(offsets))
 
         # energy: e − e_before − gain·charge + loss·discharge − trip_short = e_start (first) − trips
         following = np.flatnonzero(~first_state)

@@ -32,7 +32,8 @@ class Load(Asset):
         if self.shed_limit_fraction > 0 and self.shed_price_per_mwh is None:
             yield Fault(
                 f"{path}.shed_price_per_mwh",
-                f"is missing, but shed_limit_fraction is {self.shed_limit_fraction:g}; say what shedding costs",
+                f"is missing, but shed_limit_fraction is {self.shed_limit_fraction:g}; "
+                "say what shedding costs",
             )
         if self.power_factor is not None and np.any(np.asarray(self.q_kvar)):
             yield Fault(f"{path}.power_factor", "stands beside q_kvar; give one of the two")
