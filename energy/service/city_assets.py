@@ -254,7 +254,7 @@ class _Gathering:
     def _read_vehicles(self) -> None:
         stays: dict[str, list[ChargingSession]] = {}
         for stay in self._rows(self.rules.sessions, SessionRow):
-            session = ChargingSession(**stay.model_dump(exclude={"vehicle"}))
+            session = ChargingSession(**{key: value for key, value in stay if key != "vehicle"})
             stays.setdefault(stay.vehicle, []).append(session)
         for row in self._rows(self.rules.vehicles, VehicleRow):
             where = f"{self.rules.vehicles}: vehicle {row.id!r}"
@@ -277,7 +277,7 @@ class _Gathering:
                 Vehicle(
                     bus=self._bus(row.bus, where),
                     sessions=tuple(sessions),
-                    **row.model_dump(exclude={"bus"}),
+                    **{key: value for key, value in row if key != "bus"},
                 )
             )
         for vehicle in stays:
