@@ -93,13 +93,15 @@ class FlowsSource(Connected):
     """Something that feeds a bus, MW ≥ 0.
 
     `renewable` is true, false or the renewable share (0 to 1) of what is fed. Technology ``import`` is
-    the upstream grid, which ``aggregated`` coupling never nets against local demand.
+    the upstream grid, which ``aggregated`` coupling never nets against local demand. `basis` says what
+    `carbon_g_per_kwh` counts; one trace has one basis.
     """
 
     p_mw: Series
     carbon_g_per_kwh: Series
     technology: Identifier = "unspecified"
     renewable: RenewableShare | None = None
+    basis: Literal["direct", "life-cycle"] | None = None
 
 
 class FlowsDemand(Connected):

@@ -185,6 +185,11 @@ def _name_faults(document: FlowsDocument) -> Iterable[Fault]:
     for path, owner, bus in places:
         if bus not in known:
             yield Fault(path, f"{owner} names bus {bus!r}, which is not in buses; {nearest(bus, known)}")
+    bases = sorted({source.basis for source in document.sources if source.basis})
+    if len(bases) > 1:
+        of = {basis: [source.id for source in document.sources if source.basis == basis] for basis in bases}
+        told = "; ".join(f"{basis}: {', '.join(ids)}" for basis, ids in of.items())
+        yield Fault("sources", f"mix two bases of carbon_g_per_kwh ({told}); one trace has one basis")
     for k, branch in enumerate(document.branches):
         if branch.from_ == branch.to:
             yield Fault(
