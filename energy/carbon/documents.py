@@ -263,7 +263,7 @@ class TankEvent(Document):
 class TankLedger(Document):
     """``wattshed.tank/1``: a storage and what happens to it, in order. kWh and g."""
 
-    schema_: Literal["wattshed.tank/1"] | None = Field(default=None, alias="schema")
+    schema_: Literal["wattshed.tank/1"] = Field(default="wattshed.tank/1", alias="schema")
     name: str | None = None
     e_start_kwh: Energy
     carbon_start_g: float = Field(ge=0, le=1e16)
@@ -271,13 +271,6 @@ class TankLedger(Document):
     discharge_efficiency: float = Field(gt=0, le=1)
     standing_loss_per_step: float = Field(default=0.0, ge=0, lt=1)
     events: Items[TankEvent]
-
-    @model_validator(mode="before")
-    @classmethod
-    def _schema_is_not_null(cls, values: Any) -> Any:
-        if isinstance(values, dict) and values.get("schema", "") is None:
-            raise ValueError("schema is null; write wattshed.tank/1")
-        return values
 
 
 class TankState(_Answer):

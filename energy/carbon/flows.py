@@ -31,7 +31,7 @@ BALANCE_FLOOR_MW = 1e-6
 ROUNDING = 1e-9
 """What a branch may create by rounding: MW, and of what is sent."""
 MW_MAX = 1e9
-SIZE_MAX = 50_000_000
+SIZE_MAX = 10_000_000
 """Steps × elements a document may describe."""
 
 

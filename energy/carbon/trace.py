@@ -19,12 +19,15 @@ from energy.carbon.mixing import (
     follow,
 )
 from energy.carbon.tracing import Tracer, incidence, losses_on_loads
+from energy.domain.errors import Fault, InputError
 from energy.domain.network import BoolArray, FloatArray, IntArray
 
 UPSTREAM = frozenset({"import", "upstream", "grid"})
 """Technologies that are the upstream grid: never netted against local demand."""
 SOURCES_UP_TO = 1_000_000
 """Steps × buses × sources up to which shares are told per source without being asked for."""
+SHARES_MAX = 50_000_000
+"""Steps × buses × sources that can be told at all."""
 
 Detail = Literal["sources", "technologies"]
 
@@ -38,6 +41,14 @@ def trace_flows(document: FlowsDocument) -> dict[str, Any]:
     suppliers = len(flows.sources.ids) + len(flows.storages.ids)
     small = flows.time.steps * len(flows.buses) * suppliers <= SOURCES_UP_TO
     detail: Detail = document.detail or ("sources" if small else "technologies")
+    if detail == "sources" and flows.time.steps * len(flows.buses) * suppliers > SHARES_MAX:
+        raise InputError(
+            Fault(
+                "detail",
+                f"sources asks for {flows.time.steps * len(flows.buses) * suppliers:g} shares (steps × buses "
+                f"× sources), at most {SHARES_MAX:g} fit; ask for technologies or split the horizon",
+            )
+        )
     return _Trace(flows, detail, aggregated=document.coupling == "aggregated").document(
         document.coupling, with_mismatch=document.balance_tolerance is not None
     )

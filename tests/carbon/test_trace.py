@@ -296,6 +296,39 @@ def test_storage_is_a_tank_in_time_order() -> None:
     assert "storage 'S' takes" in faults(document)
 
 
+@given(seeds, st.sampled_from(["direct", "aggregated"]))
+def test_tanks_keep_the_balance(seed: int, coupling: str) -> None:
+    """1 MW more is generated and charged in step 0, 0.8 MW delivered and used in step 1."""
+    document = random_flows(seed) | {"coupling": coupling}
+    charge, discharge = [1.0, 0.0], [0.0, 0.8]
+    for item, more in ((document["sources"][0], charge), (document["demands"][0], discharge)):
+        item["p_mw"] = [p + extra for p, extra in zip(item["p_mw"], more, strict=True)]
+    tank = {
+        "e_start_kwh": 500.0,
+        "carbon_start_g": 1e5,
+        "charge_efficiency": 0.9,
+        "discharge_efficiency": 0.9,
+    }
+    document["storages"] = [
+        {
+            "id": "S",
+            "bus": "b0",
+            "charge_mw": charge,
+            "discharge_mw": discharge,
+            "standing_loss_per_step": 0.01,
+        }
+        | tank
+    ]
+    answer = trace_document(document)
+    balance, store = answer["balance"], answer["storages"]["S"]
+    assert abs(balance["residual_kg"]) <= 1e-9 * balance["sources_kg"]
+    change = store["carbon_g"][-1] / 1000 - 100.0
+    assert balance["storage_change_kg"] == pytest.approx(change, rel=1e-9, abs=1e-9)
+    assert answer["buses"]["b0"]["renewable_share"] == [None, None]  # the tank does not say its own
+    kwh = (500.0 * 0.99 + 0.9 * 250.0) * 0.99 - 200.0 / 0.9
+    assert store["e_kwh"][-1] == pytest.approx(kwh)
+
+
 def test_asked_tolerance_reports_the_mismatch_by_bus() -> None:
     document = line_flows()
     document["demands"][0]["p_mw"] = 58.9
