@@ -1,0 +1,52 @@
+/* Cell renderers and formatters for the tables. */
+"use strict";
+
+var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
+dagfuncs.wattshedNumber = function (value, digits) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  return value
+    .toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
+    .replace("-", "−");
+};
+dagfuncs.wattshedSigned = function (value, digits) {
+  if (value === null || value === undefined) return "–";
+  const text = dagfuncs.wattshedNumber(Math.abs(value), digits);
+  return (value > 0 ? "▲ " : value < 0 ? "▼ " : "") + text;
+};
+
+var dagcomponents = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
+
+/* A small bar: the value as a share of `max`, in the colour the row brings. */
+dagcomponents.Bar = function (props) {
+  const share = Math.max(0, Math.min(1, (props.value || 0) / props.max));
+  const bar = React.createElement("i", {
+    style: { width: 100 * share + "%", background: props.data.fill || "#94a3b8" },
+  });
+  return React.createElement(
+    "div",
+    { className: "cell-bar", "aria-hidden": true },
+    React.createElement("div", { className: "bar" }, bar),
+  );
+};
+
+/* A day as a strip: one character per interval, "0" to "9" draws and "a" to "j" gives, in tenths of the
+   asset's largest power. */
+dagcomponents.Strip = function (props) {
+  const paint = function (canvas) {
+    if (!canvas) return;
+    const levels = props.value || "";
+    canvas.width = levels.length;
+    canvas.height = 1;
+    const context = canvas.getContext("2d");
+    for (let k = 0; k < levels.length; k++) {
+      const code = levels.charCodeAt(k);
+      const gives = code >= 97;
+      const level = gives ? code - 96 : code - 48;
+      context.fillStyle = (gives ? props.data.gives : props.data.draws) || "#94a3b8";
+      context.globalAlpha = level === 0 ? 0 : 0.15 + 0.85 * (level / 9 > 1 ? 1 : level / 9);
+      context.fillRect(k, 0, 1, 1);
+    }
+  };
+  const strip = React.createElement("canvas", { className: "strip", ref: paint, "aria-hidden": true });
+  return React.createElement("div", { className: "cell-bar" }, strip);
+};

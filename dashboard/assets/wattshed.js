@@ -1,0 +1,296 @@
+/* What happens in the browser alone: the clock of the day, the maps' colours, the choice in the address. */
+"use strict";
+
+/* The Japanese names the date picker needs. */
+window.dayjs_locale_ja = {
+  name: "ja",
+  weekdays: "日曜日_月曜日_火曜日_水曜日_木曜日_金曜日_土曜日".split("_"),
+  weekdaysShort: "日_月_火_水_木_金_土".split("_"),
+  weekdaysMin: "日_月_火_水_木_金_土".split("_"),
+  months: "1月_2月_3月_4月_5月_6月_7月_8月_9月_10月_11月_12月".split("_"),
+  monthsShort: "1月_2月_3月_4月_5月_6月_7月_8月_9月_10月_11月_12月".split("_"),
+  ordinal: (n) => n + "日",
+  formats: { LT: "HH:mm", LTS: "HH:mm:ss", L: "YYYY/MM/DD", LL: "YYYY年M月D日", LLL: "YYYY年M月D日 HH:mm", LLLL: "YYYY年M月D日 dddd HH:mm" },
+  relativeTime: {},
+};
+
+(function () {
+  const AMBER_FROM = 0.9; // share of the limit
+  const PALE = "#e8edf3", INK = "#0f172a", SLATE = "#64748b", UNKNOWN = "#cbd5e1";
+  const CRIMSON = "#e11d48", AMBER = "#f59e0b", CALM = "#2a788e";
+  const dash = () => window.dash_clientside;
+  const keep = () => dash().no_update;
+  const triggered = () => (dash().callback_context.triggered_id || "");
+
+  /* --- the clock ------------------------------------------------------------------------------- */
+
+  function play(_clicks, stopped, words) {
+    if (!_clicks) return [keep(), keep()];
+    return [!stopped, String(stopped)];
+  }
+
+  function tick(_ticks, step, last) {
+    return step >= last ? 0 : step + 1;
+  }
+
+  function clock(step, labels) {
+    return labels[step];
+  }
+
+  function timeLine(step, figure) {
+    if (!figure || !figure.layout || !(figure.layout.shapes || []).length) return keep();
+    const [line, ...others] = figure.layout.shapes;
+    if (line.x0 === step) return keep();
+    return { ...figure, layout: { ...figure.layout, shapes: [{ ...line, x0: step, x1: step }, ...others] } };
+  }
+
+  /* --- the address ----------------------------------------------------------------------------- */
+
+  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset" };
+
+  /* Gather a page's controls by the last word of their ids: {"city-layer": …} is the layer. */
+  function choice(...values) {
+    const inputs = dash().callback_context.inputs_list;
+    return Object.fromEntries(inputs.map((input, k) => [input.id.split("-").pop(), values[k]]));
+  }
+
+  function address(choices, labels, links) {
+    const query = new URLSearchParams(window.location.search);
+    for (const [control, value] of Object.entries(choices[0] || {})) {
+      const text = control === "time" ? labels[value] : value;
+      if (text) query.set(PARAMETER[control], text);
+      else query.delete(PARAMETER[control]);
+    }
+    const search = query.toString() ? "?" + query.toString() : "";
+    if (search !== window.location.search) {
+      window.history.replaceState(window.history.state, "", window.location.pathname + search);
+    }
+    query.delete("job");
+    const kept = query.toString() ? "?" + query.toString() : "";
+    return links.map((link) => link.page + kept);
+  }
+
+  /* Another day, city, language or information: a new page from the server. */
+  function go(day, info, lang) {
+    const query = new URLSearchParams(window.location.search);
+    const wanted = { day, info, lang: lang === "en" ? "" : lang };
+    for (const [name, value] of Object.entries(wanted)) {
+      if (value) query.set(name, value);
+      else query.delete(name);
+    }
+    query.delete("job");
+    const search = "?" + query.toString();
+    return search === (window.location.search || "?") ? keep() : search;
+  }
+
+  function heading(title, lang) {
+    document.title = title.title;
+    document.documentElement.lang = title.lang;
+    return keep();
+  }
+
+  /* --- choosing a district --------------------------------------------------------------------- */
+
+  /* Which district a click names, and which row a list has; a second click on the map takes it back. */
+  function chosen(source, list, whole, click, rows, district) {
+    if (source === whole) return "";
+    if (source === list) return rows && rows.length ? rows[0].id : district;
+    const clicked = districtOf(click);
+    return clicked === null ? district : clicked === district ? "" : clicked;
+  }
+
+  function chooseDistrict(click, rows, _whole, district) {
+    const next = chosen(triggered(), "districts", "city-whole", click, rows, district);
+    return [next === district ? keep() : next, next ? { ids: [next] } : [], null];
+  }
+
+  function chooseCarbonDistrict(flow, series, rows, _whole, district) {
+    const source = triggered();
+    const click = source === "sankey" ? flow : series;
+    const next = chosen(source, "carbon-districts", "carbon-whole", click, rows, district);
+    return [next === district ? keep() : next, next ? { ids: [next] } : [], null, null];
+  }
+
+  /* The district under a click: of a polygon, a name on the map, a line of a chart, a node or a link. */
+  function districtOf(click) {
+    const point = click && click.points && click.points[0];
+    if (!point) return null;
+    if (typeof point.customdata === "string") return point.customdata;
+    if (point.target && typeof point.target.customdata === "string") return point.target.customdata;
+    const map = document.querySelector("#city-map .js-plotly-plot");
+    const trace = map && map.data[point.curveNumber];
+    return trace && trace.meta && trace.meta.district ? trace.meta.district : null;
+  }
+
+  /* --- maps ------------------------------------------------------------------------------------ */
+
+  function stressOfVoltage(value, limits) {
+    if (value === null) return null;
+    return value < 1 ? (1 - value) / (1 - limits.vm_min_pu) : (value - 1) / (limits.vm_max_pu - 1);
+  }
+
+  function level(stress) {
+    if (stress === null || stress === undefined) return "idle";
+    if (stress > 1.001) return "crimson";
+    if (stress > AMBER_FROM) return "amber";
+    return stress > 0.5 ? "busy" : "idle";
+  }
+
+  const number = (value, digits) => window.dashAgGridFunctions.wattshedNumber(value, digits);
+
+  /* The worst value per district: loading in per cent, or the voltage farthest from 1 pu. */
+  function worst(districts, owners, values, stress) {
+    const found = new Map();
+    owners.forEach((owner, k) => {
+      if (values[k] === null || owner === null) return;
+      const known = found.get(owner);
+      if (known === undefined || stress(values[k]) > stress(known)) found.set(owner, values[k]);
+    });
+    return districts.map((district) => (found.has(district) ? found.get(district) : null));
+  }
+
+  /* Names stay readable where lines cross them. */
+  function halo(ink) {
+    const ground = ink === "#ffffff" ? "rgba(15,23,42,.75)" : "rgba(255,255,255,.85)";
+    return "0 0 2px " + ground + ", 0 0 3px " + ground + ", 0 0 5px " + ground;
+  }
+
+  function setLines(data, roles, scene, loading, colours) {
+    const parts = { idle: [[], []], busy: [[], []], amber: [[], []], crimson: [[], []] };
+    scene.segments.forEach(([x0, y0, x1, y1], k) => {
+      const value = loading[k];
+      const [xs, ys] = parts[level(value === null ? null : value / scene.limits.loading_max_percent)];
+      xs.push(x0, x1, null);
+      ys.push(y0, y1, null);
+    });
+    for (const [role, [x, y]] of Object.entries(parts)) {
+      const trace = data[roles[role]];
+      data[roles[role]] = { ...trace, x, y, line: { ...trace.line, color: colours[role] || trace.line.color } };
+    }
+  }
+
+  function setArrows(data, roles, scene, forward) {
+    const x = [], y = [], angle = [];
+    for (const k of scene.arrows) {
+      const [x0, y0, x1, y1] = scene.segments[k];
+      x.push((x0 + x1) / 2);
+      y.push((y0 + y1) / 2);
+      const along = (Math.atan2(x1 - x0, y1 - y0) * 180) / Math.PI;
+      angle.push(forward[k] ? along : along + 180);
+    }
+    const trace = data[roles.arrows];
+    data[roles.arrows] = { ...trace, x, y, marker: { ...trace.marker, angle } };
+  }
+
+  /* Draw a map at one time. `carbon` holds the districts' frames (null on the grid page). */
+  function paint(step, layer, district, grid, base, scene, carbon, words) {
+    if (!base) return keep();
+    const data = base.data.slice();
+    const roles = base.layout.meta;
+    const shown = carbon && carbon[layer] ? carbon[layer] : null;
+    const loading = grid.loading[step], voltage = grid.voltage[step];
+    const columns = scene.districts.map((name) => (shown ? carbon.districts.indexOf(name) : -1));
+
+    let values, labels, inks, fills;
+    if (shown) {
+      values = columns.map((k) => (k < 0 ? null : shown.values[step][k]));
+      labels = columns.map((k) => (k < 0 ? "–" : shown.labels[step][k]));
+      inks = columns.map((k) => (k < 0 ? INK : shown.inks[step][k]));
+      fills = columns.map((k) => (k < 0 ? UNKNOWN : shown.fills[step][k]));
+    } else {
+      const ofVoltage = (value) => stressOfVoltage(value, scene.limits);
+      values = layer === "voltage"
+        ? worst(scene.districts, scene.station_districts, voltage, ofVoltage)
+        : worst(scene.districts, scene.segment_districts, loading, (value) => value);
+      labels = values.map((value) => (value === null ? "–" : number(value, layer === "voltage" ? 3 : 0)));
+      inks = values.map(() => "#334155");
+      fills = values.map(() => PALE);
+    }
+    const unit = words.units[layer];
+    scene.districts.forEach((name, k) => {
+      const at = roles.polygons[name];
+      if (at === undefined) return;
+      const hover = scene.names[k] + "<br>" + labels[k] + " " + unit;
+      data[at] = { ...data[at], fillcolor: fills[k], text: hover, meta: { district: name, value: values[k] } };
+    });
+
+    const chosen = roles.polygons[district];
+    const outline = chosen === undefined ? { x: [], y: [] } : { x: data[chosen].x, y: data[chosen].y };
+    for (const role of [roles.halo, roles.selected]) data[role] = { ...data[role], ...outline };
+
+    setLines(data, roles, scene, loading, shown ? {} : { idle: "#94a3b8", busy: "#475569" });
+    setArrows(data, roles, scene, grid.forward[step]);
+
+    const stations = data[roles.stations];
+    const marks = { crimson: CRIMSON, amber: AMBER };
+    const stress = voltage.map((value) => level(stressOfVoltage(value, scene.limits)));
+    data[roles.stations] = {
+      ...stations,
+      hoverinfo: layer === "voltage" ? "text" : "skip",
+      hovertext: voltage.map((value, k) => scene.station_names[k] + "<br>" + number(value, 3) + " pu"),
+      marker: {
+        ...stations.marker,
+        size: layer === "voltage" ? stress.map((kind) => (marks[kind] ? 10 : 6)) : 3,
+        symbol: layer === "voltage" ? stress.map((kind) => (marks[kind] ? "diamond" : "circle")) : "circle",
+        color: layer === "voltage" ? stress.map((kind) => marks[kind] || CALM) : shown ? "#ffffff" : SLATE,
+        line: { color: "#ffffff", width: layer === "voltage" ? 1 : 0 },
+      },
+    };
+    data[roles.middles] = {
+      ...data[roles.middles],
+      hoverinfo: layer === "loading" ? "text" : "skip",
+      hovertext: loading.map((value, k) => scene.segment_names[k] + "<br>" + number(value, 0) + " %"),
+    };
+    data[roles.labels] = {
+      ...data[roles.labels],
+      text: scene.names.map((name, k) => "<b>" + name + "</b><br>" + labels[k]),
+      hovertext: scene.names.map((name, k) => name + "<br>" + labels[k] + " " + unit),
+      textfont: { ...data[roles.labels].textfont, color: inks, shadow: inks.map(halo) },
+    };
+    return { data, layout: base.layout };
+  }
+
+  /* --- the city page --------------------------------------------------------------------------- */
+
+  /* Rows of the ranked list at one time; day totals stay. */
+  function rank(step, carbon, totals) {
+    return totals.map((row) => {
+      const k = carbon.districts.indexOf(row.id);
+      return {
+        ...row,
+        intensity: carbon.intensity.values[step][k],
+        rate: carbon.emissions.values[step][k],
+        fill: carbon.intensity.fills[step][k],
+      };
+    });
+  }
+
+  function keyFigures(step, figures) {
+    return figures.flatMap((figure) => [figure.values[step], figure.notes[step], "kpi-note " + figure.tones[step]]);
+  }
+
+  /* Show the legend of one layer only; the legends are this callback's outputs, ids ending in its layer. */
+  function legendOf(layer) {
+    const outputs = dash().callback_context.outputs_list;
+    return outputs.map((output) => ({ display: output.id.split("-").pop() === layer ? "flex" : "none" }));
+  }
+
+  function filter(text, options) {
+    return { ...options, quickFilterText: text || "" };
+  }
+
+  function chooseRow(rows) {
+    return rows && rows.length ? rows[0].id : keep();
+  }
+
+  function toStep(rows) {
+    return rows && rows.length ? rows[0].step : keep();
+  }
+
+  window.dash_clientside = Object.assign({}, window.dash_clientside, {
+    wattshed: {
+      play, tick, clock, timeLine, choice, address, go, heading, chooseDistrict, paint, rank, keyFigures,
+      legendOf, filter, chooseRow, toStep, chooseCarbonDistrict,
+    },
+  });
+})();

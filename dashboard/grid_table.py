@@ -1,0 +1,72 @@
+"""Tables in the common hand, on AG Grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dash_ag_grid as dag
+
+THEME = {
+    "function": "themeQuartz.withParams({fontFamily: 'inherit', fontSize: 13, headerFontSize: 12, "
+    "headerFontWeight: 500, headerTextColor: '#64748b', headerBackgroundColor: '#ffffff', "
+    "foregroundColor: '#1e293b', borderColor: '#eef2f6', wrapperBorder: false, columnBorder: false, "
+    "headerColumnResizeHandleColor: 'transparent', selectedRowBackgroundColor: '#fef8e3', "
+    "rowHoverColor: '#f8fafc', accentColor: '#2a788e', rowHeight: 34, headerHeight: 32, "
+    "cellHorizontalPadding: 8, spacing: 6})"
+}
+
+
+def grid_table(
+    name: str,
+    columns: list[dict[str, Any]],
+    rows: list[dict[str, Any]],
+    *,
+    label: str,
+    nothing: str,
+    height: int | None = None,
+    selected: str = "",
+    options: dict[str, Any] | None = None,
+) -> dag.AgGrid:
+    """A sortable table with one selected row at most; rows are known by their ``id``."""
+    style: dict[str, Any] = {"width": "100%"}
+    if height:
+        style["height"] = height
+    return dag.AgGrid(
+        id=name,
+        className="ag",
+        columnDefs=columns,
+        rowData=rows,
+        getRowId="params.data.id",
+        columnSize="responsiveSizeToFit",
+        defaultColDef={
+            "sortable": True,
+            "resizable": False,
+            "suppressMovable": True,
+            "suppressHeaderMenuButton": True,
+        },
+        selectedRows={"ids": [selected]} if selected else [],
+        style=style,
+        dashGridOptions={
+            "theme": THEME,
+            "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
+            "domLayout": "normal" if height else "autoHeight",
+            "suppressCellFocus": False,
+            "suppressDragLeaveHidesColumns": True,
+            "animateRows": False,
+            "localeText": {"noRowsToShow": nothing, "ariaLabelGrid": label},
+            **(options or {}),
+        },
+    )
+
+
+def number_column(field: str, heading: str, digits: int = 0, **more: Any) -> dict[str, Any]:
+    """Right-aligned numbers, grouped, with an en dash where there is none."""
+    return {
+        "field": field,
+        "headerName": heading,
+        "type": "rightAligned",
+        "valueFormatter": {"function": f"wattshedNumber(params.value, {digits})"},
+        "sortingOrder": ["desc", "asc"],
+        "minWidth": 76,
+        **more,
+    }

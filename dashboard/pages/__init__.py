@@ -1,0 +1,42 @@
+"""The pages: every module in this folder that defines a `PAGE` is one; navigation and tests follow."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from dash import Dash
+
+from dashboard.visit import Visit
+from energy.domain.plan import Plan
+
+if TYPE_CHECKING:
+    from energy.service.service import Service
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of the dashboard.
+
+    `name` gives its words (``page.NAME``) and icon, `content` its cards for a stored plan, and `register`
+    its callbacks, each made with `off_loop` or in the browser.
+    """
+
+    name: str
+    path: str
+    order: int
+    content: Callable[[Visit, Plan], Any]
+    register: Callable[[Dash, Service], None]
+
+
+@cache
+def pages() -> tuple[Page, ...]:
+    """All pages in the order of the rail."""
+    modules = (
+        importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)
+    )
+    return tuple(sorted((module.PAGE for module in modules), key=lambda page: page.order))

@@ -1,0 +1,404 @@
+"""City: the state, what is wrong and what the plan does, where, and since when until when."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+
+from dashboard import theme
+from dashboard.figures.map import (
+    AMBER_LINE,
+    LAYERS,
+    city_map,
+    district_frames,
+    emissions_bounds,
+    grid_frames,
+    scene,
+)
+from dashboard.figures.power import supply_stack, used
+from dashboard.frame import Component, card, difference, graph, key_figure, legend, segments, time_bar
+from dashboard.grid_table import grid_table, number_column
+from dashboard.language import Language
+from dashboard.off_loop import off_loop
+from dashboard.pages import Page
+from dashboard.reading import (
+    district_name,
+    element_words,
+    extremes,
+    response,
+    response_words,
+    supply_at_district,
+    table,
+    technology_name,
+    total,
+    value_at,
+    value_words,
+)
+from dashboard.view import View
+from dashboard.visit import Visit, visit
+from energy.domain.plan import Plan
+
+if TYPE_CHECKING:
+    from energy.service.service import Service
+
+
+def content(seen: Visit, plan: Plan) -> Component:
+    """Key figures; map and ranked list; the stack of sources."""
+    say, city = seen.language, seen.city
+    layer = seen.view.choice("layer", LAYERS)
+    moving = _moving_figures(seen, plan)
+    return html.Div(
+        className="cards",
+        children=[
+            *_key_figures(seen, plan, moving),
+            card(
+                say("city.map"),
+                graph("city-map", label=say("city.map_label"), kind="map"),
+                _scales(seen, plan),
+                time_bar(seen),
+                _finding(seen, plan),
+                span="span-6 wide-6",
+                aside=segments(
+                    "city-layer", layer, [(name, say(f"layer.{name}")) for name in LAYERS], say("city.layer")
+                ),
+            ),
+            html.Div(className="span-6 wide-6 column", children=[_ranking(seen, plan), _changes(seen, plan)]),
+            html.Section(
+                className="card span-12",
+                children=[
+                    html.Div(_stack_head(seen, plan, seen.district), id="stack-head", className="card-head"),
+                    graph(
+                        "stack",
+                        supply_stack(plan, city, say, step=seen.step, district=seen.district),
+                        label=say("city.stack_label"),
+                        height=240,
+                    ),
+                ],
+            ),
+            dcc.Store(id="city-district", data=seen.district),
+            dcc.Store(id={"type": "choice", "page": "city"}),
+            dcc.Store(id="city-map-base", data=city_map(city, say).to_plotly_json()),
+            dcc.Store(id="city-map-scene", data=scene(city, say)),
+            dcc.Store(id="city-map-carbon", data=district_frames(plan, city, say)),
+            dcc.Store(id="city-map-grid", data=grid_frames(plan, city, "planned")),
+            dcc.Store(id="city-map-words", data={"units": {name: say(f"unit.{name}") for name in LAYERS}}),
+            dcc.Store(id="totals", data=_totals(seen, plan)),
+            dcc.Store(id="moving", data=moving),
+        ],
+    )
+
+
+def _key_figures(seen: Visit, plan: Plan, moving: list[dict[str, list[str]]]) -> list[Component]:
+    say, step = seen.language, seen.step
+    planned, free = plan.document["comparison"]["planned"], plan.document["comparison"]["uncontrolled"]
+    emissions = key_figure(
+        say("city.kpi.emissions"),
+        say.figures(planned["emissions_kg"] / 1000),
+        "t CO₂e",
+        *difference(say, planned["emissions_at_equal_energy_kg"], free["emissions_at_equal_energy_kg"]),
+    )
+    cost_change = planned["cost_at_equal_energy"] - free["cost_at_equal_energy"]
+    currency = seen.city.market.currency
+    cost = key_figure(
+        say("city.kpi.cost"),
+        say.number(planned["cost"]),
+        currency,
+        say("compare.money", value=say.number(cost_change, signed=True), currency=currency),
+        "better" if cost_change < -0.5 else "worse" if cost_change > 0.5 else "",
+    )
+    intensity, share = (
+        key_figure(
+            say(f"city.kpi.{name}"),
+            figure["values"][step],
+            unit,
+            figure["notes"][step],
+            figure["tones"][step],
+            name=f"kpi-{name}",
+            tag=tag,
+        )
+        for name, unit, tag, figure in zip(
+            ("intensity", "renewable"), ("g CO₂e/kWh", "%"), (_estimated(seen), ""), moving, strict=True
+        )
+    )
+    return [emissions, intensity, share, cost]
+
+
+def _estimated(seen: Visit) -> str:
+    """The word "estimated" where any source of the carbon figures is a model's."""
+    return (
+        seen.language("tag.estimated") if any(source.estimated_share for source in seen.city.sources) else ""
+    )
+
+
+def _moving_figures(seen: Visit, plan: Plan) -> list[dict[str, list[str]]]:
+    """Intensity and renewable share of what the city uses, in words for every interval."""
+    say = seen.language
+    figures = []
+    for name, scale, digits, less_is_better in (
+        ("carbon_g_per_kwh", 1.0, 0, True),
+        ("renewable_share", 100.0, 0, False),
+    ):
+        planned = total(plan, "planned", name) * scale
+        free = total(plan, "uncontrolled", name) * scale
+        unit = "g" if less_is_better else "%"
+        change = planned - free
+        good = (change < 0) if less_is_better else (change > 0)
+        figures.append(
+            {
+                "values": [say.number(value, digits) for value in planned],
+                "notes": [say("compare.value", value=say.number(value, digits), unit=unit) for value in free],
+                "tones": [
+                    "" if not np.isfinite(delta) or abs(delta) < 0.5 else "better" if better else "worse"
+                    for delta, better in zip(change, good, strict=True)
+                ],
+            }
+        )
+    return figures
+
+
+def _scales(seen: Visit, plan: Plan) -> Component:
+    """One legend per layer; the browser shows that of the chosen layer."""
+    say = seen.language
+    chosen = seen.view.choice("layer", LAYERS)
+    ramps = {"intensity": seen.city.carbon_map_bounds, "emissions": emissions_bounds(plan)}
+    scales = []
+    for layer in LAYERS:
+        if layer in ramps:
+            low, high = (say.number(bound) for bound in ramps[layer])
+            parts = [
+                html.Span(low, className="num"),
+                html.Span(className="ramp", style={"background": theme.carbon_gradient()}),
+                html.Span([html.Span(high, className="num"), f" {say(f'unit.{layer}')}"]),
+                html.Span(say("city.scale_lines")),
+            ]
+        else:
+            parts = [limit_legend(say, layer)]
+        style = {"display": "flex" if layer == chosen else "none"}
+        scales.append(html.Div(parts, className="scale", id=f"scale-{layer}", style=style))
+    return html.Div(scales)
+
+
+def limit_legend(say: Language, layer: str) -> Component:
+    """What the colours of lines or stations mean."""
+    if layer == "loading":
+        marks = [
+            ("#94a3b8", "below_half"),
+            ("#475569", "below_amber"),
+            (AMBER_LINE, "near"),
+            (theme.CRIMSON, "beyond"),
+        ]
+        return legend([(say(f"loading.{words}"), colour, "stroke") for colour, words in marks])
+    marks = [("#2a788e", "inside"), (AMBER_LINE, "near"), (theme.CRIMSON, "beyond")]
+    return legend([(say(f"voltage.{words}"), colour, "swatch") for colour, words in marks])
+
+
+def _finding(seen: Visit, plan: Plan) -> Component:
+    """One line: what is wrong, what the plan does about it; one button to see why."""
+    say, city = seen.language, seen.city
+    broken = [extreme for extreme in extremes(plan, "planned", city) if extreme.beyond]
+    free = extremes(plan, "uncontrolled", city)
+    risks = [extreme for extreme in free if extreme.beyond]
+    worst = next(iter(broken or risks or free), None)
+    if worst is None:
+        return html.Div(html.P(say("finding.unknown")), className="finding", id="finding")
+    words = {
+        "element": element_words(say, city, worst.element),
+        "value": value_words(say, worst.quantity, worst.value),
+        "limit": value_words(say, worst.quantity, worst.limit),
+        "time": seen.labels[worst.step],
+    }
+    if broken:
+        kind, count, case = "broken", say("finding.broken_count", count=len(broken)), "planned"
+    elif risks:
+        kind, count, case = "risk", say("finding.risk_count", count=len(risks)), "uncontrolled"
+        words["planned"] = value_words(say, worst.quantity, value_at(plan, "planned", worst))
+        words["response"] = response_words(say, response(plan, city, worst.step))
+    else:
+        kind, count, case = "calm", say("finding.calm_count"), "uncontrolled"
+    layer = "voltage" if worst.quantity == "vm_pu" else "loading"
+    search = seen.view.search(t=seen.labels[worst.step], case=case, layer=layer)
+    return html.Div(
+        id="finding",
+        className=f"finding {kind}",
+        children=[
+            html.Strong(count),
+            html.P(say(f"finding.{kind}", **words)),
+            dcc.Link(say("finding.why"), href="/grid" + search, className="button"),
+        ],
+    )
+
+
+def _totals(seen: Visit, plan: Plan) -> list[dict[str, Any]]:
+    """The list's rows as far as they hold for the whole day."""
+    planned = table(plan, "planned", "district.emissions_kg")
+    free = table(plan, "uncontrolled", "district.emissions_kg")
+    rows = []
+    for district in planned.columns:
+        tonnes = float(np.nansum(planned.column(district))) / 1000
+        before = float(np.nansum(free.column(district))) / 1000
+        rows.append(
+            {
+                "id": district,
+                "name": district_name(seen.language, seen.city, district),
+                "tonnes": tonnes,
+                "change": (tonnes - before) / before * 100 if before > 0 else None,
+            }
+        )
+    return rows
+
+
+def _ranking(seen: Visit, plan: Plan) -> Component:
+    say = seen.language
+    intensity = table(plan, "planned", "district.carbon_g_per_kwh").values
+    scale = {"max": float(np.nanmax(intensity, initial=1.0))}
+    columns = [
+        {"headerName": "", "valueGetter": {"function": "params.node.rowIndex + 1"}, "width": 40,
+         "maxWidth": 44, "sortable": False, "cellStyle": {"color": theme.MUTED}},
+        {"field": "name", "headerName": say("city.district"), "minWidth": 128, "flex": 3},
+        {"field": "intensity", "colId": "bar", "headerName": "", "cellRenderer": "Bar",
+         "cellRendererParams": scale, "sortable": False, "minWidth": 60, "flex": 2},
+        number_column("intensity", "g/kWh", sort="desc", width=74, flex=1),
+        number_column("rate", "kg/h", width=70, flex=1),
+        number_column("tonnes", "t CO₂e", 2, width=78, flex=1),
+        number_column("change", say("city.to_uncontrolled"), minWidth=108, flex=1,
+                      valueFormatter={"function": "wattshedSigned(params.value, 1) + ' %'"},
+                      cellClassRules={"better": "params.value < -0.05", "worse": "params.value > 0.05"}),
+    ]  # fmt: skip
+    ledger = html.Span(
+        [
+            say("city.ledger") + " · ",
+            dcc.Link(say("city.method"), href="/carbon" + seen.view.search(t=seen.labels[seen.step])),
+        ],
+        className="note",
+    )
+    return card(
+        say("city.ranking"),
+        grid_table(
+            "districts",
+            columns,
+            [],
+            label=say("city.ranking"),
+            nothing=say("table.nothing"),
+            selected=seen.district,
+        ),
+        span="",
+        aside=ledger,
+    )
+
+
+def _changes(seen: Visit, plan: Plan) -> Component:
+    """The day with and without control, in a few rows."""
+    say, comparison = seen.language, plan.document["comparison"]
+    planned, free = comparison["planned"], comparison["uncontrolled"]
+    rows = [
+        html.Tr(
+            [
+                html.Td(say(f"comparison.{name}")),
+                html.Td([say.number(planned[name], digits), html.Span(unit, className="unit")]),
+                html.Td([say.number(free[name], digits), html.Span(unit, className="unit")]),
+            ]
+        )
+        for name, digits, unit in (
+            ("violated_steps", 0, ""), ("peak_import_mw", 2, "MW"), ("losses_mwh", 2, "MWh"),
+            ("curtailed_mwh", 2, "MWh"),
+        )
+    ]  # fmt: skip
+    head = html.Tr([html.Th(""), html.Th(say("case.planned")), html.Th(say("case.uncontrolled"))])
+    return card(
+        say("city.changes"),
+        html.Table([html.Thead(head), html.Tbody(rows)], className="facts"),
+        span="",
+    )
+
+
+def _stack_head(seen: Visit, plan: Plan, district: str) -> list[Component]:
+    """Heading, the way back to the whole city, and the legend."""
+    say = seen.language
+    if district:
+        heading = say("city.stack_district", district=district_name(say, seen.city, district))
+        supply, demand = supply_at_district(plan, "planned", district), say("series.district_use")
+    else:
+        heading, supply = say("city.stack"), table(plan, "planned", "supply_mw")
+        demand = say("series.demand")
+    items = [
+        (technology_name(say, name), theme.technology_colour(name), "swatch") for name, _ in used(supply)
+    ]
+    return [
+        html.H2(heading, id="stack-heading"),
+        html.Button(
+            say("city.whole"), id="city-whole", className="button plain", n_clicks=0, hidden=not district
+        ),
+        html.Span(className="push"),
+        legend([*items, (demand, theme.INK, "stroke")]),
+    ]
+
+
+def register(app: Dash, service: Service) -> None:
+    """Selection, time and layer in the browser; a district's stack from the server."""
+
+    def here(function: str, *arguments: Any, **options: Any) -> None:
+        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
+
+    here(
+        "paint",
+        Output("city-map", "figure"),
+        Input("time", "value"), Input("city-layer", "value"), Input("city-district", "data"),
+        Input("city-map-grid", "data"), State("city-map-base", "data"), State("city-map-scene", "data"),
+        State("city-map-carbon", "data"), State("city-map-words", "data"),
+    )  # fmt: skip
+    here(
+        "chooseDistrict",
+        Output("city-district", "data"), Output("districts", "selectedRows"), Output("city-map", "clickData"),
+        Input("city-map", "clickData"), Input("districts", "selectedRows"), Input("city-whole", "n_clicks"),
+        State("city-district", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    here(
+        "choice",
+        Output({"type": "choice", "page": "city"}, "data"),
+        Input("time", "value"),
+        Input("city-layer", "value"),
+        Input("city-district", "data"),
+    )
+    here(
+        "rank",
+        Output("districts", "rowData"),
+        Input("time", "value"),
+        State("city-map-carbon", "data"),
+        State("totals", "data"),
+    )
+    here(
+        "keyFigures",
+        *(
+            Output(f"kpi-{name}-{part}", attribute)
+            for name in ("intensity", "renewable")
+            for part, attribute in (("value", "children"), ("note", "children"), ("note", "className"))
+        ),
+        Input("time", "value"),
+        State("moving", "data"),
+        prevent_initial_call=True,
+    )
+    here("legendOf", *(Output(f"scale-{layer}", "style") for layer in LAYERS), Input("city-layer", "value"))
+    here("timeLine", Output("stack", "figure", allow_duplicate=True), Input("time", "value"),
+         State("stack", "figure"), prevent_initial_call=True)  # fmt: skip
+
+    @app.callback(
+        Output("stack", "figure"),
+        Output("stack-head", "children"),
+        Input("city-district", "data"),
+        State("time", "value"),
+        State("visit", "data"),
+        prevent_initial_call=True,
+    )
+    @off_loop
+    def stack_of(district: str, step: int, state: dict[str, str]) -> Any:
+        seen = visit(service, View(**{**state, "district": district}))
+        if seen.plan is None:
+            return no_update, no_update
+        figure = supply_stack(seen.plan, seen.city, seen.language, step=step, district=seen.district)
+        return figure, _stack_head(seen, seen.plan, seen.district)
+
+
+PAGE = Page("city", "/", 0, content, register)

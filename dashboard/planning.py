@@ -1,0 +1,115 @@
+"""A day without a stored plan: say so, plan it from here, and follow the work."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import TYPE_CHECKING, Any
+
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, State, dcc, html, no_update
+
+from dashboard import theme
+from dashboard.language import Language
+from dashboard.off_loop import off_loop
+from dashboard.view import View
+from dashboard.visit import Visit
+from energy.domain.records import Job
+
+if TYPE_CHECKING:
+    from energy.service.service import Service
+
+
+def without_plan(visit: Visit, service: Service) -> Any:
+    """The page in place of a plan: an offer to plan the day, or the progress of doing so."""
+    say, view = visit.language, visit.view
+    job = _job(service, view.job)
+    waiting = job is not None and not job.finished
+    failed = job is not None and job.state in ("failed", "cancelled")
+    return html.Div(
+        className="card empty",
+        children=[
+            html.H2(say("planning.running" if waiting else "planning.missing", day=say.date(visit.day))),
+            html.P(say("planning.explain"), hidden=waiting),
+            html.Ul(
+                _faults(say, job) if failed and job else [],
+                className="faults",
+                id="plan-faults",
+                role="alert",
+            ),
+            html.Div(
+                hidden=not waiting,
+                children=[
+                    dmc.Progress(
+                        id="plan-progress",
+                        value=100 * job.progress if job else 0,
+                        color=theme.INK,
+                        size=6,
+                        **{"aria-label": say("planning.progress")},
+                    ),
+                    html.P(say("planning.wait"), id="plan-message", role="status"),
+                ],
+            ),
+            html.Button(
+                say("planning.again" if failed else "planning.start"),
+                id="plan-start",
+                className="button",
+                n_clicks=0,
+                hidden=waiting,
+            ),
+            dcc.Interval(id="plan-poll", interval=600, disabled=not waiting),
+        ],
+    )
+
+
+def register_planning(app: Dash, service: Service) -> None:
+    """The two callbacks: start a plan; follow it."""
+
+    @app.callback(
+        Output("address", "search", allow_duplicate=True),
+        Input("plan-start", "n_clicks"),
+        State("visit", "data"),
+        prevent_initial_call=True,
+    )
+    @off_loop
+    def start(clicks: int | None, state: dict[str, str]) -> Any:
+        if not clicks:
+            return no_update
+        view = View(**state)
+        job = service.start_plan(view.city, date.fromisoformat(view.day), view.info)
+        return view.search(job=job.id)
+
+    @app.callback(
+        Output("plan-progress", "value"),
+        Output("plan-message", "children"),
+        Output("plan-faults", "children"),
+        Output("plan-poll", "disabled"),
+        Output("plan-start", "hidden"),
+        Output("address", "search", allow_duplicate=True),
+        Input("plan-poll", "n_intervals"),
+        State("visit", "data"),
+        prevent_initial_call=True,
+    )
+    @off_loop
+    def follow(_ticks: int | None, state: dict[str, str]) -> Any:
+        view = View(**state)
+        say, job = view.language, _job(service, view.job)
+        if job is None or job.state == "succeeded":
+            return 100, say("planning.done"), [], True, True, view.search(job="")
+        if job.finished:
+            return 0, say("planning.failed"), _faults(say, job), True, False, no_update
+        percent = 100 * job.progress
+        return percent, say("planning.stage", percent=say.number(percent)), [], False, True, no_update
+
+
+def _job(service: Service, job_id: str) -> Job | None:
+    try:
+        return service.job(job_id) if job_id else None
+    except KeyError:
+        return None  # jobs end with the process; the address may outlive it
+
+
+def _faults(say: Language, job: Job) -> list[Any]:
+    if job.state == "cancelled":
+        return [html.Li(say("planning.cancelled"))]
+    words = [str(fault) for fault in job.faults] or [job.error or ""]
+    return [html.Li(text) for text in words]
