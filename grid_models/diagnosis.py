@@ -202,15 +202,15 @@ def _sizes(net: Any) -> Iterator[Fault]:
     for index, row in trafos.iterrows():
         for side in ("hv", "lv"):
             rated, bus = float(row[f"vn_{side}_kv"]), vn_kv.get(row[f"{side}_bus"], np.nan)
-            if not 0.2 < rated / bus < 5:
+            if bus > 0 and not 0.2 < rated / bus < 5:
                 yield Fault(
                     f"{_label(trafos, 'trafo', index)}.vn_{side}_kv",
                     f"is {rated:g} kV at a bus of {bus:g} kV; correct the unit or the bus",
                 )
     lines = _in_service(net, "line")
     for index, a, b in zip(lines.index, lines.from_bus, lines.to_bus, strict=True):
-        ratio = vn_kv.get(a, np.nan) / vn_kv.get(b, np.nan)
-        if not 0.2 < ratio < 5:
+        low, high = sorted((float(vn_kv.get(a, np.nan)), float(vn_kv.get(b, np.nan))))
+        if 0 < 5 * low < high:
             yield Fault(
                 _label(lines, "line", index),
                 f"joins buses of {vn_kv.get(a):g} and {vn_kv.get(b):g} kV; only a transformer does",

@@ -100,8 +100,9 @@ class FixedPoint:
             static,
             self.load_nodes,
             position[node],
-            p_mw / network.base_mva,
-            q_mvar / network.base_mva,
+            p_mw,
+            q_mvar,
+            1.0 / network.base_mva,
             width,
             voltage,
             converged,
@@ -173,16 +174,17 @@ def _solve_steps(
     static: Any,
     load_nodes: Any,
     column_load: Any,
-    p_pu: Any,
-    q_pu: Any,
+    p_mw: Any,
+    q_mvar: Any,
+    pu_per_mw: float,
     width: int,
     voltage: Any,
     converged: Any,
 ) -> None:
     """Fill `voltage` (steps, nodes) at the load nodes and `converged`, `width` steps at a time."""
-    count, steps = len(source), len(p_pu)
+    count, steps = len(source), len(p_mw)
     drawn, v, x = np.empty((2, count, width)), np.empty((2, count, width)), np.empty((2, count, width))
-    change = np.empty(width)
+    change, waiting = np.empty(width), np.empty(width, np.bool_)
     for first in range(0, steps, width):
         used = min(width, steps - first)
         for i in range(count):
@@ -192,24 +194,28 @@ def _solve_steps(
             i = column_load[column]
             if i >= 0:
                 for k in range(used):
-                    drawn[0, i, k] += p_pu[first + k, column]
-                    drawn[1, i, k] += q_pu[first + k, column]
+                    drawn[0, i, k] += p_mw[first + k, column] * pu_per_mw
+                    drawn[1, i, k] += q_mvar[first + k, column] * pu_per_mw
+        # each step is kept when it has converged: what its neighbours still do must not touch it
+        waiting[:] = False
+        waiting[:used] = True
         for _ in range(MAX_ITERATIONS):
             _iterate(factors, source, drawn, v, x, change)
-            running = False
             for k in range(used):
-                running |= TOLERANCE_PU**2 < change[k] < LOST_PU**2
-            if not running:
+                if waiting[k] and not TOLERANCE_PU**2 < change[k] < LOST_PU**2:
+                    waiting[k] = False
+                    converged[first + k] = change[k] <= TOLERANCE_PU**2
+                    for i in range(count):
+                        voltage[first + k, load_nodes[i]] = complex(v[0, i, k], v[1, i, k])
+            if not waiting.any():
                 break
-        for k in range(used):
-            solved = change[k] <= TOLERANCE_PU**2
-            for i in range(count):
-                least = LOW_SOLUTION * abs(no_load[i])
-                solved &= v[0, i, k] ** 2 + v[1, i, k] ** 2 > least * least
-            converged[first + k] = solved
-            for i in range(count):
-                value = complex(v[0, i, k], v[1, i, k])
-                voltage[first + k, load_nodes[i]] = value if solved else complex(np.nan, np.nan)
+    for step in range(steps):
+        for i in range(count):
+            # not "<", so that NaN fails
+            if not abs(voltage[step, load_nodes[i]]) >= LOW_SOLUTION * abs(no_load[i]):
+                converged[step] = False
+        if not converged[step]:
+            voltage[step, load_nodes] = complex(np.nan, np.nan)
 
 
 def branch_results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray, FloatArray]:

@@ -89,8 +89,10 @@ class Linearisation:
         network = self._network
         node_of_bus = dict(zip(network.bus_index.tolist(), network.bus_node.tolist(), strict=True))
         node = np.array([node_of_bus[terminal.bus] for terminal in terminals], dtype=np.int64)
-        ratio = np.array([terminal.q_mvar_per_mw for terminal in terminals])
-        drawn = (1.0 + ratio * 1j).astype(complex) / network.base_mva
+        drawn = np.array(
+            [complex(1.0, terminal.q_mvar_per_mw) / network.base_mva for terminal in terminals],
+            dtype=np.complex128,
+        )
         none = GridLimits.none(terminals)
         if not len(steps) or not len(terminals):
             return none

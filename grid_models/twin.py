@@ -164,8 +164,9 @@ class Twin:
         loading[:, ~(network.rated_known & network.rated_live)] = np.nan
         vm_pu = np.abs(voltage)[:, network.bus_node]
         vm_pu[:, network.bus_node < 0] = np.nan
-        loading[~converged] = losses[~converged] = vm_pu[~converged] = np.nan
         slack = self._slack_power(voltage, node, power)
+        for values in (vm_pu, loading, losses, slack):
+            values[~converged] = np.nan
         state = GridState(
             time=power.time,
             buses=self.buses,
@@ -274,13 +275,14 @@ class Twin:
     def _slack_power(self, voltage: ComplexArray, node: IntArray, power: NodalPower) -> ComplexArray:
         """Complex power drawn from upstream at each slack: into the network and by what sits there."""
         network, nodes = self._network, self._slack_nodes
-        current: ComplexArray = (network.admittance[nodes] @ voltage.T).T
-        into = voltage[:, nodes] * np.conj(current) * network.base_mva
-        at_slack = (node[:, None] == nodes[None, :]).astype(float)
-        supplied: ComplexArray = (
-            into + network.static_mva[nodes] + (power.p_mw + 1j * power.q_mvar) @ at_slack
-        )
-        supplied[~np.isfinite(voltage).all(axis=1)] = complex(np.nan, np.nan)
+        rows = network.admittance[nodes]
+        nearby = np.unique(rows.indices)
+        current = voltage[:, nearby] @ rows[:, nearby].toarray().T
+        supplied: ComplexArray = voltage[:, nodes] * np.conj(current) * network.base_mva
+        supplied += network.static_mva[nodes]
+        here = np.flatnonzero(np.isin(node, nodes))
+        at_slack = (node[here, None] == nodes[None, :]).astype(float)
+        supplied += (power.p_mw[:, here] + 1j * power.q_mvar[:, here]) @ at_slack
         return supplied
 
     def _violations(self, state: GridState) -> tuple[Violation, ...]:
