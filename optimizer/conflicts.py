@@ -31,7 +31,7 @@ def find_conflicts(
     """The conflicts of an infeasible problem. Uses up `solver`: its bounds and costs are changed."""
     declared = [*program.connections.hard_limits, *(h for rows in program.assets for h in rows.hard_limits)]
     limits = [limit for limit in declared if len(limit.columns)]
-    slacks = solver.add_columns(np.zeros(len(limits)), np.full(len(limits), np.inf))
+    slacks = solver.add_columns("relaxation", np.zeros(len(limits)), np.full(len(limits), np.inf))
     lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
     for limit, slack in zip(limits, slacks, strict=True):
         _soften(solver, limit, int(slack), lower, upper)
@@ -70,9 +70,9 @@ def _soften(solver: Solver, limit: HardLimit, slack: int, lower: FloatArray, upp
     )
     infinite = np.full(count, np.inf)
     if limit.sense > 0:
-        solver.add_rows(matrix, limit.bounds, infinite)
+        solver.add_rows("relaxed_limit", matrix, limit.bounds, infinite)
     else:
-        solver.add_rows(matrix, -infinite, limit.bounds)
+        solver.add_rows("relaxed_limit", matrix, -infinite, limit.bounds)
 
 
 def _conflict(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxation: float) -> Conflict:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time as clock
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
@@ -48,6 +49,10 @@ class Dispatcher:
         """Add linear grid limits and loss linearisations; those that are there stay."""
         self._grid.add(limits, self._dearest)
 
+    def write(self, path: Path) -> None:
+        """Write the program as it stands as an LP file, for reading."""
+        self._solver.write(path, self._program.names(), self._program.row_names())
+
     def solve(self, *, deadline_seconds: float | None = None) -> Schedule:
         """The best schedule under everything that was added, or the conflicts that prevent one.
 
@@ -66,8 +71,8 @@ class Dispatcher:
 
     @property
     def _dearest(self) -> float:
-        """A price per MWh far above all that energy could cost or earn."""
-        return 10.0 * max(1.0, float(np.abs(self._program.linear.cost).max(initial=0.0)))
+        """A price per MWh above all that energy could cost or earn, peaks included."""
+        return 3.0 * max(1.0, float(np.abs(self._program.linear.cost).max(initial=0.0)))
 
     def _remaining(self) -> float | None:
         if self._until is None:
@@ -89,7 +94,9 @@ class Dispatcher:
         unserved = self._unserved()
         amount = float(unserved @ least.x)
         upper = np.array([amount + HELD * max(1.0, amount)])
-        self._held = self._solver.add_rows(sp.csr_array(unserved[None, :]), np.array([-np.inf]), upper)
+        self._held = self._solver.add_rows(
+            "held_shortfall", sp.csr_array(unserved[None, :]), np.array([-np.inf]), upper
+        )
         return self._minimise(self._costs())
 
     def _costs(self) -> FloatArray:

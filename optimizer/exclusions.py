@@ -49,8 +49,8 @@ class Exclusions:
             self._exact |= broken
             upper = self._upper[pairs]
             binary = self._binaries(len(pairs))
-            self._rows([(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0)
-            self._rows([(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1])
+            self._rows("exclusion", [(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0)
+            self._rows("exclusion", [(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1])
         elif len(pairs):
             side = np.where(x[pairs[:, 0]] < x[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
             self._closed = np.concatenate([self._closed, side])
@@ -65,8 +65,10 @@ class Exclusions:
             return False
         self._stepped_exact = True
         binary = self._binaries(len(self._stepped))
-        self._rows([(self._stepped, 1.0), (binary, -self._upper[self._stepped])], -np.inf, 0.0)
-        self._rows([(self._stepped, 1.0), (binary, -self._stepped_min)], 0.0, np.inf)
+        self._rows(
+            "semicontinuous", [(self._stepped, 1.0), (binary, -self._upper[self._stepped])], -np.inf, 0.0
+        )
+        self._rows("semicontinuous", [(self._stepped, 1.0), (binary, -self._stepped_min)], 0.0, np.inf)
         return True
 
     def reopen(self) -> None:
@@ -77,10 +79,11 @@ class Exclusions:
             self._closed = np.zeros(0, np.int64)
 
     def _binaries(self, count: int) -> IntArray:
-        return self._solver.add_columns(np.zeros(count), np.ones(count), integer=True)
+        return self._solver.add_columns("binary", np.zeros(count), np.ones(count), integer=True)
 
     def _rows(
         self,
+        name: str,
         terms: list[tuple[IntArray, FloatArray | float]],
         lower: FloatArray | float,
         upper: FloatArray | float,
@@ -91,6 +94,7 @@ class Exclusions:
         columns = np.concatenate([columns for columns, _ in terms])
         values = np.concatenate([np.broadcast_to(value, count) for _, value in terms])
         self._solver.add_rows(
+            name,
             sp.csr_array((values, (rows, columns)), shape=(count, self._solver.columns)),
             np.full(count, lower),
             np.full(count, upper),

@@ -21,9 +21,13 @@ UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""
 BROKEN = 1e-6
 """A slack below this, in those units, is the solver's rounding."""
+ENDLESS = 10.0
+"""Losses are at most so many times all that could flow."""
+OUTBID = 5.0
+"""How far slack is priced above the needs and the energy that it could buy."""
 BURNT_KW = 1e-4
 """Losses above their largest linearisation by more than this are energy that the program burns."""
-USEFUL = 1e-3
+USEFUL = 1e-2
 """A row whose coefficients are below this share of its kind's largest is steered by nothing here."""
 
 
@@ -78,7 +82,7 @@ class GridRows:
     ) -> None:
         keys = list(zip(limits.quantity, limits.step.tolist(), strict=True))
         new = [key for key in dict.fromkeys(keys) if key not in self._slack]
-        columns = self._solver.add_columns(np.zeros(len(new)), np.full(len(new), np.inf))
+        columns = self._solver.add_columns("grid_slack", np.zeros(len(new)), np.full(len(new), np.inf))
         self._slack.update(zip(new, columns.tolist(), strict=True))
         slack = np.array([self._slack[key] for key in keys])
         scale = np.array([UNITS[quantity] for quantity in limits.quantity])
@@ -92,7 +96,7 @@ class GridRows:
             free = np.full(len(rows), np.inf)
             own = self._single(slack[rows], sign)
             lower, upper = (value, free) if sign > 0 else (-free, value)
-            self._solver.add_rows(matrix[rows] + own, lower, upper)
+            self._solver.add_rows("grid_limit", matrix[rows] + own, lower, upper)
 
     def _add_losses(self, limits: GridLimits, power: sp.csr_array, constant: FloatArray) -> None:
         """losses_kw[t] − coefficients · p_kw ≥ constant; MW per MW is kW per kW."""
@@ -102,10 +106,12 @@ class GridRows:
             "rk,rk->r", limits.loss_coefficients, constant.T[steps]
         )
         rows = self._solver.add_rows(
-            matrix + self._single(columns[steps], 1.0), lower, np.full(len(steps), np.inf)
+            "losses", matrix + self._single(columns[steps], 1.0), lower, np.full(len(steps), np.inf)
         )
         opened = np.unique(steps)
-        self._solver.set_bounds(columns[opened], np.zeros(len(opened)), np.full(len(opened), np.inf))
+        # finite, or a negative price would burn energy without end before it is noticed
+        most = ENDLESS * (self._program.connections.throughput_kw + float(np.abs(lower).max()))
+        self._solver.set_bounds(columns[opened], np.zeros(len(opened)), np.full(len(opened), most))
         for row, step, bound in zip(rows.tolist(), steps.tolist(), lower.tolist(), strict=True):
             self._losses[step].rows.append(row)
             self._losses[step].lower.append(bound)
@@ -132,6 +138,9 @@ class GridRows:
         lower, upper = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
         lower[-1] = upper[-1] = losses.lower[-1]
         self._solver.set_row_bounds(rows, lower, upper)
+        # far from its point a linearisation may be negative; as an equation it must not forbid that
+        column, free = self._program.connections.losses[[step]], np.array([np.inf])
+        self._solver.set_bounds(column, -free, free)
 
     def slack_costs(self) -> FloatArray:
         """The price of every column as slack: zero but for the slacks."""
@@ -154,7 +163,7 @@ class GridRows:
         for kind in set(kinds.tolist()):
             mine = largest[kinds == kind]
             useful = mine[mine > USEFUL * mine.max()]
-            price = dearest / float(useful.min()) if len(useful) else dearest
+            price = OUTBID * dearest / float(useful.min()) if len(useful) else dearest
             self._price[kind] = max(self._price.get(kind, 0.0), price)
 
     def _terminal_power(self, terminals: tuple[Terminal, ...]) -> tuple[sp.csr_array, FloatArray]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ class Site:
         self.problem = problem
         self.time: TimeGrid = problem.time
         self.model = pyo.ConcreteModel(name="dispatch")
-        self.names: list[str] = []
+        self._labels: list[tuple[str, Sequence[str], int]] = []
         self.order: list[Any] = []
         self._lower: list[FloatArray] = []
         self._upper: list[FloatArray] = []
@@ -73,7 +73,7 @@ class Site:
         self.model.add_component(name, variable)
         first = len(self.order)
         self.order.extend(variable.values())
-        self.names.extend(f"{name}({label},{step})" for label in labels for step in range(shape[1]))
+        self._labels.append((name, labels, shape[1]))
         for values, store in ((lower, self._lower), (upper, self._upper), (price, self._cost)):
             store.append(np.broadcast_to(np.asarray(values, float), shape).ravel())
         return Columns(variable, np.arange(first, len(self.order)).reshape(shape))
@@ -87,6 +87,15 @@ class Site:
         self.drawn_kw[connection] += p_kw
         if not flexible:
             self.inflexible_kw[connection] += p_kw
+
+    def names(self) -> list[str]:
+        """A readable name for each column."""
+        return [
+            f"{name}({label},{step})"
+            for name, labels, steps in self._labels
+            for label in labels
+            for step in range(steps)
+        ]
 
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Lower and upper bounds of all columns so far."""
@@ -110,8 +119,8 @@ class Program:
     linear: LinearProgram
     connections: ConnectionRows
     assets: tuple[AssetRows, ...]
-    names: Sequence[str]
-    row_names: Sequence[str]
+    names: Callable[[], list[str]]
+    row_names: Callable[[], list[str]]
     cost_scale: float
 
 
@@ -154,8 +163,6 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
         "row_lower": [np.where(kind <= 0, rhs, -np.inf)],
         "row_upper": [np.where(kind >= 0, rhs, np.inf)],
     }
-    names: list[str] = site.names
-    row_names = [_readable(row.constraint.name) for row in form.rows]
     first = count
     sparse = [(rows, rows.sparse) for rows in assets if rows.sparse is not None]
     for rows, block in sparse:
@@ -168,15 +175,17 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
         blocks.append([link, *[None] * (len(blocks) - 1), block.matrix])
         for name, store in parts.items():
             store.append(getattr(block, name))
-        names = [*names, *block.column_names()]
-        row_names = [*row_names, *block.row_names()]
     matrix = sp.csc_array(sp.block_array(blocks, format="csc"))
     program = LinearProgram(matrix, **{name: np.concatenate(store) for name, store in parts.items()})
+
+    def names() -> list[str]:
+        return [*site.names(), *(name for _, block in sparse for name in block.column_names())]
+
+    def row_names() -> list[str]:
+        stated = [row.constraint.name.replace("[", "(").replace("]", ")") for row in form.rows]
+        return [*stated, *(name for _, block in sparse for name in block.row_names())]
+
     return Program(program, connections, assets, names, row_names, site.time.hours / 1000)
-
-
-def _readable(name: str) -> str:
-    return name.replace("[", "(").replace("]", ")")
 
 
 @contextmanager

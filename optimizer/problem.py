@@ -160,11 +160,7 @@ class ProblemDocument(Document):
 
 @dataclass(frozen=True)
 class DispatchProblem:
-    """What is to be dispatched. Assets and connections are in the order of their ids.
-
-    Attributes:
-        notices: what was clipped, left out or assumed, in words.
-    """
+    """What is to be dispatched. Assets and connections are in the order of their ids."""
 
     name: str
     currency: str
@@ -187,7 +183,7 @@ class DispatchProblem:
         except ValidationError as error:
             faults += faults_of(error, ProblemDocument)
         assets = _read_assets(document.get("assets"), faults)
-        time = _read_time(document.get("time"), faults if head is not None else [])
+        time = _read_time(document.get("time"), faults)
         if time is not None:
             for number, asset in enumerate(assets):
                 if asset is not None:
@@ -237,7 +233,14 @@ class DispatchProblem:
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
-        return tuple(notice for asset in self.assets for notice in asset.notices(self.time))
+        """What was clipped, left out or assumed, in words."""
+        unpriced = (
+            f"connection {key!r} has no {way}_price_per_mwh: {what}"
+            for key, connection in self.connections.items()
+            for way, what in (("import", "imports cost nothing"), ("export", "exports earn nothing"))
+            if connection.parent is None and getattr(connection, f"{way}_price_per_mwh") is None
+        )
+        return (*unpriced, *(notice for asset in self.assets for notice in asset.notices(self.time)))
 
     @cached_property
     def from_roots(self) -> tuple[str, ...]:

@@ -82,6 +82,8 @@ class Solver:
         self.columns: int = lp.num_col_
         self.rows: int = lp.num_row_
         self._integer: set[int] = set()
+        self._added_columns: list[str] = []
+        self._added_rows: list[str] = []
 
     @property
     def is_integer(self) -> bool:
@@ -96,7 +98,9 @@ class Solver:
         if status != highspy.HighsStatus.kOk:
             raise SolverError(f"HiGHS answered {status.name} to {doing}")
 
-    def add_columns(self, lower: FloatArray, upper: FloatArray, *, integer: bool = False) -> IntArray:
+    def add_columns(
+        self, name: str, lower: FloatArray, upper: FloatArray, *, integer: bool = False
+    ) -> IntArray:
         """New columns without cost that stand in no row yet; returns their numbers."""
         count = len(lower)
         new = np.arange(self.columns, self.columns + count)
@@ -108,12 +112,13 @@ class Solver:
             "adding columns",
         )
         self.columns += count
+        self._added_columns += [f"{name}({number})" for number in new]
         if integer:
             self._set_integer(new, True)
             self._integer.update(new.tolist())
         return new
 
-    def add_rows(self, matrix: sp.csr_array, lower: FloatArray, upper: FloatArray) -> IntArray:
+    def add_rows(self, name: str, matrix: sp.csr_array, lower: FloatArray, upper: FloatArray) -> IntArray:
         """New rows over all present columns; returns their numbers. The basis stays."""
         rows = sp.csr_array(matrix)
         rows.data[np.abs(rows.data) < NEGLIGIBLE] = 0.0
@@ -134,6 +139,7 @@ class Solver:
                 "adding rows",
             )
         self.rows += count
+        self._added_rows += [f"{name}({number})" for number in new]
         return new
 
     def set_cost(self, cost: FloatArray) -> None:
@@ -233,9 +239,9 @@ class Solver:
         return _STATUS[status]
 
     def write(self, path: Path, column_names: Sequence[str], row_names: Sequence[str]) -> None:
-        """Write the problem as an LP file with these names."""
-        for number, name in enumerate(column_names):
+        """Write the problem as an LP file; the names are those of the columns and rows it began with."""
+        for number, name in enumerate([*column_names, *self._added_columns]):
             self._check(self._highs.passColName(number, name), f"naming column {name}")
-        for number, name in enumerate(row_names):
+        for number, name in enumerate([*row_names, *self._added_rows]):
             self._check(self._highs.passRowName(number, name), f"naming row {name}")
         self._check(self._highs.writeModel(str(path)), f"writing {path.name}")

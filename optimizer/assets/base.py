@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -205,5 +205,5 @@ class SparseBlock:
     cost: FloatArray
     row_lower: FloatArray
     row_upper: FloatArray
-    column_names: Any
-    row_names: Any
+    column_names: Callable[[], list[str]]
+    row_names: Callable[[], list[str]]

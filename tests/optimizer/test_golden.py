@@ -1,0 +1,141 @@
+"""One tiny LP file per kind of constraint, to be read; a kind without one fails.
+
+``python -m tests.optimizer.test_golden`` writes them anew. Read the difference before committing it.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from energy.domain.network import ElementId, GridLimits, Terminal
+from optimizer import Dispatcher, DispatchProblem
+from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
+
+GOLDEN = Path(__file__).parent / "golden"
+
+PROBLEMS: dict[str, Document] = {
+    "balance": problem_of(
+        [load([5.0, 6.0], shed_limit_fraction=0.5, shed_price_per_mwh=300.0), renewable([2.0, 3.0])],
+        steps=2,
+        export_limit_kw=7.0,
+    ),
+    "import_limit": problem_of([load([5.0, 12.0])], steps=2, import_limit_kw=10.0),
+    "peak": problem_of(
+        [load([5.0, 6.0, 7.0, 8.0])],
+        resolution="PT15M",
+        peak_import_price_per_kw=2.0,
+        peak_import_so_far_kw=4.0,
+        peak_interval="PT30M",
+    ),
+    "storage_balance": problem_of(
+        [
+            battery(
+                e_start_kwh=5.0,
+                e_end_min_kwh=4.0,
+                charge_efficiency=0.8,
+                discharge_efficiency=0.5,
+                self_discharge_per_hour=0.1,
+                wear_cost_per_mwh=9.0,
+            )
+        ],
+        steps=2,
+    ),
+    "ev_energy": problem_of(
+        [
+            ev(
+                [session(0, 1.5, discharge_max_kw=4.0), session(3, 4)],
+                trips=[trip(1.5, 2.5, 7.0)],
+                charge_efficiency=0.8,
+                discharge_efficiency=0.5,
+                wear_cost_per_mwh=9.0,
+            )
+        ]
+    ),
+    "ev_need": problem_of([ev([session(0, 2, e_departure_min_kwh=25.0)], e_min_kwh=5.0)], steps=2),
+    "fleet_power": problem_of(
+        [ev([session(0, 2)], "a"), ev([session(1, 2, discharge_max_kw=3.0)], "b")], steps=2
+    ),
+    "exclusion": problem_of(
+        [battery()], steps=2, import_price_per_mwh=10.0, export_price_per_mwh=[20.0, 5.0]
+    ),
+    "semicontinuous": problem_of(
+        [ev([session(0, 2, charge_min_kw=6.0, e_departure_min_kwh=14.0)])],
+        steps=2,
+        import_price_per_mwh=[10.0, 5.0],
+        import_limit_kw=[10.0, 4.0],
+    ),
+    "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
+    "relaxed_limit": problem_of([battery(e_end_min_kwh=15.0)], steps=1, import_limit_kw=12.0),
+    "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+}
+LIMITS: dict[str, GridLimits] = {
+    "grid_limit": GridLimits(
+        (Terminal(3),),
+        np.array([0, 0]),
+        (ElementId("bus", 3), ElementId("line", 0)),
+        ("vm_pu", "loading_percent"),
+        np.array([[-2.0], [-500.0]]),
+        np.array([1.0, 0.0]),
+        np.array([0.95, -100.0]),
+        np.array([1.01, 100.0]),
+        np.zeros(0, np.int64),
+        np.zeros(0),
+        np.zeros((0, 1)),
+    ),
+}
+LIMITS["losses"] = GridLimits(
+    (Terminal(3),),
+    np.zeros(0, np.int64),
+    (),
+    (),
+    np.zeros((0, 1)),
+    *(np.zeros(0),) * 3,
+    np.array([0]),
+    np.array([0.0001]),
+    np.array([[-0.05]]),
+)
+
+
+def written(kind: str, path: Path) -> str:
+    """The program of a golden problem after its solve, as an LP file."""
+    dispatcher = Dispatcher(DispatchProblem.from_document(PROBLEMS[kind]))
+    if kind in LIMITS:
+        dispatcher.add(LIMITS[kind])
+    dispatcher.solve()
+    dispatcher.write(path)
+    return path.read_text(encoding="utf-8")
+
+
+def kinds(program: str) -> set[str]:
+    """The kinds of constraint in an LP file."""
+    rows = program.split("st\n", 1)[1].split("bounds\n", 1)[0]
+    return set(re.findall(r"^ ([a-z_]+)\(", rows, flags=re.MULTILINE))
+
+
+@pytest.mark.parametrize("kind", PROBLEMS)
+def test_golden(kind: str, tmp_path: Path) -> None:
+    program = written(kind, tmp_path / "program.lp")
+    assert kind in kinds(program)
+    assert program == (GOLDEN / f"{kind}.lp").read_text(encoding="utf-8")
+
+
+def test_every_kind_of_constraint_has_a_golden_program() -> None:
+    """Kinds are the Pyomo constraints, the fleet's rows and the names under which rows are added."""
+    sources = "\n".join(
+        path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "optimizer").rglob("*.py")
+    )
+    stated = set(re.findall(r"model\.([a-z_]+) = pyo\.Constraint", sources))
+    sparse = {name for name in re.findall(r'f"([a-z_]+)\(\{', sources) if not name.endswith(("_kw", "_kwh"))}
+    added = set(re.findall(r'(?:add_rows|_rows)\(\s*"([a-z_]+)"', sources))
+    assert stated | sparse | added == set(PROBLEMS)
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for each in PROBLEMS:
+        written(each, GOLDEN / f"{each}.lp")

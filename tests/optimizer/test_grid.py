@@ -1,0 +1,142 @@
+"""Linear grid limits and losses in the dispatcher, with grids small enough to work out by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from energy.domain.errors import SolverError
+from energy.domain.network import ElementId, GridLimits, Terminal
+from optimizer import Dispatcher, DispatchProblem, settle
+from optimizer.solver import Solver
+from tests.optimizer.builders import battery, ev, load, problem_of, renewable, session
+
+
+def dispatcher_of(assets: list[Any], **more: Any) -> Dispatcher:
+    document = problem_of([{**asset, "bus": 3} for asset in assets], network={"grid": "x"}, **more)
+    return Dispatcher(DispatchProblem.from_document(document))
+
+
+def limits(
+    step: int, quantity: Any, coefficient: float, constant: float, lower: float, upper: float
+) -> GridLimits:
+    """One limit on the power drawn at bus 3."""
+    some = np.array
+    return GridLimits(
+        (Terminal(3),),
+        some([step]),
+        (ElementId("line", 0),),
+        (quantity,),
+        some([[coefficient]]),
+        some([constant]),
+        some([lower]),
+        some([upper]),
+        np.zeros(0, np.int64),
+        np.zeros(0),
+        np.zeros((0, 1)),
+    )
+
+
+def losses(step: int, coefficient: float, constant: float) -> GridLimits:
+    """One linearisation of the losses over the power drawn at bus 3, MW."""
+    none = np.zeros(0)
+    return GridLimits(
+        (Terminal(3),),
+        np.zeros(0, np.int64),
+        (),
+        (),
+        np.zeros((0, 1)),
+        none,
+        none,
+        none,
+        np.array([step]),
+        np.array([constant]),
+        np.array([[coefficient]]),
+    )
+
+
+def test_a_loading_limit_moves_charging() -> None:
+    dispatcher = dispatcher_of(
+        [ev([session(0, 2, e_departure_min_kwh=22.0)])], steps=2, import_price_per_mwh=[10.0, 20.0]
+    )
+    assert dispatcher.solve().assets["ev1"].p_kw == pytest.approx([10.0, 2.0])
+    # 100 % at 6 kW drawn
+    dispatcher.add(limits(0, "loading_percent", 100.0 / 0.006, 0.0, -100.0, 100.0))
+    schedule = dispatcher.solve()
+    assert schedule.assets["ev1"].p_kw == pytest.approx([6.0, 6.0])
+    assert dispatcher.grid_slack == ()
+
+
+def test_a_voltage_limit_curtails_what_injects() -> None:
+    dispatcher = dispatcher_of([renewable(8.0)], steps=1)
+    # 1.00 pu without power, 0.01 pu more per kW injected, of which no more than 0.05
+    dispatcher.add(limits(0, "vm_pu", -10.0, 1.0, 0.9, 1.05))
+    assert dispatcher.solve().assets["pv"].series["curtailed_kw"] == pytest.approx([3.0])
+
+
+def test_limits_accumulate() -> None:
+    dispatcher = dispatcher_of([renewable(8.0)], steps=1)
+    for upper, injected in ((1.06, 6.0), (1.03, 3.0), (1.05, 3.0)):
+        dispatcher.add(limits(0, "vm_pu", -10.0, 1.0, 0.9, upper))
+        assert dispatcher.solve().assets["pv"].p_kw == pytest.approx([injected])
+
+
+def test_a_limit_beyond_reach_is_broken_as_little_as_possible_and_told() -> None:
+    dispatcher = dispatcher_of([ev([session(0, 1)]), load(5.0)], steps=1)
+    dispatcher.add(limits(0, "loading_percent", 1000.0, 130.0, -100.0, 100.0))
+    schedule = dispatcher.solve()
+    assert schedule.status == "optimal"
+    (slack,) = dispatcher.grid_slack
+    assert (slack.kind, slack.step) == ("loading_percent", 0)
+    assert slack.amount == pytest.approx(30.0)
+    assert any("loading_percent limits are broken in 1 steps" in notice for notice in schedule.notices)
+
+
+def test_grid_limits_come_before_needs() -> None:
+    dispatcher = dispatcher_of([ev([session(0, 1, e_departure_min_kwh=20.0)])], steps=1)
+    dispatcher.add(limits(0, "loading_percent", 100.0 / 0.006, 0.0, -100.0, 100.0))
+    schedule = dispatcher.solve()
+    assert schedule.assets["ev1"].p_kw == pytest.approx([6.0])
+    assert schedule.shortfalls[0].amount_kwh == pytest.approx(4.0)
+    assert dispatcher.grid_slack == ()
+
+
+def test_the_root_buys_the_losses() -> None:
+    dispatcher = dispatcher_of([load(5.0), ev([session(0, 1, e_departure_min_kwh=16.0)])], steps=1)
+    dispatcher.add(losses(0, 0.1, 0.0002))
+    schedule = dispatcher.solve()
+    assert schedule.connections["poc"].import_kw == pytest.approx([5.0 + 6.0 + 0.2 + 0.6])
+
+
+def test_negative_prices_do_not_burn_energy_in_losses() -> None:
+    dispatcher = dispatcher_of(
+        [load(5.0), battery()], steps=1, import_price_per_mwh=-50.0, export_price_per_mwh=-60.0
+    )
+    dispatcher.add(losses(0, 0.1, 0.0002))
+    assert dispatcher.solve().connections["poc"].import_kw == pytest.approx([5.0 + 10.0 + 0.2 + 1.0])
+    # once a step holds its losses, the newest linearisation counts
+    dispatcher.add(losses(0, 0.2, 0.0001))
+    assert dispatcher.solve().connections["poc"].import_kw == pytest.approx([5.0 + 10.0 + 0.1 + 2.0])
+
+
+def test_settling_keeps_controls_and_counts_what_ac_says() -> None:
+    document = problem_of(
+        [load([5.0, 9.0]), renewable(2.0)], steps=2, import_limit_kw=8.0, peak_import_price_per_kw=1.0
+    )
+    problem = DispatchProblem.from_document(document)
+    schedule = Dispatcher(problem).solve()
+    settled = settle(problem, schedule, np.array([3.5, 9.0]), np.zeros(2))
+    assert settled.assets == schedule.assets
+    assert settled.objective["energy"] == pytest.approx(1.25)
+    assert settled.objective["peak"] == pytest.approx(9.0)
+    assert [(s.kind, s.amount_kwh) for s in settled.shortfalls] == [("import_limit", pytest.approx(1.0))]
+
+
+def test_a_misspelt_option_of_highs_is_an_error() -> None:
+    problem = DispatchProblem.from_document(problem_of([load(1.0)]))
+    solver = Dispatcher(problem)._solver
+    assert isinstance(solver, Solver)
+    with pytest.raises(SolverError, match="time_limti"):
+        solver._option("time_limti", 5.0)

@@ -1,0 +1,73 @@
+"""What must hold for every problem; the checker of `builders` runs on each answer."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from optimizer import DispatchProblem, dispatch
+from tests.optimizer.builders import Document, battery, ev, load, problem_of, session, solve
+from tests.optimizer.test_against_milp import problems
+
+TIMINGS = {"build_seconds", "solve_seconds"}
+
+
+def timeless(document: Document) -> str:
+    answer = dispatch(DispatchProblem.from_document(document)).document()
+    return json.dumps({key: value for key, value in answer.items() if key not in TIMINGS})
+
+
+@settings(max_examples=30)
+@given(document=problems(), random=st.randoms(use_true_random=False))
+def test_the_order_of_assets_changes_no_byte(document: Document, random: Any) -> None:
+    shuffled = {**document, "assets": random.sample(document["assets"], len(document["assets"]))}
+    assert timeless(document) == timeless(shuffled)
+
+
+@settings(max_examples=40)
+@given(
+    document=problems(),
+    key=st.sampled_from(["import_limit_kw", "export_limit_kw"]),
+    share=st.sampled_from([0.0, 0.5, 0.9]),
+)
+def test_a_tighter_limit_is_never_cheaper(document: Document, key: str, share: float) -> None:
+    """In total including shortfall, where unserved energy is dearer than any other."""
+    document["objective"]["unserved_energy_price_per_kwh"] = 1e3
+    tight = {**document, "connections": [{**document["connections"][0]}]}
+    tight["connections"][0][key] *= share
+    loose, bound = solve(document), solve(tight)
+    if loose["status"] == "infeasible":
+        assert bound["status"] == "infeasible"
+    elif bound["status"] != "infeasible":
+        assert bound["objective"]["total"] >= loose["objective"]["total"] - 1e-4
+
+
+@settings(max_examples=30)
+@given(
+    price=st.integers(1, 300).map(float),
+    carbon=st.integers(0, 900).map(float),
+    demand=st.lists(st.integers(0, 20).map(float), min_size=6, max_size=6),
+    losses=st.booleans(),
+)
+def test_flat_prices_give_no_cycling(price: float, carbon: float, demand: list[float], losses: bool) -> None:
+    cost = {"charge_efficiency": 0.95, "discharge_efficiency": 0.95} if losses else {"wear_cost_per_mwh": 1.0}
+    assets = [
+        load(demand),
+        battery(e_start_kwh=10.0, e_end_min_kwh=10.0, **cost),
+        ev([session(1, 5, discharge_max_kw=10.0, e_departure_min_kwh=10.0)], **cost),
+    ]
+    answer = solve(
+        problem_of(
+            assets,
+            steps=6,
+            import_price_per_mwh=price,
+            export_price_per_mwh=price - 0.5,
+            carbon_g_per_kwh=carbon,
+            objective={"carbon_price_per_t": 50.0},
+        )
+    )
+    for name in ("b1", "ev1"):
+        assert max(map(abs, answer["assets"][name]["p_kw"])) < 1e-6
