@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
@@ -75,7 +74,7 @@ def register_planning(app: Dash, service: Service) -> None:
         if not clicks:
             return no_update
         view = View(**state)
-        job = service.start_plan(view.city, date.fromisoformat(view.day), view.info)
+        job = service.start_plan(view.city, view.day, view.info)
         return view.search(job=job.id)
 
     @app.callback(

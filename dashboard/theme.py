@@ -123,6 +123,7 @@ def day_axis(figure: go.Figure, labels: tuple[str, ...], *, every_hours: float, 
         ticktext=[label[:5] for label in labels[::stride]],
         range=[-0.5, len(labels) - 0.5],
         tickangle=0,
+        ticklabelstandoff=5,
         showspikes=False,
     )
 

@@ -73,5 +73,5 @@ def visit(service: Service, view: View) -> Visit:
     day = min(max(day, first.isoformat()), last.isoformat())
     offered = [item.information for item in stored if item.day == day]
     info = view.info or ("perfect" if "perfect" in offered or not offered else offered[0])
-    plan = service.stored_plan(city_id, date.fromisoformat(day), info)
+    plan = service.stored_plan(city_id, day, info)
     return Visit(replace(view, city=city_id, day=day, info=info), city, plan, stored)

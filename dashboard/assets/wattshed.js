@@ -169,7 +169,7 @@ window.dayjs_locale_ja = {
     }
   }
 
-  function setArrows(data, roles, scene, forward) {
+  function setArrows(data, roles, scene, forward, look) {
     const x = [], y = [], angle = [];
     for (const k of scene.arrows) {
       const [x0, y0, x1, y1] = scene.segments[k];
@@ -179,7 +179,7 @@ window.dayjs_locale_ja = {
       angle.push(forward[k] ? along : along + 180);
     }
     const trace = data[roles.arrows];
-    data[roles.arrows] = { ...trace, x, y, marker: { ...trace.marker, angle } };
+    data[roles.arrows] = { ...trace, x, y, marker: { ...trace.marker, angle, ...look } };
   }
 
   /* Draw a map at one time. `carbon` holds the districts' frames (null on the grid page). */
@@ -219,7 +219,9 @@ window.dayjs_locale_ja = {
     for (const role of [roles.halo, roles.selected]) data[role] = { ...data[role], ...outline };
 
     setLines(data, roles, scene, loading, shown ? {} : { idle: "#94a3b8", busy: "#475569" });
-    setArrows(data, roles, scene, grid.forward[step]);
+    setArrows(data, roles, scene, grid.forward[step],
+      shown ? { color: "#ffffff", size: 8, line: { color: INK, width: 1 } }
+            : { color: "#334155", size: 7, line: { color: "#ffffff", width: 0.5 } });
 
     const stations = data[roles.stations];
     const marks = { crimson: CRIMSON, amber: AMBER };

@@ -105,7 +105,7 @@ def district_series(
         ("city_intensity", total(plan, case, "carbon_g_per_kwh"), theme.INK, 2.0, "solid"),
     ):
         _line(figure, labels, values, language(f"series.{key}"), "", colour, width, dash, 1.0)
-    theme.day_axis(figure, labels, every_hours=3, hours=plan.time.hours)
+    theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(shapes=[theme.time_line(step)])
     return figure

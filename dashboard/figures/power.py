@@ -42,7 +42,7 @@ def supply_stack(plan: Plan, city: City, language: Language, *, step: int, distr
         x=labels, y=demand, name=demand_name, mode="lines",
         line={"color": theme.INK, "width": 1.8}, hovertemplate="%{y:,.2f}",
     )  # fmt: skip
-    theme.day_axis(figure, labels, every_hours=3, hours=plan.time.hours)
+    theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(shapes=[theme.time_line(step)])
     return figure
@@ -82,7 +82,7 @@ def balance(plan: Plan, city: City, language: Language, *, step: int, case: str 
     figure.update_yaxes(row=2, col=1, nticks=4)
     figure.update_yaxes(row=3, col=1, nticks=4, rangemode="tozero")
     figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True, color=theme.MUTED)
-    theme.day_axis(figure, labels, every_hours=3, hours=plan.time.hours)
+    theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
     for row, heading in ((1, "axis.power"), (2, "axis.price"), (3, "axis.carbon")):
         named = [
             f'<span style="color:{colour}">━ {language(f"series.{key}")}</span>'
@@ -124,7 +124,7 @@ def asset_day(plan: Plan, city: City, language: Language, asset: str, *, step: i
         _heading(figure, language("axis.energy"), 2)
     _heading(figure, language("axis.asset_power"), 1)
     figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True, color=theme.MUTED)
-    theme.day_axis(figure, labels, every_hours=3, hours=plan.time.hours)
+    theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
     figure.update_layout(
         shapes=[theme.time_line(step)], margin={"l": 48, "r": 12, "t": 26, "b": 26}, hoversubplots="axis"
     )

@@ -44,7 +44,7 @@ def voltage_band(
             fillcolor=theme.translucent(BAND, opacity),
             hovertemplate="%{y:.3f}",
         )
-    theme.day_axis(figure, labels, every_hours=3, hours=plan.time.hours)
+    theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
     bounds = (city.limits.vm_min_pu, city.limits.vm_max_pu)
     figure.update_layout(
         shapes=[

@@ -284,7 +284,7 @@ def _sources(seen: Visit, plan: Plan) -> Component:
         [
             html.P(say("carbon.method"), className="note"),
             html.Div(
-                html.Table([html.Thead(head), html.Tbody(body)], className="facts"), className="scroll-x"
+                html.Table([html.Thead(head), html.Tbody(body)], className="facts wide"), className="scroll-x"
             ),
         ]
     )

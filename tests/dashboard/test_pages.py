@@ -1,0 +1,251 @@
+"""Every page, rendered on the server for every state a reader can be in; no browser needed."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dash import Dash
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from dashboard.app import content_security_policy, create_dashboard, render
+from dashboard.language import LANGUAGES, Language, _catalogue
+from dashboard.off_loop import off_loop
+from dashboard.pages import pages
+from energy.domain.errors import Fault
+from tests.dashboard.builders import DAY, TownService, day_plan, town
+
+PATHS = [page.path for page in pages()]
+
+
+def words(component: Any) -> Iterator[str]:
+    """All text a component shows, speaks, or hands to the browser to show."""
+    if isinstance(component, str):
+        yield component
+    elif isinstance(component, (list, tuple)):
+        for part in component:
+            yield from words(part)
+    elif isinstance(component, dict):
+        for key, value in component.items():
+            if key in {
+                "headerName",
+                "label",
+                "text",
+                "noRowsToShow",
+                "ariaLabelGrid",
+                "name",
+                "state",
+                "kind",
+            }:
+                yield from words(value)
+            elif isinstance(value, (dict, list)):
+                yield from words([part for part in (value if isinstance(value, list) else [value])
+                                  if not isinstance(part, str)])  # fmt: skip
+    elif hasattr(component, "to_plotly_json"):
+        properties = component.to_plotly_json().get("props", {})
+        spoken = ("children", "label", "placeholder", "title", "aria-label", "thumbLabel")
+        for name in spoken:
+            yield from words(properties.get(name))
+        for name in ("columnDefs", "rowData", "dashGridOptions", "data", "figure"):
+            value = properties.get(name)
+            value = value.to_plotly_json() if hasattr(value, "to_plotly_json") else value
+            if isinstance(value, (dict, list)):
+                yield from words([item for item in (value if isinstance(value, list) else [value])
+                                  if not isinstance(item, str)])  # fmt: skip
+
+
+def shown(service: TownService, path: str, search: str = "") -> str:
+    return re.sub(r"<[^>]+>", "\n", "\n".join(words(render(service, path, search)[0])))
+
+
+@pytest.fixture
+def service() -> TownService:
+    return TownService(day_plan())
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_names_its_city_and_its_information(service: TownService, path: str) -> None:
+    text = shown(service, path)
+    assert town().name in text
+    assert "Perfect information (replay)" in text
+    assert "secure" in text
+
+
+@pytest.mark.parametrize("day", ["2016-03-27", "2016-10-30", DAY])
+@pytest.mark.parametrize("path", PATHS)
+def test_a_page_shows_days_of_92_96_and_100_quarter_hours(path: str, day: str) -> None:
+    assert town().name in shown(TownService(day_plan(day)), path, f"?day={day}&district=east")
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_day_ahead_is_labelled_and_its_third_case_is_offered(path: str) -> None:
+    service = TownService(day_plan(information="day-ahead"))
+    text = shown(service, path)
+    assert "Day-ahead" in text
+    if path in ("/grid", "/carbon"):
+        assert "Actual" in text
+
+
+def test_a_replayed_city_has_no_now_and_another_says_when_it_was_updated(service: TownService) -> None:
+    assert "updated" not in shown(service, "/")
+    assert "updated 13:00" in shown(TownService(day_plan(), city=town(replay=False)), "/")
+
+
+def test_the_city_says_what_is_wrong_and_what_the_plan_does(service: TownService) -> None:
+    text = shown(service, "/")
+    assert "Without control Bus 4 in Ost & Hafen reaches 1.070 pu at 12:00 (limit 1.050 pu)." in text
+    assert "Planned: 1.040 pu; 40 kW of generation curtailed, batteries charge 54 kW." in text
+
+
+def test_the_city_says_what_the_plan_could_not_hold() -> None:
+    text = shown(TownService(day_plan(broken=True)), "/")
+    assert (
+        "Bus 4 in Ost & Hafen reaches 1.070 pu at 12:00 (limit 1.050 pu); the plan could not hold it." in text
+    )
+    assert "limits not held: 1" in text
+
+
+def test_the_city_is_calm_where_nothing_is_wrong() -> None:
+    assert "No limit is reached" in shown(TownService(day_plan(overvoltage=False)), "/")
+
+
+def test_estimates_and_synthetic_sessions_are_labelled(service: TownService) -> None:
+    assert "estimated" in shown(service, "/")
+    assert "Upstream grid (estimated)" in shown(service, "/plan")
+    assert "synthetic" in shown(service, "/plan", "?asset=car")
+    text = shown(service, "/carbon")
+    assert "synthetic" in text
+    assert "estimated 100 %" in text
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_day_without_a_plan_offers_to_plan_it(service: TownService, path: str) -> None:
+    text = shown(service, path, "?day=2016-01-19")
+    assert "No plan for Tue 19 January 2016 yet" in text
+    assert "Plan this day" in text
+
+
+def test_a_day_outside_the_data_becomes_the_nearest_inside(service: TownService) -> None:
+    assert "31 December 2016" in shown(service, "/", "?day=2031-01-01")
+
+
+def test_work_in_progress_and_its_failure_are_shown(service: TownService) -> None:
+    job = service.start_plan("town", "2016-01-19", "perfect")
+    address = f"?day=2016-01-19&job={job.id}"
+    assert "Planning Tue 19 January 2016" in shown(service, "/", address)
+    service.end(job.id, state="failed", error="bad input", faults=(Fault("city.toml", "no price"),))
+    text = shown(service, "/", address)
+    assert "city.toml: no price" in text
+    assert "Plan this day again" in text
+
+
+def test_an_unknown_page_says_so(service: TownService) -> None:
+    assert "There is no page at /reports." in shown(service, "/reports")
+
+
+@pytest.mark.parametrize(
+    "search", ["", "?day=2016-01-19", "?district=east", "?case=uncontrolled&layer=voltage"]
+)
+@pytest.mark.parametrize("path", [*PATHS, "/nowhere"])
+def test_a_japanese_page_holds_no_english(service: TownService, path: str, search: str) -> None:
+    """No text of the English catalogue that differs in Japanese is left on a Japanese page."""
+    japanese = shown(service, path, search + ("&" if search else "?") + "lang=ja")
+    english, own = _catalogue("en"), _catalogue("ja")
+    lines = {line.strip() for line in japanese.split("\n")}
+    untranslated = []
+    for key, text in english.items():
+        if text == own[key] or len(text) < 3:
+            continue
+        pattern = re.sub(r"\\\{\w+\\\}", ".+", re.escape(text))
+        untranslated += [(key, line) for line in lines if re.fullmatch(pattern, line)]
+    assert untranslated == []
+    sentences = [line for line in lines if re.search(r"[a-z]{3,} [a-z]{3,}", line)]
+    assert sentences == ["upstream intensity"] * len(sentences), "only the sources' own titles are not ours"
+
+
+def test_catalogues_have_the_same_keys_and_the_same_values_in_each_text() -> None:
+    english, japanese = _catalogue("en"), _catalogue("ja")
+    assert list(english) == list(japanese) == sorted(english)
+    for key, text in english.items():
+        assert set(re.findall(r"\{(\w+)\}", text)) == set(re.findall(r"\{(\w+)\}", japanese[key])), key
+        assert japanese[key].strip(), key
+
+
+def test_every_catalogue_text_is_used(service: TownService) -> None:
+    """A key is written out in the code, or built from a prefix that is."""
+    from pathlib import Path
+
+    import dashboard
+
+    root = Path(dashboard.__file__).parent
+    code = "\n".join(path.read_text(encoding="utf-8") for path in root.rglob("*.py"))
+    built = set(re.findall(r'f"([a-z0-9_.]+\.)\{', code))
+    named = set(re.findall(r'named\(say, "(\w+)"', code))
+    for key in _catalogue("en"):
+        assert f'"{key}"' in code or key.startswith(tuple(built)) or key.split(".")[0] in named, key
+
+
+def test_numbers_and_dates_follow_the_language() -> None:
+    from datetime import date
+
+    english, japanese = (Language(code) for code in LANGUAGES)
+    assert english.number(-1234.56, 1) == "−1,234.6"
+    assert english.number(-0.001, 1) == "0.0"
+    assert english.number(5, signed=True) == "+5"
+    assert english.number(float("nan")) == "–"
+    assert english.figures(0.01234) == "0.0123"
+    assert english.date(date(2016, 6, 21)) == "Tue 21 June 2016"
+    assert japanese.date(date(2016, 6, 21)) == "2016年6月21日（火）"
+
+
+@pytest.fixture
+def app(service: TownService) -> Dash:
+    return create_dashboard(service, FastAPI())
+
+
+def test_every_callback_leaves_the_event_loop_free(app: Dash) -> None:
+    from dash._callback import GLOBAL_CALLBACK_MAP
+
+    callbacks = {**GLOBAL_CALLBACK_MAP, **app.callback_map}
+    ours = [spec["callback"] for spec in callbacks.values() if "callback" in spec]
+    assert len(ours) >= 6
+    for callback in ours:
+        function = inspect.unwrap(callback)
+        assert inspect.iscoroutinefunction(callback), function
+        assert function is not callback
+
+
+def test_off_loop_does_not_hold_up_the_loop() -> None:
+    async def race() -> float:
+        slow = asyncio.create_task(off_loop(time.sleep)(0.3))
+        started = time.perf_counter()
+        await asyncio.sleep(0.01)
+        waited = time.perf_counter() - started
+        await slow
+        return waited
+
+    assert asyncio.run(race()) < 0.2
+
+
+def test_pages_and_assets_come_from_this_server_alone(app: Dash) -> None:
+    with TestClient(app.server) as client:
+        for path in [*PATHS, "/nowhere"]:
+            html = client.get(path).text
+            assert not re.findall(r'(?:src|href)="(?:https?:)?//', html), path
+        for asset in ("00-fonts.css", "wattshed.css", "wattshed.js", "grid.js"):
+            text = client.get(f"/assets/{asset}").text
+            addresses = [url for url in re.findall(r"https?://[^\s\"')]+", text) if "w3.org" not in url]
+            assert addresses == [], asset
+
+
+def test_the_policy_allows_no_inline_script_but_dashs_starter(app: Dash) -> None:
+    scripts = re.search(r"script-src ([^;]+)", content_security_policy(app))
+    assert scripts is not None
+    assert "unsafe" not in scripts[1]
+    assert scripts[1].count("sha256-") == 1
