@@ -26,6 +26,8 @@ from grid_models.sources import Grid, load_grid
 SIMBENCH_ZONE = ZoneInfo("Europe/Berlin")
 """SimBench stamps its profiles in German local time with daylight saving: 92 and 100 quarter-hours."""
 LOW_VOLTAGE_KV = 1.0
+_SPELT = {"self-discharge_percent_per_day": "self_discharge_percent_per_day"}
+"""SimBench's column name that is no Python name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def grid_elements(grid: Grid) -> GridElements:
         ),
         loads=tuple(_injection("load", row, vn_kv) for row in _in_service(net.load)),
         sgens=tuple(_injection("sgen", row, vn_kv) for row in _in_service(net.sgen)),
-        storages=tuple(_storage(row, vn_kv) for row in _in_service(net.storage)),
+        storages=tuple(_storage(row, vn_kv) for row in _in_service(net.storage.rename(columns=_SPELT))),
         external_grids=tuple(int(row.Index) for row in _in_service(net.ext_grid)),
     )
 

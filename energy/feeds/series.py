@@ -89,7 +89,7 @@ def read_series(path: Path, name: str) -> SeriesFile:
             Fault(
                 f"{name} row {row + 3}",
                 f"the time {at} {kind}; times must ascend. Where clocks go back, the repeated hour needs "
-                "the other offset",
+                "the other offset; where they go forward, an hour does not exist",
             )
         )
     if faults:
