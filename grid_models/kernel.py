@@ -218,9 +218,10 @@ def _solve_steps(
             voltage[step, load_nodes] = complex(np.nan, np.nan)
 
 
-def branch_results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray, FloatArray]:
-    """Loading in percent of each rated element (steps, elements) and the losses of all branches in pu
-    (steps,). Elements without an energised branch have loading zero."""
+def results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Voltage of each bus in pu (steps, buses), NaN where it is not energised; loading in percent of each
+    rated element (steps, elements), zero without an energised branch; losses of all branches in pu
+    (steps,)."""
     ends = (network.from_node, network.to_node)
     branch = np.arange(len(network.from_node))
     admittances = (
@@ -236,34 +237,42 @@ def branch_results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[Flo
     )
     # a branch between fused buses has one matrix entry for both ends
     admittances[1::2, ends[0] == ends[1]] = 0.0
+    vm_pu = np.empty((len(voltage), len(network.bus_node)))
     loading = np.zeros((len(voltage), len(network.rated)))
     losses = np.zeros(len(voltage))
-    _branch_results(
+    _results(
         voltage,
+        network.bus_node,
         *ends,
         admittances,
         network.branch_rated,
         network.percent_from,
         network.percent_to,
+        vm_pu,
         loading,
         losses,
     )
-    return loading, losses
+    return vm_pu, loading, losses
 
 
 @nb.njit(cache=True, fastmath=_FAST)
-def _branch_results(
+def _results(
     voltage: Any,
+    bus_node: Any,
     from_node: Any,
     to_node: Any,
     admittances: Any,
     branch_rated: Any,
     percent_from: Any,
     percent_to: Any,
+    vm_pu: Any,
     loading: Any,
     losses: Any,
 ) -> None:
     for step in range(len(voltage)):
+        for bus in range(len(bus_node)):
+            node = bus_node[bus]
+            vm_pu[step, bus] = abs(voltage[step, node]) if node >= 0 else np.nan
         for branch in range(len(from_node)):
             v_from, v_to = voltage[step, from_node[branch]], voltage[step, to_node[branch]]
             i_from = admittances[0, branch] * v_from + admittances[1, branch] * v_to

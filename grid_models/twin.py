@@ -34,7 +34,7 @@ from grid_models.compiled import (
     element_id,
     newton,
 )
-from grid_models.kernel import LOW_SOLUTION, FixedPoint, branch_results
+from grid_models.kernel import LOW_SOLUTION, FixedPoint, results
 from grid_models.linearise import NEAR, Linearisation, Near
 from grid_models.sources import Grid
 
@@ -160,10 +160,8 @@ class Twin:
             voltage, converged = self._fixed_point.solve(network, node, power.p_mw, power.q_mvar)
         else:
             voltage, converged = self._solve_stepwise(power)
-        loading, losses = branch_results(network, voltage)
+        vm_pu, loading, losses = results(network, voltage)
         loading[:, ~(network.rated_known & network.rated_live)] = np.nan
-        vm_pu = np.abs(voltage)[:, network.bus_node]
-        vm_pu[:, network.bus_node < 0] = np.nan
         slack = self._slack_power(voltage, node, power)
         for values in (vm_pu, loading, losses, slack):
             values[~converged] = np.nan
@@ -301,13 +299,13 @@ class Twin:
                 for step, k in np.argwhere(beyond).tolist()
             )
 
-        vm_pu = np.where(self._slack_bus, np.nan, state.vm_pu)
         with np.errstate(invalid="ignore"):
-            low = vm_pu < limits.vm_min_pu - SECURE_VM_PU
-            high = vm_pu > limits.vm_max_pu + SECURE_VM_PU
+            low = state.vm_pu < limits.vm_min_pu - SECURE_VM_PU
+            high = state.vm_pu > limits.vm_max_pu + SECURE_VM_PU
             over = state.loading_percent > limits.loading_max_percent + SECURE_LOADING_PERCENT
-        collect(low, self.buses, vm_pu, "vm_pu", limits.vm_min_pu)
-        collect(high, self.buses, vm_pu, "vm_pu", limits.vm_max_pu)
+        low[:, self._slack_bus] = high[:, self._slack_bus] = False
+        collect(low, self.buses, state.vm_pu, "vm_pu", limits.vm_min_pu)
+        collect(high, self.buses, state.vm_pu, "vm_pu", limits.vm_max_pu)
         collect(over, self.branches, state.loading_percent, "loading_percent", limits.loading_max_percent)
         found.sort(key=lambda item: (item[0], item[2], item[1].table, item[1].index))
         instants = {step: state.time.instant(step) for step, *_ in found}

@@ -118,6 +118,10 @@ def test_published_case33bw() -> None:
     state = base.solve(nothing)
     assert state.losses_mw[0] * 1e3 == pytest.approx(202.677, abs=1e-3)
     assert np.nanmin(state.vm_pu) == pytest.approx(0.91309, abs=1e-5)
+    # a generator of 2.59 MW at bus 6 (index 5), the case of many siting papers: 103.97 kW, 0.9513 pu
+    sited = NodalPower(time, np.array([5]), np.array([[-2.59]]), np.zeros((1, 1)))
+    assert base.solve(sited).losses_mw[0] * 1e3 == pytest.approx(103.97, abs=5e-3)
+    assert np.nanmin(base.solve(sited).vm_pu) == pytest.approx(0.9513, abs=5e-5)
     net = copy.deepcopy(grid.net)
     net.line["in_service"] = ~net.line.index.isin([6, 8, 13, 31, 36])
     state = Twin(Grid("reconfigured", net), limits=OperatingLimits(), include_static=True).solve(nothing)
