@@ -148,13 +148,12 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
     number = {id(variable): k for k, variable in enumerate(site.order)}
     kept = np.fromiter((number[id(variable)] for variable in form.columns), np.int64, len(form.columns))
     entries = sp.coo_array(form.A)
-    compiled = sp.csc_array((entries.data, (entries.row, kept[entries.col])), shape=(len(form.rows), count))
     kind = np.fromiter((row.bound_type for row in form.rows), np.int8, len(form.rows))
     rhs = np.asarray(form.rhs, float)
     row_number = {row.constraint: number for number, row in enumerate(form.rows)}
     connections.place(row_number)
 
-    blocks: list[list[Any]] = [[compiled]]
+    triplets: list[tuple[Any, Any, Any]] = [(entries.row, kept[entries.col], entries.data)]
     lower, upper = site.bounds()
     parts = {
         "lower": [lower],
@@ -163,19 +162,19 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
         "row_lower": [np.where(kind <= 0, rhs, -np.inf)],
         "row_upper": [np.where(kind >= 0, rhs, np.inf)],
     }
-    first = count
+    first, first_row = count, len(form.rows)
     sparse = [(rows, rows.sparse) for rows in assets if rows.sparse is not None]
     for rows, block in sparse:
         rows.place(first)
-        first += block.matrix.shape[1]
-        link_rows, link_columns, link_values = block.links
-        link = sp.csc_array((link_values, (link_rows, link_columns)), shape=(block.matrix.shape[0], count))
-        for previous in blocks:
-            previous.append(None)
-        blocks.append([link, *[None] * (len(blocks) - 1), block.matrix])
+        row, column, value = block.entries
+        triplets.append((row + first_row, column + first, value))
+        row, column, value = block.links
+        triplets.append((row + first_row, column, value))
+        first, first_row = first + len(block.lower), first_row + len(block.row_lower)
         for name, store in parts.items():
             store.append(getattr(block, name))
-    matrix = sp.csc_array(sp.block_array(blocks, format="csc"))
+    row, column, value = (np.concatenate([part[k] for part in triplets]) for k in range(3))
+    matrix = sp.csc_array((value, (row, column)), shape=(first_row, first))
     program = LinearProgram(matrix, **{name: np.concatenate(store) for name, store in parts.items()})
 
     def names() -> list[str]:

@@ -9,7 +9,6 @@ from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import scipy.sparse as sp
 from pydantic import AfterValidator, Field
 
 from energy.domain.documents import Document, Identifier, Series, series_fault
@@ -194,11 +193,12 @@ class AssetRows(ABC):
 class SparseBlock:
     """Columns and rows that enter the linear program beside the Pyomo model.
 
-    `matrix` covers the block's own columns; `links` (rows, columns of the model, values) ties them to
-    the model's. `column_names` and `row_names` are made only when somebody reads the problem.
+    `entries` are the rows, columns and values of its matrix, numbered from the block's first; `links` tie
+    its rows to columns of the model, numbered as the model's. `column_names` and `row_names` are made
+    only when somebody reads the problem.
     """
 
-    matrix: sp.csc_array
+    entries: tuple[IntArray, IntArray, FloatArray]
     links: tuple[IntArray, IntArray, FloatArray]
     lower: FloatArray
     upper: FloatArray

@@ -18,11 +18,10 @@ from math import ceil, floor
 from typing import Any, Literal
 
 import numpy as np
-import scipy.sparse as sp
 
 from energy.domain.documents import Document, Instant, Items
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, SparseBlock, TerminalPower
@@ -258,11 +257,13 @@ class FleetRows(AssetRows):
         drive_ev = np.array([drive[0] for drive in drives], np.int64)
         drive_step = np.array([drive[2] for drive in drives], np.int64)
         drive_kwh = np.array([drive[3].energy_kwh for drive in drives], float)
-        keys = np.unique(np.concatenate([piece_ev * steps + piece_step, drive_ev * steps + drive_step]))
+        keys, state_at = _distinct(
+            len(evs) * steps, piece_ev * steps + piece_step, drive_ev * steps + drive_step
+        )
         state_ev = keys // steps
         states = len(keys)
-        state_of_piece = np.searchsorted(keys, piece_ev * steps + piece_step)
-        state_of_drive = np.searchsorted(keys, drive_ev * steps + drive_step)
+        state_of_piece = state_at[piece_ev * steps + piece_step]
+        state_of_drive = state_at[drive_ev * steps + drive_step]
         first_state = np.concatenate([[True], state_ev[1:] != state_ev[:-1]])[:states]
 
         def of_evs(name: str) -> FloatArray:
@@ -271,7 +272,7 @@ class FleetRows(AssetRows):
         e_min, e_max, e_start = of_evs("e_min_kwh"), of_evs("e_max_kwh"), of_evs("e_start_kwh")
         gain, loss = of_evs("charge_efficiency") * hours, hours / of_evs("discharge_efficiency")
         self._needs = np.flatnonzero(need > e_min[stay_ev]) if stays else np.zeros(0, np.int64)
-        state_of_need = np.searchsorted(keys, stay_ev[self._needs] * steps + last[self._needs])
+        state_of_need = state_at[stay_ev[self._needs] * steps + last[self._needs]]
 
         widths = [pieces, len(v2g), states, len(drives), len(self._needs)]
         offsets = np.concatenate([[0], np.cumsum(widths)])
@@ -303,7 +304,8 @@ class FleetRows(AssetRows):
                     need_rhs[row] -= drive_kwh[order]
                     entries.append((need_rows[row : row + 1], trip_short[order : order + 1], -np.ones(1)))
         # link: Σ charge − Σ discharge − fleet_kw = 0
-        link_keys, link_of_piece = np.unique(fleet_of[piece_ev] * steps + piece_step, return_inverse=True)
+        link_keys, link_at = _distinct(len(connections) * steps, fleet_of[piece_ev] * steps + piece_step)
+        link_of_piece = link_at[fleet_of[piece_ev] * steps + piece_step]
         first_link = states + len(self._needs)
         entries += [
             (first_link + link_of_piece, charge, np.ones(pieces)),
@@ -334,7 +336,7 @@ class FleetRows(AssetRows):
         upper = equal.copy()
         upper[need_rows] = np.inf
         self.sparse = SparseBlock(
-            matrix=sp.csc_array((values, (rows, columns)), shape=(height, int(offsets[-1]))),
+            entries=(rows, columns, values),
             links=links,
             lower=np.concatenate(
                 [zeros(pieces + len(v2g)), e_min[state_ev], zeros(len(drives) + len(self._needs))]
@@ -369,12 +371,11 @@ class FleetRows(AssetRows):
         self.needs = np.concatenate([self._trip_short, self._need_short])
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
-        by_ev = np.argsort(self._piece_ev, kind="stable")
-        edges = np.searchsorted(self._piece_ev[by_ev], np.arange(len(self._evs) + 1))
+        edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))
         v2g_ev = self._piece_ev[self._v2g]
         v2g_edges = np.searchsorted(v2g_ev, np.arange(len(self._evs) + 1))
         for number, ev in enumerate(self._evs):
-            pieces = by_ev[edges[number] : edges[number + 1]]
+            pieces = np.arange(edges[number], edges[number + 1])
             if len(pieces):
                 yield TerminalPower(
                     ev.terminal(1), self._piece_step[pieces], self._charge[pieces], np.ones(len(pieces))
@@ -444,3 +445,11 @@ class FleetRows(AssetRows):
         needs = [f"ev_need({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
         link = [f"fleet_power({self._connections[key // steps]},{key % steps})" for key in self._link_keys]
         return [*state, *needs, *link]
+
+
+def _distinct(size: int, *keys: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct keys, ascending, and the position of each key below `size` among them."""
+    present = np.zeros(size, bool)
+    for some in keys:
+        present[some] = True
+    return np.flatnonzero(present), np.cumsum(present) - 1
