@@ -43,12 +43,10 @@ INFEASIBLE = 3
 def main() -> NoReturn:
     """Entry point: every error of ours becomes its message and exit code."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # what typer.Exit carries, else what the command returns: None
     except WattshedError as error:
         _report(error)
         sys.exit(error.exit_code)
-    except typer.Exit as stop:
-        sys.exit(stop.exit_code)
     except typer.Abort:
         sys.exit(130)
     except Exception as error:
@@ -57,7 +55,7 @@ def main() -> NoReturn:
             raise
         usage()
         sys.exit(2)
-    sys.exit(0)
+    sys.exit(code or 0)
 
 
 def _tell(line: str) -> None:
