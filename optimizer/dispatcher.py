@@ -86,8 +86,21 @@ class Dispatcher:
         """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
         per_kwh = self._dearest / self.problem.time.hours
         solution = self._minimise(self._costs() + per_kwh * self._unserved())
-        if solution.x is None or self._unserved() @ solution.x <= UNSERVED_KWH:
+        if (
+            solution.x is None
+            or solution.status == "feasible"
+            or self._unserved() @ solution.x <= UNSERVED_KWH
+        ):
             return solution
+        try:
+            return self._least_shortfall(per_kwh)
+        except DeadlineError:
+            if len(solution.x) < self._solver.columns:  # it breaks an exclusion that was found since
+                raise
+            return replace(solution, status="feasible")
+
+    def _least_shortfall(self, per_kwh: float) -> Solution:
+        """The cheapest of all schedules with the least shortfall."""
         least = self._minimise(self._unserved() + self._grid.slack_costs() / per_kwh)
         if least.x is None:
             return least
@@ -153,6 +166,8 @@ class Dispatcher:
             notices.append("prices come from the linear problem with its integers fixed")
         if dual is None:
             raise SolverError("HiGHS gave no duals")
+        if solution.status == "feasible":
+            notices.append("the deadline passed: cost and shortfalls may be higher than they must be")
         self.grid_slack = self._grid.slacks(x)
         for kind in UNITS:
             amounts = [slack.amount for slack in self.grid_slack if slack.kind == kind]

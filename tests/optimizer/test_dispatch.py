@@ -285,6 +285,29 @@ def test_deadline_without_a_schedule() -> None:
         Dispatcher(DispatchProblem.from_document(problem_of([load(1.0)]))).solve(deadline_seconds=0.0)
 
 
+def test_a_schedule_at_the_deadline_carries_its_gap() -> None:
+    """Too many semicontinuous steps for the time there is."""
+    evs = [
+        ev([session(k % 8 / 2, 18 + k % 5, charge_min_kw=6.0, e_departure_min_kwh=24.0 + k / 2)], f"ev{k}")
+        for k in range(60)
+    ]
+    prices = [60.0 + 7.0 * (step % 11) for step in range(96)]
+    answer = solve(
+        problem_of(
+            evs,
+            steps=96,
+            resolution="PT15M",
+            import_price_per_mwh=prices,
+            import_limit_kw=150.0,
+            options={"deadline": "PT2S", "mip_gap": 0.0},
+        )
+    )
+    assert answer["status"] == "feasible"
+    assert answer["best_bound"] < answer["objective"]["total"]
+    assert answer["gap"] > 0.0
+    assert any("deadline" in notice for notice in answer["notices"])
+
+
 def test_the_bound_of_a_linear_problem_is_its_optimum() -> None:
     schedule = dispatch(DispatchProblem.from_document(problem_of([load(1.0), battery(e_start_kwh=5.0)])))
     assert schedule.best_bound == schedule.objective["total"]
