@@ -163,5 +163,6 @@ def _register_browser(app: Dash) -> None:
         Input("day", "value"),
         Input("info", "value"),
         Input("lang", "value"),
+        State("visit", "data"),
         prevent_initial_call=True,
     )

@@ -89,7 +89,9 @@ def register_planning(app: Dash, service: Service) -> None:
         prevent_initial_call=True,
     )
     @off_loop
-    def follow(_ticks: int | None, state: dict[str, str]) -> Any:
+    def follow(ticks: int | None, state: dict[str, str]) -> Any:
+        if not ticks:  # the page was only just put there
+            return (no_update,) * 6
         view = View(**state)
         say, job = view.language, _job(service, view.job)
         if job is None or job.state == "succeeded":

@@ -29,7 +29,8 @@ window.dayjs_locale_ja = {
     return [!stopped, String(stopped)];
   }
 
-  function tick(_ticks, step, last) {
+  function tick(ticks, step, last) {
+    if (!ticks) return keep();
     return step >= last ? 0 : step + 1;
   }
 
@@ -71,16 +72,13 @@ window.dayjs_locale_ja = {
   }
 
   /* Another day, city, language or information: a new page from the server. */
-  function go(day, info, lang) {
+  function go(day, info, lang, seen) {
+    const wanted = Object.entries({ day, info, lang }).filter(([name, value]) => value && value !== seen[name]);
+    if (!wanted.length) return keep(); // the controls were only put on the page
     const query = new URLSearchParams(window.location.search);
-    const wanted = { day, info, lang: lang === "en" ? "" : lang };
-    for (const [name, value] of Object.entries(wanted)) {
-      if (value) query.set(name, value);
-      else query.delete(name);
-    }
+    for (const [name, value] of wanted) query.set(name, value);
     query.delete("job");
-    const search = "?" + query.toString();
-    return search === (window.location.search || "?") ? keep() : search;
+    return "?" + query.toString();
   }
 
   function heading(title, lang) {

@@ -68,7 +68,7 @@ def content(seen: Visit, plan: Plan) -> Component:
             html.Section(
                 className="card span-12",
                 children=[
-                    html.Div(_stack_head(seen, plan, seen.district), id="stack-head", className="card-head"),
+                    _stack_head(seen, plan),
                     graph(
                         "stack",
                         supply_stack(plan, city, say, step=seen.step, district=seen.district),
@@ -313,9 +313,30 @@ def _changes(seen: Visit, plan: Plan) -> Component:
     )
 
 
-def _stack_head(seen: Visit, plan: Plan, district: str) -> list[Component]:
+def _stack_head(seen: Visit, plan: Plan) -> Component:
     """Heading, the way back to the whole city, and the legend."""
-    say = seen.language
+    heading, items = _stack_words(seen, plan)
+    whole = html.Button(
+        seen.language("city.whole"),
+        id="city-whole",
+        className="button plain",
+        n_clicks=0,
+        hidden=not seen.district,
+    )
+    return html.Div(
+        className="card-head",
+        children=[
+            html.H2(heading, id="stack-heading"),
+            whole,
+            html.Span(className="push"),
+            html.Div(items, id="stack-legend"),
+        ],
+    )
+
+
+def _stack_words(seen: Visit, plan: Plan) -> tuple[str, Component]:
+    """Heading and legend of the stack of the chosen district, or of the city."""
+    say, district = seen.language, seen.district
     if district:
         heading = say("city.stack_district", district=district_name(say, seen.city, district))
         supply, demand = supply_at_district(plan, "planned", district), say("series.district_use")
@@ -325,14 +346,7 @@ def _stack_head(seen: Visit, plan: Plan, district: str) -> list[Component]:
     items = [
         (technology_name(say, name), theme.technology_colour(name), "swatch") for name, _ in used(supply)
     ]
-    return [
-        html.H2(heading, id="stack-heading"),
-        html.Button(
-            say("city.whole"), id="city-whole", className="button plain", n_clicks=0, hidden=not district
-        ),
-        html.Span(className="push"),
-        legend([*items, (demand, theme.INK, "stroke")]),
-    ]
+    return heading, legend([*items, (demand, theme.INK, "stroke")])
 
 
 def register(app: Dash, service: Service) -> None:
@@ -386,7 +400,9 @@ def register(app: Dash, service: Service) -> None:
 
     @app.callback(
         Output("stack", "figure"),
-        Output("stack-head", "children"),
+        Output("stack-heading", "children"),
+        Output("stack-legend", "children"),
+        Output("city-whole", "hidden"),
         Input("city-district", "data"),
         State("time", "value"),
         State("visit", "data"),
@@ -396,9 +412,9 @@ def register(app: Dash, service: Service) -> None:
     def stack_of(district: str, step: int, state: dict[str, str]) -> Any:
         seen = visit(service, View(**{**state, "district": district}))
         if seen.plan is None:
-            return no_update, no_update
+            return (no_update,) * 4
         figure = supply_stack(seen.plan, seen.city, seen.language, step=step, district=seen.district)
-        return figure, _stack_head(seen, seen.plan, seen.district)
+        return figure, *_stack_words(seen, seen.plan), not seen.district
 
 
 PAGE = Page("city", "/", 0, content, register)

@@ -1,0 +1,186 @@
+"""The dashboard in a real browser, on the real service: what a reader does, and what the page then says."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from dashboard import theme
+from dashboard.pages import pages
+from tests.browser.conftest import DAY, Reader
+
+pytestmark = pytest.mark.browser
+
+PAGES = [(page.name, page.path) for page in pages()]
+CHARTS = {"city": ("city-map", "stack"), "plan": ("balance", "asset-chart"), "grid": ("grid-map", "band"),
+          "carbon": ("sankey", "series")}  # fmt: skip
+
+
+@pytest.mark.parametrize("lang", ["en", "ja"])
+@pytest.mark.parametrize(("name", "path"), PAGES)
+def test_a_page_draws_its_charts_without_a_complaint(reader: Reader, name: str, path: str, lang: str) -> None:
+    page = reader.open(path, lang=lang)
+    for chart in CHARTS[name]:
+        reader.drawn(chart)
+    assert page.locator("html").get_attribute("lang") == lang
+    assert ("計画" in page.locator("nav").inner_text()) == (lang == "ja")
+
+
+@pytest.mark.parametrize(("name", "path"), PAGES)
+def test_a_phone_needs_no_horizontal_scroll(small_reader: Reader, name: str, path: str) -> None:
+    page = small_reader.open(path, lang="ja")
+    for chart in CHARTS[name]:
+        small_reader.drawn(chart)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    bottom = page.locator("nav").bounding_box()
+    assert bottom is not None
+    assert bottom["y"] + bottom["height"] == pytest.approx(844, abs=1)
+
+
+def polygons(reader: Reader) -> dict[str, dict[str, object]]:
+    """Value and fill of each district's polygon as drawn."""
+    return reader.page.evaluate(
+        "() => { const g = document.querySelector('#city-map .js-plotly-plot');"
+        " return Object.fromEntries(Object.entries(g.layout.meta.polygons).map(([name, at]) =>"
+        " [name, {value: g.data[at].meta && g.data[at].meta.value, fill: g.data[at].fillcolor}])); }"
+    )
+
+
+def click_district(reader: Reader, district: str) -> None:
+    """Click where the district's name stands on the map."""
+    spot = reader.page.evaluate(
+        "name => { const g = document.querySelector('#city-map .js-plotly-plot');"
+        " const t = g.data[g.layout.meta.labels], k = t.customdata.indexOf(name), l = g._fullLayout;"
+        " const box = g.getBoundingClientRect();"
+        " return [box.x + l.xaxis._offset + l.xaxis.d2p(t.x[k]),"
+        " box.y + l.yaxis._offset + l.yaxis.d2p(t.y[k])]; }",
+        district,
+    )
+    reader.page.mouse.move(*spot)
+    reader.page.mouse.click(*spot)
+
+
+def test_a_click_on_a_district_changes_address_row_and_chart(reader: Reader) -> None:
+    page = reader.open("/")
+    reader.drawn("city-map")
+    reader.drawn("stack")
+    page.wait_for_selector("#districts [row-id=ostertor]")
+    click_district(reader, "ostertor")
+    page.wait_for_url(re.compile("district=ostertor"))
+    page.wait_for_selector("#districts .ag-row-selected[row-id=ostertor]")
+    page.wait_for_function("() => document.querySelector('#stack-heading').innerText.includes('Ostertor')")
+    page.locator("#districts [row-id=suedfeld] [col-id=name]").first.click()
+    page.wait_for_url(re.compile("district=suedfeld"))
+    page.wait_for_function("() => document.querySelector('#stack-heading').innerText.includes('Südfeld')")
+    page.reload()
+    page.wait_for_selector("#districts .ag-row-selected[row-id=suedfeld]")
+    page.locator("#city-whole").click()
+    page.wait_for_function("() => !location.search.includes('district')")
+
+
+def test_polygon_colours_at_two_times_are_those_of_the_api(reader: Reader, address: str) -> None:
+    zone = ZoneInfo("Europe/Berlin")
+    start = datetime.fromisoformat(DAY).replace(tzinfo=zone)
+    answer = httpx.get(
+        f"{address}/api/v1/cities/reference/carbon",
+        params={
+            "from": start.isoformat(),
+            "to": (start + timedelta(days=1)).isoformat(),
+            "by": "district",
+            "resolution": "PT15M",
+            "ledger": "location",
+        },
+    ).json()
+    page = reader.open("/", t="00:00")
+    reader.drawn("city-map")
+    ramp = page.locator("#scale-intensity")
+    low, high = (float(text) for text in re.findall(r"[\d.]+", ramp.inner_text().replace(",", ""))[:2])
+    slider = page.locator("[role=slider]")
+    slider.focus()
+    for presses in (0, 33):
+        for _ in range(presses):
+            slider.press("ArrowRight")
+        step = presses
+        page.wait_for_function(
+            "label => document.querySelector('#time-label').innerText === label",
+            arg=f"{step // 4:02d}:{step % 4 * 15:02d}",
+        )
+        page.wait_for_timeout(300)
+        shown = polygons(reader)
+        assert len(shown) >= 8
+        for name, polygon in shown.items():
+            value = answer["districts"][name]["carbon_g_per_kwh"][step]
+            assert polygon["value"] == pytest.approx(value, rel=1e-9), (name, step)
+            assert polygon["fill"] == theme.carbon_colour(value, (low, high)), (name, step)
+
+
+def test_the_day_plays_and_the_layers_change(reader: Reader) -> None:
+    page = reader.open("/", t="06:00")
+    reader.drawn("city-map")
+    page.locator("#play").click()
+    page.wait_for_function("() => document.querySelector('#time-label').innerText > '06:30'")
+    page.locator("#play").click()
+    page.locator("label", has_text="Voltage").click()
+    page.wait_for_url(re.compile("layer=voltage"))
+    page.wait_for_selector("#scale-voltage >> visible=true")
+    heading = page.locator("nav a", has_text="Grid").get_attribute("href")
+    assert heading is not None
+    assert "layer=voltage" in heading
+
+
+def test_an_asset_is_picked_and_searched(reader: Reader) -> None:
+    page = reader.open("/plan")
+    reader.drawn("asset-chart")
+    page.wait_for_selector("#assets .ag-row")
+    before = page.locator("#asset-name").inner_text()
+    page.locator("#asset-filter").fill("home-lv-0")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('#assets .ag-row [col-id=name]')].every("
+        "cell => cell.innerText.includes('home-lv-0'))"
+    )
+    page.locator("#assets .ag-row [col-id=name]").first.click()
+    page.wait_for_function("name => document.querySelector('#asset-name').innerText !== name", arg=before)
+    assert page.locator("#asset-name").inner_text().startswith("home-lv-0")
+    page.wait_for_url(re.compile("asset=home-lv-0"))
+    assert "synthetic" in page.locator("#asset-card").inner_text()
+
+
+def test_see_why_leads_to_the_grid_at_that_time(reader: Reader) -> None:
+    page = reader.open("/")
+    reader.drawn("city-map")
+    words = page.locator("#finding").inner_text()
+    when = re.search(r"\d\d:\d\d", words)
+    assert when is not None
+    page.locator("#finding a").click()
+    reader.drawn("grid-map")
+    assert page.locator("#time-label").inner_text() == when[0]
+    page.locator("#grid-case label", has_text="Planned").click()
+    page.wait_for_url(re.compile("case=planned"))
+    page.locator("#elements .ag-row").first.wait_for()
+
+
+def test_the_language_changes_in_place_and_keeps_the_view(reader: Reader) -> None:
+    page = reader.open("/grid", t="09:15", layer="voltage")
+    reader.drawn("grid-map")
+    page.locator("#lang label", has_text="日本語").click()
+    page.wait_for_function("() => document.querySelector('nav').innerText.includes('系統')")
+    reader.drawn("grid-map")
+    assert page.locator("#time-label").inner_text() == "09:15"
+    assert "lang=ja" in page.url
+    assert "layer=voltage" in page.url
+
+
+def test_another_day_is_planned_from_the_page(reader: Reader) -> None:
+    page = reader.open("/", day="2016-01-19")
+    page.locator("#plan-start").click()
+    page.wait_for_url(re.compile("job="))
+    page.locator(".empty [role=progressbar]").wait_for()
+    page.wait_for_selector(".cards", timeout=240_000)
+    reader.drawn("city-map")
+    assert "job=" not in page.url
+    assert "day=2016-01-19" in page.url
+    assert "AC-checked" in page.locator("#state").inner_text()
