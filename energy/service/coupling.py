@@ -1,0 +1,295 @@
+"""Dispatch on a grid: linear limits propose, AC power flow disposes.
+
+Each round solves the linear problem with all rows found so far, proves its schedule AC, and linearises
+the twin anew where a limit was broken or losses were misjudged. What counts is what AC says: cost,
+losses, limits. The best answer that AC allows is kept.
+"""
+
+from __future__ import annotations
+
+import time as clock
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from energy.domain.errors import DeadlineError
+from energy.domain.network import BoolArray, FloatArray, GridState, IntArray, NodalPower
+from energy.domain.progress import Progress, silent
+from energy.domain.schedule import AssetSchedule, Schedule, Status
+from energy.domain.time import format_instant
+from energy.service.cuts import Cuts
+from energy.service.remedies import remedies
+from optimizer import DispatchProblem, settle
+from optimizer.assets.load import Load
+
+if TYPE_CHECKING:
+    from grid_models.twin import Twin
+
+ROUNDS_MAX = 10
+STARTS = tuple(np.linspace(1.0, 0.0, 9).tolist())
+"""Shares of uncontrolled power tried for the first linearisation; the largest that limits allow is it."""
+BACKING_OFF = (0.5, 0.25, 0.125, 0.0)
+"""Shares of the way from a solved schedule to one that AC cannot solve, tried in this order."""
+LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
+"""Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
+WORTH_A_ROUND = 2e-3
+"""A secure answer is improved as long as a round gained this share of the cost, and the linear problem
+promises as much."""
+LESS_SEVERE = 0.98
+"""An insecure answer has gained on the best so far where its severity is below this share of it."""
+STALLED_ROUNDS = 3
+"""So many insecure rounds in a row without a gain end the search."""
+SEVERE = {"vm_pu": 0.01, "loading_percent": 10.0}
+UNSOLVED = 1e3
+"""The severity of a step without an AC solution."""
+
+
+def dispatch_on_grid(
+    problem: DispatchProblem,
+    twin: Twin,
+    *,
+    deadline: float | None = None,
+    progress: Progress = silent,
+) -> tuple[Schedule, GridState]:
+    """The best schedule of `problem` that AC power flow allows on `twin`, and its AC solution.
+
+    The buses of `problem` must be resolved. `deadline` is in seconds from now; without one the
+    problem's own counts. The schedule carries ``ac``; where no round was secure it is the least insecure
+    one, with its violations. An infeasible problem gives its conflicts and the uncontrolled state.
+
+    Raises `DeadlineError` where the deadline passes before a first schedule.
+    """
+    return _Loop(problem, twin, deadline, progress).run()
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A schedule and its AC solution."""
+
+    schedule: Schedule
+    power: NodalPower
+    state: GridState
+
+    @cached_property
+    def severity(self) -> float:
+        """How far from secure; 0 is secure."""
+        return float(_severity(self.state).sum())
+
+    @property
+    def rank(self) -> tuple[float, float, float]:
+        """The lower, the better: security first, then needs, then cost."""
+        unmet = sum(shortfall.amount_kwh for shortfall in self.schedule.shortfalls)
+        return round(self.severity, 6), round(unmet, 3), self.schedule.objective["total"]
+
+
+class _Loop:
+    """One dispatch on one grid."""
+
+    def __init__(
+        self, problem: DispatchProblem, twin: Twin, deadline: float | None, progress: Progress
+    ) -> None:
+        if deadline is None and problem.options.deadline is not None:
+            deadline = problem.options.deadline.total_seconds()
+        self._until = None if deadline is None else clock.monotonic() + deadline
+        self._problem, self._twin, self._progress = problem, twin, progress
+        self._root = next(key for key, c in problem.connections.items() if c.parent is None)
+        self._best: _Point | None = None
+        self._stalled = 0
+        self._solve_seconds = 0.0
+
+    def run(self) -> tuple[Schedule, GridState]:
+        problem = self._problem
+        self._progress(0.0, "AC power flow without control")
+        uncontrolled = problem.uncontrolled()
+        point = self._start(uncontrolled)
+        cuts = Cuts(problem, self._twin, uncontrolled)
+        cuts.add(point.state, point.schedule, np.arange(problem.time.steps))
+        for number in range(1, ROUNDS_MAX + 1):
+            self._progress(number / (ROUNDS_MAX + 1), f"dispatch and AC power flow, round {number}")
+            try:
+                proposal = cuts.dispatcher.solve(deadline_seconds=self._remaining())
+            except DeadlineError:
+                if self._best is None:
+                    raise
+                return self._finished(number - 1, "feasible")
+            self._solve_seconds += proposal.solve_seconds
+            if proposal.status == "infeasible":
+                return proposal, point.state
+            answer = self._proven(proposal)
+            gaining = self._keep(answer)
+            stale = cuts.stale(answer.state, proposal)
+            if cuts.surrender(proposal):
+                stale = np.zeros(0, dtype=bool)
+            elif not gaining or self._settled(proposal, answer, stale):
+                break
+            steps = answer.state.violated_steps
+            if stale.any():
+                steps = np.union1d(steps, cuts.take_back(stale))
+            margin = cuts.margin(answer.state)
+            point = self._solvable(answer, point.schedule)
+            misjudged = self._misjudged(proposal, answer.state)
+            cuts.add(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
+        return self._finished(number)
+
+    def _keep(self, answer: _Point) -> bool:
+        """Remember the best answer; says whether the search still gains anything."""
+        best = self._best
+        if best is None or answer.rank < best.rank:
+            self._best = answer
+        if best is None or answer.severity < LESS_SEVERE * best.severity:
+            self._stalled = 0
+            return True
+        if best.severity:
+            self._stalled += 1
+            return self._stalled < STALLED_ROUNDS
+        return not answer.severity and _cost(best) - _cost(answer) > WORTH_A_ROUND * _turnover(answer)
+
+    def _settled(self, proposal: Schedule, answer: _Point, stale: BoolArray) -> bool:
+        """Whether AC allows the proposal, and confirms what it promised."""
+        promised = proposal.objective["total"]
+        confirmed = _cost(answer) - promised <= WORTH_A_ROUND * _turnover(answer)
+        return answer.state.secure and confirmed and not stale.any()
+
+    def _finished(self, rounds: int, status: Status | None = None) -> tuple[Schedule, GridState]:
+        best = self._best
+        assert best is not None
+        schedule = replace(
+            best.schedule,
+            status=status or best.schedule.status,
+            bound_kind="linear",
+            solve_seconds=self._solve_seconds,
+            notices=(*best.schedule.notices, *self._twin.notices),
+            ac=_ac_document(self._twin, best, rounds),
+        )
+        return schedule, best.state
+
+    def _remaining(self) -> float | None:
+        return None if self._until is None else self._until - clock.monotonic()
+
+    def _solved(self, schedule: Schedule) -> _Point:
+        power = self._problem.nodal_power(schedule)
+        return _Point(schedule, power, self._twin.solve(power))
+
+    def _proven(self, proposal: Schedule) -> _Point:
+        """`proposal` with the power, cost and shortfalls at the root that AC finds."""
+        point = self._solved(proposal)
+        flow = proposal.connections[self._root]
+        root_kw = self._root_kw(point.state)
+        solved = np.isfinite(root_kw)
+        settled = settle(
+            self._problem,
+            proposal,
+            np.where(solved, np.clip(root_kw, 0.0, None), flow.import_kw),
+            np.where(solved, np.clip(-root_kw, 0.0, None), flow.export_kw),
+        )
+        return replace(point, schedule=settled)
+
+    def _misjudged(self, proposal: Schedule, state: GridState) -> IntArray:
+        """The steps whose losses the linear problem had wrong."""
+        flow = proposal.connections[self._root]
+        error_kw = np.abs(self._root_kw(state) - (flow.import_kw - flow.export_kw))
+        allowed = np.maximum(LOSS_TOLERANCE_KW, LOSS_TOLERANCE * 1000 * state.losses_mw)
+        with np.errstate(invalid="ignore"):
+            return np.flatnonzero(error_kw > allowed)
+
+    @staticmethod
+    def _root_kw(state: GridState) -> FloatArray:
+        """What the root draws from upstream, shape (steps,); NaN where AC has no solution."""
+        return 1000 * state.slack_p_mw.sum(axis=1)
+
+    def _start(self, uncontrolled: Schedule) -> _Point:
+        """Where the first rows are taken: without control, each step as far from idle as limits allow.
+
+        Far beyond a limit a linearisation is worth little: it forbids what AC allows.
+        """
+        idle = self._idle(uncontrolled)
+        share = np.zeros(self._problem.time.steps)
+        least = np.full(self._problem.time.steps, np.inf)
+        for closer in STARTS:
+            state = self._solved(_between(idle, uncontrolled, np.full(len(share), closer))).state
+            severity = _severity(state)
+            share = np.where(severity < least - 1e-9, closer, share)
+            least = np.minimum(severity, least)
+        return self._solved(_between(idle, uncontrolled, share))
+
+    def _solvable(self, point: _Point, anchor: Schedule) -> _Point:
+        """`point`, drawn back towards the solvable `anchor` in the steps that AC could not solve."""
+        share = np.ones(self._problem.time.steps)
+        wanted = point.schedule
+        for closer in BACKING_OFF:
+            unsolved = ~point.state.converged
+            if not unsolved.any():
+                break
+            share[unsolved] = closer
+            point = self._solved(_between(anchor, wanted, share))
+        return point
+
+    def _idle(self, schedule: Schedule) -> Schedule:
+        """`schedule` with every asset but the loads at zero: the least a grid can be asked to carry."""
+        idle = np.zeros(self._problem.time.steps)
+        loads = {asset.id for asset in self._problem.assets if isinstance(asset, Load)}
+        return replace(
+            schedule,
+            assets={
+                key: asset if key in loads else AssetSchedule(idle) for key, asset in schedule.assets.items()
+            },
+        )
+
+
+def _cost(point: _Point) -> float:
+    return point.schedule.objective["total"]
+
+
+def _turnover(point: _Point) -> float:
+    """The sum of what is paid and earned: what a difference in cost is measured against."""
+    return sum(abs(value) for part, value in point.schedule.objective.items() if part != "total")
+
+
+def _severity(state: GridState) -> FloatArray:
+    """How far each step is from secure, shape (steps,): 0.01 pu or 10 % beyond a limit is one unit."""
+    severity = np.where(state.converged, 0.0, UNSOLVED)
+    for violation in state.violations:
+        excess = abs(violation.value - violation.limit) / SEVERE[violation.quantity]
+        severity[state.time.step_at(violation.time)] += excess
+    return severity
+
+
+def _between(anchor: Schedule, wanted: Schedule, share: FloatArray) -> Schedule:
+    """Powers that lie `share` (shape (steps,)) of the way from `anchor` to `wanted`."""
+    return replace(
+        wanted,
+        assets={
+            key: AssetSchedule(anchor.assets[key].p_kw + share * (asset.p_kw - anchor.assets[key].p_kw))
+            for key, asset in wanted.assets.items()
+        },
+    )
+
+
+def _ac_document(twin: Twin, point: _Point, rounds: int) -> dict[str, Any]:
+    """The ``ac`` of a schedule."""
+    state = point.state
+
+    def extreme(values: FloatArray, of: Callable[[FloatArray], Any]) -> float | None:
+        finite = values[np.isfinite(values)]
+        return float(of(finite)) if len(finite) else None
+
+    document: dict[str, Any] = {
+        "secure": state.secure,
+        "rounds": rounds,
+        "vm_min_pu": extreme(state.vm_pu, np.min),
+        "vm_max_pu": extreme(state.vm_pu, np.max),
+        "loading_max_percent": extreme(state.loading_percent, np.max),
+        "losses_kwh": float(np.nansum(state.losses_mw)) * 1000 * state.time.hours,
+        "violations": [
+            {**violation.document(), "remedy": remedy}
+            for violation, remedy in zip(state.violations, remedies(twin, state, point.power), strict=True)
+        ],
+    }
+    if not state.converged.all():
+        document["unsolved"] = [
+            format_instant(state.time.instant(step)) for step in np.flatnonzero(~state.converged).tolist()
+        ]
+    return document

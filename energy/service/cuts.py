@@ -1,0 +1,191 @@
+"""The linear limits of one dispatch on a grid, as they gather over the rounds.
+
+Rows accumulate: replaced each round, two rows take turns for ever. Two kinds are taken back, because the
+set that AC allows is not convex: a *stale* row binds where AC is well inside the limit, and a
+*surrendered* one is broken whatever is done while it costs somebody a need.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from energy.domain.network import BoolArray, FloatArray, GridLimits, GridState, IntArray, NodalPower, Quantity
+from energy.domain.schedule import Schedule
+from grid_models.linearise import Near
+from optimizer import Dispatcher, DispatchProblem
+
+if TYPE_CHECKING:
+    from grid_models.twin import Twin
+
+Margin = dict[Quantity, float]
+
+STALE: Margin = {"vm_pu": 2e-4, "loading_percent": 0.2}
+"""A row that binds while AC is inside the limit by more than this forbids what is allowed."""
+BINDING: Margin = {"vm_pu": 1e-6, "loading_percent": 1e-3}
+"""A row binds, or is broken, from this close to its limit on: the solver's tolerance."""
+NOWHERE = Near(vm_pu=-1.0, loading_percent=-1e3)
+"""No element is worth a row: only losses are linearised."""
+MARGIN_MAX: Margin = {"vm_pu": 0.002, "loading_percent": 3.0}
+
+
+class Cuts:
+    """All rows of one dispatch, and the dispatcher that obeys them."""
+
+    def __init__(self, problem: DispatchProblem, twin: Twin, uncontrolled: Schedule) -> None:
+        self._problem, self._twin = problem, twin
+        self._uncontrolled_mw = terminal_power_mw(problem, uncontrolled)
+        self._limits = GridLimits.none(problem.terminals)
+        self._column = {
+            element: k for elements in (twin.buses, twin.branches) for k, element in enumerate(elements)
+        }
+        self._surrendered: set[tuple[int, str, int]] = set()
+        self.dispatcher = Dispatcher(problem)
+
+    def add(
+        self,
+        state: GridState,
+        schedule: Schedule,
+        steps: IntArray,
+        *,
+        losses_only: IntArray | None = None,
+        margin: Margin | None = None,
+    ) -> None:
+        """Linearise at `state`, the AC solution of `schedule`: limits and losses of `steps`, tightened by
+        `margin`, and the losses of the steps `losses_only`."""
+        terminals = self._problem.terminals
+        p_mw = terminal_power_mw(self._problem, schedule)
+        ratio = np.array([terminal.q_mvar_per_mw for terminal in terminals])
+        buses = np.array([terminal.bus for terminal in terminals], dtype=np.int64)
+        power = NodalPower(self._problem.time, buses, p_mw, p_mw * ratio)
+        new = self._twin.linearise(state, power, terminals, steps=steps)
+        if margin is not None:
+            inside = np.array([margin[quantity] for quantity in new.quantity])
+            new = replace(new, lower=new.lower + inside, upper=new.upper - inside)
+        if losses_only is not None:
+            others = np.setdiff1d(losses_only, steps)
+            new = new + self._twin.linearise(state, power, terminals, steps=others, near=NOWHERE)
+        new = self._loosened(new)
+        self._limits = self._limits + new
+        self.dispatcher.add(new)
+
+    def margin(self, state: GridState) -> Margin:
+        """The largest error that rows were seen to make in `state`: by how much an element was beyond its
+        limit although a row held it. Errors shrink from round to round, and the margin with them."""
+        held = set(map(self._key, range(len(self._limits))))
+        seen = dict.fromkeys(MARGIN_MAX, 0.0)
+        for violation in state.violations:
+            element = violation.element
+            if (state.time.step_at(violation.time), element.table, element.index) in held:
+                excess = abs(violation.value - violation.limit)
+                seen[violation.quantity] = max(seen[violation.quantity], excess)
+        return {quantity: min(error, MARGIN_MAX[quantity]) for quantity, error in seen.items()}
+
+    def stale(self, state: GridState, schedule: Schedule) -> BoolArray:
+        """The rows that bind in `schedule` although AC is well inside their limit, shape (rows,)."""
+        limits = self._limits
+        activity = self._activity(terminal_power_mw(self._problem, schedule))
+        slack_below, slack_above = activity - limits.lower, limits.upper - activity
+        found = np.zeros(len(limits), dtype=bool)
+        for row in np.flatnonzero(np.minimum(slack_below, slack_above) < self._each(BINDING)):
+            column, step = self._column[limits.element[row]], limits.step[row]
+            if limits.quantity[row] == "vm_pu":
+                vm_pu = state.vm_pu[step, column]
+                low = slack_below[row] < slack_above[row]
+                inside = vm_pu - limits.lower[row] if low else limits.upper[row] - vm_pu
+            else:
+                inside = limits.upper[row] - state.loading_percent[step, column]
+            found[row] = inside > STALE[limits.quantity[row]]
+        return found
+
+    def take_back(self, rows: BoolArray) -> IntArray:
+        """Forget `rows`: the problem is built anew without them. Returns the steps they limited."""
+        steps = self._limits.step[rows]
+        self._rebuild(_selected(self._limits, ~rows))
+        return steps
+
+    def surrender(self, schedule: Schedule) -> bool:
+        """Where `schedule` misses a need although it breaks limits, loosen those to what they are without
+        control: a limit that stays broken anyway must not cost anybody a need. False for nothing to do.
+        """
+        unmet = any(shortfall.asset is not None for shortfall in schedule.shortfalls)
+        if not unmet or not self.dispatcher.grid_slack:
+            return False
+        limits = self._limits
+        activity = self._activity(terminal_power_mw(self._problem, schedule))
+        beyond = np.maximum(limits.lower - activity, activity - limits.upper)
+        broken = set(map(self._key, np.flatnonzero(beyond > self._each(BINDING)).tolist()))
+        if broken <= self._surrendered:
+            return False
+        self._surrendered |= broken
+        self._rebuild(self._loosened(limits))
+        return True
+
+    def _rebuild(self, limits: GridLimits) -> None:
+        self._limits = limits
+        self.dispatcher = Dispatcher(self._problem)
+        self.dispatcher.add(limits)
+
+    def _loosened(self, limits: GridLimits) -> GridLimits:
+        """`limits` with the surrendered ones at least as wide as without control."""
+        given = np.array(
+            [self._key_of(limits, row) in self._surrendered for row in range(len(limits))], dtype=bool
+        )
+        activity = _activity(limits, self._uncontrolled_mw)
+        return replace(
+            limits,
+            lower=np.where(given, np.minimum(limits.lower, activity), limits.lower),
+            upper=np.where(given, np.maximum(limits.upper, activity), limits.upper),
+        )
+
+    def _key(self, row: int) -> tuple[int, str, int]:
+        return self._key_of(self._limits, row)
+
+    @staticmethod
+    def _key_of(limits: GridLimits, row: int) -> tuple[int, str, int]:
+        element = limits.element[row]
+        return int(limits.step[row]), element.table, element.index
+
+    def _activity(self, p_mw: FloatArray) -> FloatArray:
+        return _activity(self._limits, p_mw)
+
+    def _each(self, by_quantity: dict[Quantity, float]) -> FloatArray:
+        return np.array([by_quantity[quantity] for quantity in self._limits.quantity])
+
+
+def terminal_power_mw(problem: DispatchProblem, schedule: Schedule) -> FloatArray:
+    """What each terminal of `problem` draws, MW, shape (steps, terminals)."""
+    position = {terminal: k for k, terminal in enumerate(problem.terminals)}
+    p_mw = np.zeros((problem.time.steps, len(position)))
+    for asset in problem.assets:
+        terminals = asset.terminals()
+        drawn = asset.drawn_kw(schedule.assets[asset.id].p_kw) / 1000
+        if len(terminals) == 1:
+            p_mw[:, position[terminals[0]]] += drawn
+        elif terminals:
+            # the ratio of reactive power turns with the direction: one terminal for each
+            p_mw[:, position[asset.terminal(1)]] += np.maximum(drawn, 0.0)
+            p_mw[:, position[asset.terminal(-1)]] += np.minimum(drawn, 0.0)
+    return p_mw
+
+
+def _activity(limits: GridLimits, p_mw: FloatArray) -> FloatArray:
+    """The value of each row when terminals draw `p_mw`."""
+    return limits.constant + np.einsum("rk,rk->r", limits.coefficients, p_mw[limits.step])
+
+
+def _selected(limits: GridLimits, rows: BoolArray) -> GridLimits:
+    """Only these rows; every loss linearisation stays."""
+    chosen = np.flatnonzero(rows)
+    return replace(
+        limits,
+        step=limits.step[chosen],
+        element=tuple(limits.element[row] for row in chosen),
+        quantity=tuple(limits.quantity[row] for row in chosen),
+        coefficients=limits.coefficients[chosen],
+        constant=limits.constant[chosen],
+        lower=limits.lower[chosen],
+        upper=limits.upper[chosen],
+    )

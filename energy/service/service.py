@@ -1,0 +1,317 @@
+"""What the faces call: cities, their plans and what is stored of them, and long work as jobs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import threading
+from collections.abc import Iterable
+from datetime import UTC, date, datetime, timedelta
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from energy.domain.city import City
+from energy.domain.documents import nearest
+from energy.domain.errors import WattshedError
+from energy.domain.network import FloatArray
+from energy.domain.plan import Plan
+from energy.domain.progress import Progress, silent
+from energy.domain.records import Job, PlanSummary, RunRecord
+from energy.domain.time import TimeGrid, format_instant
+from energy.feeds.factors import load_factors
+from energy.service.city_day import check_day
+from energy.service.dispatch import dispatch_document
+from energy.service.jobs import Jobs
+from energy.store import Store
+from optimizer import DispatchProblem
+
+if TYPE_CHECKING:
+    from grid_models.twin import Twin
+
+HOUR = timedelta(hours=1)
+
+
+class UnknownError(WattshedError):
+    """What was asked for is not there: a city, a stored plan, an asset."""
+
+    exit_code = 2
+
+
+class Service:
+    """Cities over one store. Safe to call from several threads; plans are made one at a time."""
+
+    def __init__(self, store: Store, cities: Iterable[City]) -> None:
+        self._store = store
+        self._cities = {city.id: city for city in cities}
+        self._twins: dict[str, Twin] = {}
+        self._planning = threading.Lock()
+        self._jobs = Jobs()
+
+    # cities
+
+    def city_ids(self) -> tuple[str, ...]:
+        """The ids of all cities, in the order in which they were given."""
+        return tuple(self._cities)
+
+    def city(self, city_id: str) -> City:
+        """One city; `UnknownError` where there is none of that id."""
+        if city_id not in self._cities:
+            raise UnknownError(f"no city {city_id!r}; {nearest(city_id, self._cities)}")
+        return self._cities[city_id]
+
+    def districts(self, city_id: str) -> dict[str, Any]:
+        """The districts as a GeoJSON FeatureCollection; one without a polygon has a null geometry."""
+        return {
+            "type": "FeatureCollection",
+            "features": [
+                {
+                    "type": "Feature",
+                    "id": district.id,
+                    "geometry": None if district.geometry is None else dict(district.geometry),
+                    "properties": {
+                        "id": district.id,
+                        "name": district.name,
+                        "buses": list(district.buses),
+                    },
+                }
+                for district in self.city(city_id).districts
+            ],
+        }
+
+    def check(self) -> None:
+        """`StoreError` unless the store can be read now."""
+        self._store.check()
+
+    def close(self) -> None:
+        """Cancel all jobs and close the store."""
+        if "_jobs" in self.__dict__:
+            self._jobs.close()
+        self._store.close()
+
+    # plans
+
+    def plan(
+        self, city_id: str, day: str, *, information: str = "perfect", progress: Progress = silent
+    ) -> Plan:
+        """Plan a local day (``2016-06-21``) and store the plan.
+
+        Tanks carry over from the stored plan of the day before, where there is one. Raises `InputError`
+        for a day outside the data and for unknown information.
+        """
+        from energy.service.planning import plan_day
+
+        city = self.city(city_id)
+        wanted, informed = check_day(city, day, information)
+        with self._planning:
+            started = datetime.now(UTC)
+            progress(0.0, f"{city.name} {day}: the grid")
+            planned = plan_day(
+                city,
+                wanted,
+                informed,
+                twin=self._twin(city),
+                factors=load_factors(),
+                carry=self._store.carry_over(city_id, day, information),
+                metered_peak_mw=self._store.month_peak_mw(city_id, day, information),
+                progress=progress,
+            )
+            progress(0.97, "storing the plan")
+            document = planned.plan.document
+            run = RunRecord(
+                started=started,
+                finished=datetime.now(UTC),
+                code_version=version("wattshed"),
+                input_hash=document["input_hash"],
+                status=document["status"],
+                seconds=planned.seconds,
+            )
+            self._store.save_plan(planned.plan, run, planned.carry)
+        progress(1.0, "planned")
+        return planned.plan
+
+    def stored_plan(self, city_id: str, day: str, information: str = "perfect") -> Plan | None:
+        """The stored plan of a day; None where there is none."""
+        return self._store.plan(self.city(city_id).id, day, information)
+
+    def plans(self, city_id: str) -> tuple[PlanSummary, ...]:
+        """The stored plans of a city, by day."""
+        return self._store.plans(self.city(city_id).id)
+
+    # what is stored
+
+    def carbon(
+        self,
+        city_id: str,
+        start: datetime,
+        end: datetime,
+        *,
+        by: Literal["district"] = "district",
+        resolution: timedelta = HOUR,
+        ledger: Literal["location"] = "location",
+        information: str = "perfect",
+    ) -> dict[str, Any]:
+        """Energy, emissions and intensity by district from the stored plans; null where none covers.
+
+        Sums over an interval; intensities and renewable shares are weighted by energy.
+        """
+        city = self.city(city_id)
+        series = self._store.district_series(
+            city_id, start, end, information=information, resolution=resolution
+        )
+        with np.errstate(divide="ignore", invalid="ignore"):
+            carbon = np.where(series.energy_mwh > 0, series.emissions_kg / series.energy_mwh, np.nan)
+            share = np.where(series.energy_mwh > 0, series.renewable_mwh / series.energy_mwh, np.nan)
+        tables = {
+            "energy_mwh": series.energy_mwh,
+            "emissions_kg": series.emissions_kg,
+            "loss_emissions_kg": series.loss_emissions_kg,
+            "carbon_g_per_kwh": carbon,
+            "renewable_share": share,
+        }
+        return {
+            "city": city.id,
+            "ledger": ledger,
+            "by": by,
+            "information": information,
+            "time": series.time.document(),
+            "districts": {
+                district: {name: _nulls(values[:, k]) for name, values in tables.items()}
+                for k, district in enumerate(series.districts)
+            },
+            "sources": [source.document() for source in city.sources],
+        }
+
+    def grid(self, city_id: str, at: datetime, *, information: str = "perfect") -> dict[str, Any]:
+        """Voltages, loadings and violations of the step that contains `at`, of every case of its plan.
+
+        Raises `UnknownError` where no stored plan covers it.
+        """
+        plan = self._covering(city_id, at, information)
+        step = plan.time.step_at(at)
+        instant = format_instant(plan.time.instant(step))
+        cases = {}
+        for case in plan.document["comparison"]:
+            values = {
+                name: dict(zip(table.columns, _nulls(table.values[step]), strict=True))
+                for name in ("vm_pu", "loading_percent", "p_from_mw")
+                if (table := plan.tables.get(f"{case}.{name}")) is not None
+            }
+            cases[case] = values
+        return {
+            "city": city_id,
+            "at": instant,
+            "day": plan.day,
+            "information": information,
+            **cases.get("planned", {}),
+            "violations": [item for item in plan.document["violations"] if item["time"] == instant],
+            "cases": cases,
+        }
+
+    def schedule(
+        self,
+        city_id: str,
+        asset: str,
+        start: datetime | None = None,
+        end: datetime | None = None,
+        *,
+        information: str = "perfect",
+    ) -> dict[str, Any]:
+        """The setpoints of one asset from `start` to `end` (the last stored day where not given), kW by
+        the sign rule of its type; null where no plan is stored.
+
+        Raises `UnknownError` where no stored plan in this time has the asset.
+        """
+        city = self.city(city_id)
+        if start is None or end is None:
+            days = [plan.day for plan in self.plans(city_id) if plan.information == information]
+            if not days:
+                raise UnknownError(f"{city_id} has no stored plan with {information} information; plan a day")
+            time = city.day(date.fromisoformat(days[-1]))
+            start, end = start or time.start, end or time.end
+        resolution = city.profiles.time.resolution
+        first = start - (start - city.profiles.time.start) % resolution
+        grid = TimeGrid(first, resolution, max(1, -((first - end) // resolution)))
+        found = {"p_kw": np.full(grid.steps, np.nan), "e_kwh": np.full(grid.steps, np.nan)}
+        known = False
+        for plan in self._plans_between(city, grid.start, grid.end, information):
+            for name, values in found.items():
+                table = plan.tables.get(f"planned.asset_{name}")
+                if table is None or asset not in table.columns:
+                    continue
+                known = True
+                offset = round(grid.position(plan.time.start))
+                low, high = max(offset, 0), min(offset + plan.time.steps, grid.steps)
+                values[low:high] = table.column(asset)[low - offset : high - offset]
+        if not known:
+            raise UnknownError(
+                f"no stored plan of {city_id} from {format_instant(start)} to {format_instant(end)} has an "
+                f"asset {asset!r}"
+            )
+        return {
+            "city": city_id,
+            "asset": asset,
+            "information": information,
+            "time": grid.document(),
+            "p_kw": _nulls(found["p_kw"]),
+            "e_kwh": None if np.isnan(found["e_kwh"]).all() else _nulls(found["e_kwh"]),
+        }
+
+    # jobs
+
+    def start_plan(
+        self, city_id: str, day: str, information: str = "perfect", *, key: str | None = None
+    ) -> Job:
+        """Plan a day in the background; `InputError` at once for a day or information that cannot be."""
+        check_day(self.city(city_id), day, information)
+        work = functools.partial(self._plan_job, city_id, day, information)
+        return self._jobs.submit("plan", work, key=key, fingerprint=f"{city_id} {day} {information}")
+
+    def start_dispatch(self, document: Any, *, key: str | None = None) -> Job:
+        """Dispatch a ``wattshed.dispatch/1`` in the background; `InputError` at once for its faults."""
+        DispatchProblem.from_document(document)
+        fingerprint = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
+        work = functools.partial(dispatch_document, document)
+        return self._jobs.submit("dispatch", work, key=key, fingerprint=fingerprint)
+
+    def job(self, job_id: str) -> Job:
+        """A job as it stands now; `KeyError` where there is none of that id."""
+        return self._jobs.job(job_id)
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job unless it is finished; `KeyError` where there is none of that id."""
+        return self._jobs.cancel(job_id)
+
+    def _plan_job(self, city_id: str, day: str, information: str, *, progress: Progress) -> Plan:
+        return self.plan(city_id, day, information=information, progress=progress)
+
+    def _twin(self, city: City) -> Twin:
+        """The city's twin, made on first use: importing pandapower and reading a grid take seconds."""
+        if city.id not in self._twins:
+            from energy.service.cities import city_twin
+
+            self._twins[city.id] = city_twin(city)
+        return self._twins[city.id]
+
+    def _covering(self, city_id: str, at: datetime, information: str) -> Plan:
+        day = at.astimezone(self.city(city_id).zone).date().isoformat()
+        plan = self.stored_plan(city_id, day, information)
+        if plan is None:
+            raise UnknownError(f"{city_id} has no stored plan of {day} with {information} information")
+        return plan
+
+    def _plans_between(self, city: City, start: datetime, end: datetime, information: str) -> Iterable[Plan]:
+        first, last = (at.astimezone(city.zone).date() for at in (start, end))
+        for summary in self.plans(city.id):
+            inside = first.isoformat() <= summary.day <= last.isoformat()
+            if summary.information == information and inside:
+                plan = self.stored_plan(city.id, summary.day, information)
+                if plan is not None and plan.time.start < end and plan.time.end > start:
+                    yield plan
+
+
+def _nulls(values: FloatArray) -> list[float | None]:
+    """Numbers for JSON, null for what is not known."""
+    return [value if np.isfinite(value) else None for value in values.tolist()]
