@@ -173,13 +173,15 @@ class ElectricVehicle(Asset):
             need = stay.session.e_departure_min_kwh
             target = self.e_max_kwh if need is None else need
             for step in range(stay.first, stay.last + 1):
-                by_step.setdefault(step, []).append(("charge", target, stay.power_max(step)))
+                event = (stay.session.arrival, 1, target, stay.power_max(step))
+                by_step.setdefault(step, []).append(event)
         for number, (step, trip) in enumerate(self.drives(time)):
-            by_step.setdefault(step, []).append(("drive", number, trip.energy_kwh))
+            by_step.setdefault(step, []).append((trip.arrival, 0, number, trip.energy_kwh))
         energy = self.e_start_kwh
         for step in sorted(by_step):
-            for kind, what, amount in by_step[step]:
-                if kind == "charge":
+            # a car that comes home charges what the drive took in the same step
+            for _, charges, what, amount in sorted(by_step[step]):
+                if charges:
                     room = max(what - energy, 0.0) / self.charge_efficiency / time.hours
                     power = min(room, amount)
                     p_kw[step] += power
