@@ -1,0 +1,318 @@
+"""The documents that Wattshed writes, as models: ``wattshed.schedule/1`` and ``wattshed.plan/1``.
+
+Schedules and plans are made as plain values; these models are where their JSON schemas come from, and
+what the tests hold every answer against.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from energy.domain.documents import Duration, Instant, Items
+from energy.domain.network import Quantity
+from energy.domain.schedule import Status
+
+Numbers = Items[float]
+Gaps = Items[float | None]
+
+
+class Answer(BaseModel):
+    """A JSON object that we write: every key is known, every number finite."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class TimeAnswer(Answer):
+    """`steps` intervals from `start`."""
+
+    start: Instant
+    resolution: Duration
+    steps: int = Field(ge=1)
+
+
+class ObjectiveAnswer(Answer):
+    """Parts and their total, in the problem's currency."""
+
+    total: float
+    energy: float
+    peak: float
+    carbon: float
+    wear: float
+    start: float
+    fuel: float
+    curtailment: float
+    shed: float
+    shortfall: float
+
+
+class PriceAnswer(Answer):
+    """Price per MWh by part; the parts add up to the total."""
+
+    total: Numbers
+    energy: Numbers
+    losses: Numbers
+    congestion: Numbers
+    voltage: Numbers
+    carbon: Numbers
+    peak: Numbers
+    scarcity: Numbers
+
+
+class ConnectionAnswer(Answer):
+    """Power through a connection, kW ≥ 0 each way, and what a MWh more would cost there."""
+
+    import_kw: Numbers
+    export_kw: Numbers
+    price_per_mwh: PriceAnswer
+
+
+class AssetAnswer(Answer):
+    """``p_kw``: load, battery and EV ``+`` draw, renewable ``+`` injects. The rest by type of asset."""
+
+    p_kw: Numbers
+    e_kwh: Numbers | None = None
+    curtailed_kw: Numbers | None = None
+    shed_kw: Numbers | None = None
+
+
+class ShortfallAnswer(Answer):
+    """A need that could not be met; of an asset, or the import limit of a connection."""
+
+    asset: str | None = None
+    connection: str | None = None
+    kind: Literal["departure_energy", "trip_energy", "import_limit", "hydrogen_demand"]
+    at: Instant
+    amount_kwh: float
+
+
+class ConflictAnswer(Answer):
+    """Hard requirements that contradict each other, and the least relaxation that reconciles them."""
+
+    assets: Items[str]
+    connection: str | None
+    start: Instant
+    end: Instant
+    limit: str
+    relaxation: float
+    unit: str
+
+
+class ElementAnswer(Answer):
+    """An element of the grid."""
+
+    table: str
+    index: int
+    name: str | None
+
+
+class ViolationAnswer(Answer):
+    """An AC value beyond its true limit, and what would clear it."""
+
+    time: Instant
+    element: ElementAnswer
+    quantity: Quantity
+    value: float
+    limit: float
+    remedy: str
+
+
+class AcAnswer(Answer):
+    """What AC power flow says of a schedule. `unsolved` lists steps that have no solution."""
+
+    secure: bool
+    rounds: int
+    vm_min_pu: float | None
+    vm_max_pu: float | None
+    loading_max_percent: float | None
+    losses_kwh: float
+    violations: Items[ViolationAnswer]
+    unsolved: Items[Instant] | None = None
+
+
+class DaySchedule(Answer):
+    """``wattshed.schedule/1`` as a plan holds it: the day alone, without timings."""
+
+    schema_: Literal["wattshed.schedule/1"] = Field(alias="schema")
+    status: Status
+    input_hash: str
+    objective: ObjectiveAnswer | dict[str, float]
+    best_bound: float | None
+    bound_kind: Literal["exact", "linear"]
+    gap: float | None
+    solver: str
+    time: TimeAnswer
+    connections: dict[str, ConnectionAnswer]
+    assets: dict[str, AssetAnswer]
+    shortfalls: Items[ShortfallAnswer]
+    conflicts: Items[ConflictAnswer]
+    notices: Items[str]
+    ac: AcAnswer | None = None
+
+
+class ScheduleDocument(DaySchedule):
+    """``wattshed.schedule/1``: kW, kWh, prices per MWh. Only the two timings differ between two runs."""
+
+    build_seconds: float
+    solve_seconds: float
+
+
+class CaseAnswer(Answer):
+    """One way of running the day. Cost in the city's currency: energy bought less sold, demand charge,
+    carbon price, wear. ``…_at_equal_energy`` values what is left in store against the uncontrolled case."""
+
+    cost: float
+    cost_parts: dict[Literal["energy", "peak", "carbon", "wear"], float]
+    emissions_kg: float
+    losses_mwh: float
+    import_mwh: float
+    export_mwh: float
+    peak_import_mw: float
+    curtailed_mwh: float
+    unmet_kwh: float
+    violated_steps: int
+    energy_end_mwh: float
+    cost_at_equal_energy: float
+    emissions_at_equal_energy_kg: float
+
+
+class Comparison(Answer):
+    """The cases side by side; `actual` (setpoints as planned, the day as it came) with a forecast."""
+
+    planned: CaseAnswer
+    uncontrolled: CaseAnswer
+    actual: CaseAnswer | None = None
+
+
+class Valuation(Answer):
+    """What energy left in batteries and vehicles is worth."""
+
+    price_per_mwh: float
+    carbon_g_per_kwh: float
+    basis: str
+
+
+class PeakAnswer(Answer):
+    """The import above which the day pays the month's demand charge, and where it comes from."""
+
+    metered_mw: float | None
+    unavoidable_mw: float
+    so_far_mw: float
+
+
+class PlanViolation(Answer):
+    """A violation that is left, the element in short (``line 17``)."""
+
+    time: Instant
+    element: str
+    quantity: Quantity
+    value: float
+    limit: float
+    remedy: str
+
+
+class MissedViolation(Answer):
+    """A violation of the day as it came."""
+
+    time: Instant
+    element: str
+    quantity: Quantity
+    value: float
+    limit: float
+
+
+class DistrictAnswer(Answer):
+    """Series of one district; null where it uses nothing. Exchange ``+`` is received."""
+
+    energy_mwh: Numbers
+    emissions_kg: Numbers
+    loss_emissions_kg: Numbers
+    emissions_with_losses_kg: Numbers
+    carbon_g_per_kwh: Gaps
+    renewable_share: Gaps
+    charged_kg: Numbers
+    discharged_kg: Numbers
+    local_generation_mwh: Numbers
+    exchange_mwh: Numbers
+    exchange_kg: Numbers
+
+
+class EvAnswer(Answer):
+    """EVs of the day; null where nothing was driven or charged."""
+
+    g_per_km: float | None
+    charged_g_per_kwh: float | None
+    v2g_exported_kg: float
+
+
+class BalanceAnswer(Answer):
+    """sources = end use + losses + exports + EVs driven + change of all tanks, kg."""
+
+    sources_kg: float
+    end_use_kg: float
+    losses_kg: float
+    exports_kg: float
+    ev_driven_kg: float
+    storage_change_kg: float
+    residual_kg: float
+
+
+class CarbonAnswer(Answer):
+    """The carbon account of one case: the day as planned, or (with a forecast) as it came."""
+
+    case: Literal["planned", "actual"]
+    ledger: Literal["location"]
+    method: str
+    factors_version: str
+    districts: dict[str, DistrictAnswer]
+    ev: EvAnswer
+    balance: BalanceAnswer
+
+
+class SourceAnswer(Answer):
+    """Where a series comes from, and how much of it is estimated (0 to 1)."""
+
+    series: str
+    source: str
+    version: str
+    estimated_share: float
+
+
+class ForecastAnswer(Answer):
+    """How the forecast was made, how far it was off, and the violations that it missed."""
+
+    method: str
+    issued: Instant
+    like_days_min: int
+    notices: Items[str]
+    errors: dict[str, dict[str, float]]
+    missed: Items[MissedViolation]
+
+
+class PlanDocument(Answer):
+    """``wattshed.plan/1``: a day of a city. The same inputs give the same bytes."""
+
+    schema_: Literal["wattshed.plan/1"] = Field(alias="schema")
+    city: str
+    day: str
+    information: Literal["perfect", "day-ahead"]
+    time: TimeAnswer
+    status: Literal["secure", "unresolved"]
+    rounds: int
+    input_hash: str
+    comparison: Comparison
+    valuation: Valuation
+    peak: PeakAnswer
+    carried_over: bool
+    schedule: DaySchedule
+    violations: Items[PlanViolation]
+    carbon: CarbonAnswer
+    sources: Items[SourceAnswer]
+    notices: Items[str]
+    forecast: ForecastAnswer | None = None
+
+
+def schema_of(model: type[BaseModel]) -> dict[str, Any]:
+    """The JSON schema of a document."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **model.model_json_schema()}
