@@ -30,7 +30,10 @@ def parse_instant(text: str) -> datetime:
         raise ValueError(f"{text!r} is not an RFC 3339 time; write it like 2016-06-21T00:00:00Z") from None
     if instant.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone; add an offset, as in {text}Z or {text}+01:00")
-    return instant.astimezone(UTC)
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} lies outside the years 1 to 9999") from None
 
 
 def format_instant(instant: datetime) -> str:
@@ -45,7 +48,10 @@ def parse_duration(text: str) -> timedelta:
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None or text.endswith(("P", "T")):
         raise ValueError(f"{text!r} is not an ISO 8601 duration; write it like PT15M, PT1H or P1D")
-    return timedelta(**{unit: float(value) for unit, value in match.groupdict().items() if value})
+    try:
+        return timedelta(**{unit: float(value) for unit, value in match.groupdict().items() if value})
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than any time span") from None
 
 
 def format_duration(duration: timedelta) -> str:

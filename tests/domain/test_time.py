@@ -49,6 +49,13 @@ def test_what_is_no_duration_is_refused(text: object) -> None:
         parse_duration(text)  # type: ignore[arg-type]
 
 
+def test_what_no_calendar_holds_is_refused() -> None:
+    with pytest.raises(ValueError, match="lies outside the years 1 to 9999"):
+        parse_instant("0001-01-01T00:00:00+14:00")
+    with pytest.raises(ValueError, match="longer than any time span"):
+        parse_duration("P99999999999999D")
+
+
 def test_steps_and_offsets() -> None:
     grid = TimeGrid(datetime(2016, 1, 1, tzinfo=UTC), timedelta(minutes=15), 96)
     assert grid.hours == 0.25
