@@ -1,0 +1,132 @@
+"""The OpenAPI document: the real schemas of all documents, as `wattshed schema` prints them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from energy.service.schemas import json_schema
+
+DOCUMENTS = ("dispatch", "schedule", "flows", "trace", "plan")
+_COMPONENTS = "#/components/schemas/"
+
+_FAULTS = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "properties": {"path": {"type": "string"}, "detail": {"type": "string"}},
+        "required": ["path", "detail"],
+    },
+}
+_PROBLEM = {
+    "type": "object",
+    "description": "RFC 9457, with every fault.",
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": _FAULTS,
+    },
+    "required": ["type", "title", "status", "detail", "errors"],
+}
+_JOB = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string"},
+        "kind": {"enum": ["dispatch", "plan"]},
+        "state": {"enum": ["queued", "running", "succeeded", "failed", "cancelled"]},
+        "created": {"type": "string", "format": "date-time"},
+        "progress": {"type": "number", "minimum": 0, "maximum": 1},
+        "message": {"type": "string"},
+        "result": {"anyOf": [{"$ref": _COMPONENTS + "schedule"}, {"$ref": _COMPONENTS + "plan"}]},
+        "error": {"type": "object", "properties": {"detail": {"type": "string"}, "errors": _FAULTS}},
+    },
+    "required": ["id", "kind", "state", "created", "progress", "message"],
+}
+_DISTRICTS = {
+    "type": "object",
+    "description": "A GeoJSON FeatureCollection (RFC 7946), one feature per district.",
+    "properties": {
+        "type": {"const": "FeatureCollection"},
+        "features": {"type": "array", "items": {"type": "object"}},
+    },
+    "required": ["type", "features"],
+}
+_PLAN_REQUEST = {
+    "type": "object",
+    "properties": {
+        "day": {"type": "string", "format": "date", "description": "A local date of the city."},
+        "information": {"enum": ["perfect", "day-ahead"], "default": "perfect"},
+    },
+    "required": ["day"],
+    "additionalProperties": False,
+}
+
+
+def body_of(schema: str) -> dict[str, Any]:
+    """The request body of a call that takes the document `schema`."""
+    reference = {"$ref": _COMPONENTS + schema}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": reference}}}}
+
+
+def answer_of(schema: str, description: str, media_type: str = "application/json") -> dict[int | str, Any]:
+    """The answer 200 of a call that gives the document `schema`."""
+    content = {media_type: {"schema": {"$ref": _COMPONENTS + schema}}}
+    return {200: {"description": description, "content": content}}
+
+
+JOB_RESPONSES: dict[int | str, Any] = {
+    **answer_of("job", "The job; finished where it was waited for."),
+    202: {
+        "description": "Accepted; ask `Location` again after `Retry-After` seconds.",
+        "content": {"application/json": {"schema": {"$ref": _COMPONENTS + "job"}}},
+    },
+}
+
+
+def install_openapi(app: FastAPI) -> None:
+    """Serve the OpenAPI document of `app` with the document schemas and problems for every error."""
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            document = get_openapi(
+                title=app.title, version=app.version, description=app.description, routes=app.routes
+            )
+            schemas: dict[str, Any] = {
+                "problem": _PROBLEM,
+                "job": _JOB,
+                "plan_request": _PLAN_REQUEST,
+                "districts": _DISTRICTS,
+            }
+            for name in DOCUMENTS:
+                schema = json_schema(name)
+                for part, definition in schema.pop("$defs", {}).items():
+                    schemas[f"{name}.{part}"] = _relocated(definition, name)
+                schemas[name] = _relocated(schema, name)
+            document["components"] = {"schemas": schemas}
+            error = {"schema": {"$ref": _COMPONENTS + "problem"}}
+            for path in document["paths"].values():
+                for call in path.values():
+                    call["responses"].pop("422", None)
+                    call["responses"]["default"] = {
+                        "description": "Any error, with all faults as field paths.",
+                        "content": {"application/problem+json": error},
+                    }
+            app.openapi_schema = document
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _relocated(schema: Any, name: str) -> Any:
+    """`schema` with its references to ``#/$defs`` pointing at the components of the document."""
+    if isinstance(schema, dict):
+        return {key: _relocated(value, name) for key, value in schema.items()}
+    if isinstance(schema, list):
+        return [_relocated(item, name) for item in schema]
+    if isinstance(schema, str) and schema.startswith("#/$defs/"):
+        return schema.replace("#/$defs/", f"{_COMPONENTS}{name}.")
+    return schema
