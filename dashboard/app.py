@@ -160,6 +160,7 @@ def _register_browser(app: Dash) -> None:
     here(
         "go",
         Output("address", "search"),
+        Input("city", "value"),
         Input("day", "value"),
         Input("info", "value"),
         Input("lang", "value"),

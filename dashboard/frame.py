@@ -61,6 +61,18 @@ def _title_line(visit: Visit) -> Component:
         className="title-line",
         children=[
             html.H1(city.name),
+            html.Div(
+                dmc.Select(
+                    id="city",
+                    value=view.city,
+                    data=[{"value": key, "label": name} for key, name in visit.cities.items()],
+                    allowDeselect=False,
+                    w=180,
+                    comboboxProps={"shadow": "sm"},
+                    **{"aria-label": say("title.city")},
+                ),
+                hidden=len(visit.cities) < 2,
+            ),
             dmc.DatePickerInput(
                 id="day",
                 value=view.day,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import date
 from functools import cached_property
@@ -19,12 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Visit:
-    """The view with its defaults filled in, the city, and the plan of that day if one is stored."""
+    """The view with its defaults filled in, the city, and the plan of that day if one is stored.
+
+    `cities` names all that are served, id → name.
+    """
 
     view: View
     city: City
     plan: Plan | None
     stored: tuple[PlanSummary, ...]
+    cities: Mapping[str, str]
 
     @property
     def language(self) -> Language:
@@ -74,4 +79,5 @@ def visit(service: Service, view: View) -> Visit:
     offered = [item.information for item in stored if item.day == day]
     info = view.info or ("perfect" if "perfect" in offered or not offered else offered[0])
     plan = service.stored_plan(city_id, day, info)
-    return Visit(replace(view, city=city_id, day=day, info=info), city, plan, stored)
+    names = {name: service.city(name).name for name in known}
+    return Visit(replace(view, city=city_id, day=day, info=info), city, plan, stored, names)

@@ -72,7 +72,8 @@ window.dayjs_locale_ja = {
   }
 
   /* Another day, city, language or information: a new page from the server. */
-  function go(day, info, lang, seen) {
+  function go(city, day, info, lang, seen) {
+    if (city && city !== seen.city) return "?" + new URLSearchParams({ city, lang });
     const wanted = Object.entries({ day, info, lang }).filter(([name, value]) => value && value !== seen[name]);
     if (!wanted.length) return keep(); // the controls were only put on the page
     const query = new URLSearchParams(window.location.search);
@@ -92,21 +93,28 @@ window.dayjs_locale_ja = {
   /* Which district a click names, and which row a list has; a second click on the map takes it back. */
   function chosen(source, list, whole, click, rows, district) {
     if (source === whole) return "";
-    if (source === list) return rows && rows.length ? rows[0].id : district;
+    if (source === list) return Array.isArray(rows) && rows.length ? rows[0].id : district;
     const clicked = districtOf(click);
     return clicked === null ? district : clicked === district ? "" : clicked;
   }
 
   function chooseDistrict(click, rows, _whole, district) {
-    const next = chosen(triggered(), "districts", "city-whole", click, rows, district);
-    return [next === district ? keep() : next, next ? { ids: [next] } : [], null];
+    const source = triggered();
+    const next = chosen(source, "districts", "city-whole", click, rows, district);
+    return [next === district ? keep() : next, rowsOf(next, source === "districts"), null];
   }
 
   function chooseCarbonDistrict(flow, series, rows, _whole, district) {
     const source = triggered();
     const click = source === "sankey" ? flow : series;
     const next = chosen(source, "carbon-districts", "carbon-whole", click, rows, district);
-    return [next === district ? keep() : next, next ? { ids: [next] } : [], null, null];
+    return [next === district ? keep() : next, rowsOf(next, source === "carbon-districts"), null, null];
+  }
+
+  /* What the list is told to select; nothing where the list itself said so. */
+  function rowsOf(district, fromList) {
+    if (fromList) return keep();
+    return district ? { ids: [district] } : [];
   }
 
   /* The district under a click: of a polygon, a name on the map, a line of a chart, a node or a link. */
