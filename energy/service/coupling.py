@@ -35,9 +35,10 @@ BACKING_OFF = (0.5, 0.25, 0.125, 0.0)
 """Shares of the way from a solved schedule to one that AC cannot solve, tried in this order."""
 LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
 """Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
-WORTH_A_ROUND = 2e-3
-"""A secure answer is improved as long as a round gained this share of the cost, and the linear problem
-promises as much."""
+WORTH_A_ROUND = 1e-3
+"""A secure answer is improved as long as the linear problem promises to save this share of the cost."""
+POLISHING_ROUNDS = 2
+"""So many rounds at most follow a first secure answer."""
 LESS_SEVERE = 0.98
 """An insecure answer has gained on the best so far where its severity is below this share of it."""
 STALLED_ROUNDS = 3
@@ -130,22 +131,22 @@ class _Loop:
                 steps = np.union1d(steps, cuts.take_back(stale))
             margin = cuts.margin(answer.state)
             point = self._solvable(answer, point.schedule)
-            misjudged = self._misjudged(proposal, answer.state)
+            # losses refined everywhere set everything in motion again: first security, then the cost
+            refine = number == 1 or answer.state.secure
+            misjudged = self._misjudged(proposal, answer.state) if refine else None
             cuts.add(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
         return self._finished(number)
 
     def _keep(self, answer: _Point) -> bool:
-        """Remember the best answer; says whether the search still gains anything."""
+        """Remember the best answer; says whether the search goes on."""
         best = self._best
         if best is None or answer.rank < best.rank:
             self._best = answer
         if best is None or answer.severity < LESS_SEVERE * best.severity:
             self._stalled = 0
             return True
-        if best.severity:
-            self._stalled += 1
-            return self._stalled < STALLED_ROUNDS
-        return not answer.severity and _cost(best) - _cost(answer) > WORTH_A_ROUND * _turnover(answer)
+        self._stalled += 1
+        return self._stalled < (STALLED_ROUNDS if best.severity else POLISHING_ROUNDS)
 
     def _settled(self, proposal: Schedule, answer: _Point, stale: BoolArray) -> bool:
         """Whether AC allows the proposal, and confirms what it promised."""
