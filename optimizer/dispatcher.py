@@ -146,7 +146,8 @@ class Dispatcher:
             if not exclusions.chosen:
                 bound = solution.bound
             if solution.x is None or not (
-                exclusions.enforce(solution.x, exact=exact) | self._grid.hold_burnt_losses()
+                self._grid.enter_broken(solution.x)
+                or exclusions.enforce(solution.x, exact=exact) | self._grid.hold_burnt_losses()
             ):
                 return replace(solution, bound=min(bound, solution.bound))
 

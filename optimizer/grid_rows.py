@@ -3,6 +3,9 @@
 Limits bound sums of coefficient × power drawn at a terminal. The power at a terminal is a sum of asset
 columns and a constant, so each limit becomes one row over asset columns; terminals get no columns of
 their own (few have more than one or two assets behind them). Each kind of limit has one slack per step.
+
+Of thousands of limits a handful bind. They wait in a pool and enter the program only when a solution
+breaks them, the worst of each step first; what is left outside holds anyway.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
 from optimizer.model import Program
@@ -40,6 +44,23 @@ class GridSlack:
     amount: float
 
 
+BREAKING = 1e-5
+"""A waiting limit that a solution breaks by more than this, in those units, enters the program."""
+WORST = 3
+"""So many limits of one kind, step and side enter at a time."""
+
+
+@dataclass
+class _Waiting:
+    """One-sided limits, matrix · x + slack ≥ lower, and which of them are in the program already."""
+
+    matrix: sp.csr_array
+    lower: FloatArray
+    slack: IntArray
+    group: IntArray
+    entered: NDArray[np.bool_]
+
+
 @dataclass
 class _Linearisations:
     """The loss rows of one step with their lower bounds, newest last."""
@@ -56,6 +77,7 @@ class GridRows:
         self._program, self._solver, self._steps = program, solver, steps
         self._slack: dict[tuple[str, int], int] = {}
         self._price: dict[str, float] = {}
+        self._pool: list[_Waiting] = []
         self._losses: dict[int, _Linearisations] = defaultdict(_Linearisations)
         self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
 
@@ -92,11 +114,29 @@ class GridRows:
         self._price_slack(np.array(limits.quantity), matrix, dearest)
         for sign, bound in ((1.0, limits.lower), (-1.0, limits.upper)):
             rows = np.flatnonzero(np.isfinite(bound))
-            value = bound[rows] * scale[rows] - fixed[rows]
-            free = np.full(len(rows), np.inf)
-            own = self._single(slack[rows], sign)
-            lower, upper = (value, free) if sign > 0 else (-free, value)
-            self._solver.add_rows("grid_limit", matrix[rows] + own, lower, upper)
+            value = sign * (bound[rows] * scale[rows] - fixed[rows])
+            group = np.unique(slack[rows], return_inverse=True)[1]
+            entered = np.zeros(len(rows), dtype=bool)
+            self._pool.append(_Waiting(sign * matrix[rows], value, slack[rows], group, entered))
+
+    def enter_broken(self, x: FloatArray) -> bool:
+        """Let the waiting limits that `x` breaks worst into the program. False where it breaks none."""
+        some = False
+        for waiting in self._pool:
+            activity = waiting.matrix @ x[: waiting.matrix.shape[1]]
+            beyond = np.where(waiting.entered, 0.0, waiting.lower - activity - x[waiting.slack])
+            rows = np.flatnonzero(beyond > BREAKING)
+            rows = rows[np.lexsort((-beyond[rows], waiting.group[rows]))]
+            group = waiting.group[rows]
+            rank = np.arange(len(rows)) - np.searchsorted(group, group)
+            rows = rows[rank < WORST]
+            if len(rows):
+                own = self._single(waiting.slack[rows], 1.0)
+                matrix = self._widened(waiting.matrix[rows]) + own
+                self._solver.add_rows("grid_limit", matrix, waiting.lower[rows], np.full(len(rows), np.inf))
+                waiting.entered[rows] = True
+                some = True
+        return some
 
     def _add_losses(self, limits: GridLimits, power: sp.csr_array, constant: FloatArray) -> None:
         """losses_kw[t] − coefficients · p_kw ≥ constant; MW per MW is kW per kW."""
@@ -196,8 +236,12 @@ class GridRows:
             (coefficients.ravel(), position.ravel(), np.arange(0, count * terminals + 1, terminals)),
             shape=(count, power.shape[0]),
         )
-        rows = sp.csr_array(chosen @ power)
-        return sp.csr_array((rows.data, rows.indices, rows.indptr), shape=(count, self._solver.columns))
+        return self._widened(sp.csr_array(chosen @ power))
+
+    def _widened(self, rows: sp.csr_array) -> sp.csr_array:
+        """`rows` over all columns that the program has by now."""
+        shape = (rows.shape[0], self._solver.columns)
+        return sp.csr_array((rows.data, rows.indices, rows.indptr), shape=shape)
 
     def _single(self, columns: IntArray, value: float) -> sp.csr_array:
         """One row per given column, with that value."""
