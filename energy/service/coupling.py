@@ -123,7 +123,8 @@ class _Loop:
             gaining = self._keep(answer)
             stale = cuts.stale(answer.state, proposal)
             if cuts.surrender(proposal):
-                stale = np.zeros(0, dtype=bool)
+                # what was best so far had paid for a limit that cannot be kept
+                self._best, stale = None, np.zeros(0, dtype=bool)
             elif not gaining or self._settled(proposal, answer, stale):
                 break
             steps = answer.state.violated_steps

@@ -1,0 +1,170 @@
+"""A day of the reference city: what adds up, what carries over, what is the same twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import date
+
+import numpy as np
+import pytest
+
+from energy.domain.errors import InputError
+from energy.domain.plan import Plan
+from energy.service.cities import open_city, reference_city_directory
+from energy.service.city_day import check_day, horizon_of, tanks_at
+from energy.service.documents import PlanDocument
+from energy.service.service import Service, UnknownError
+from energy.store import Store
+
+DAY = "2016-03-27"
+"""A spring Sunday with much sun; the clocks go forward."""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("planning")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WATTSHED_HOME", str(folder))
+        store = Store.open(f"sqlite:///{folder / 'store.db'}")
+        yield Service(store, [open_city(reference_city_directory())])
+        store.close()
+
+
+@pytest.fixture(scope="module")
+def plan(service: Service) -> Plan:
+    return service.plan("reference", DAY)
+
+
+def test_the_plan_is_what_the_schema_says_and_is_stored_bit_for_bit(service: Service, plan: Plan) -> None:
+    PlanDocument.model_validate(plan.document)
+    stored = service.stored_plan("reference", DAY)
+    assert stored is not None
+    assert json.dumps(stored.document, sort_keys=True) == json.dumps(plan.document, sort_keys=True)
+    assert [summary.day for summary in service.plans("reference")] == [DAY]
+
+
+def test_a_second_run_gives_the_same_bytes(service: Service, plan: Plan) -> None:
+    again = service.plan("reference", DAY)
+    assert json.dumps(again.document) == json.dumps(plan.document)
+    assert all(
+        (again.tables[name].values.tobytes() == table.values.tobytes()) for name, table in plan.tables.items()
+    )
+
+
+def test_the_day_of_the_spring_change_has_92_steps(plan: Plan) -> None:
+    assert plan.time.steps == 92
+    assert plan.document["schedule"]["time"]["steps"] == 92
+    assert {len(table.values) for table in plan.tables.values()} == {92}
+    for district in plan.document["carbon"]["districts"].values():
+        assert {len(series) for series in district.values()} == {92}
+
+
+def test_the_plan_is_secure_or_names_what_is_left(plan: Plan) -> None:
+    document = plan.document
+    assert (document["status"] == "secure") == (document["violations"] == [])
+    assert document["comparison"]["planned"]["violated_steps"] == len(
+        {v["time"] for v in document["violations"]}
+    )
+
+
+@pytest.mark.parametrize("case", ["planned", "uncontrolled"])
+def test_districts_add_up_to_the_city(plan: Plan, case: str) -> None:
+    used = plan.tables[f"{case}.district.energy_mwh"].values.sum(axis=1)
+    load = plan.tables[f"{case}.use_mw"].column("load") * plan.time.hours
+    np.testing.assert_allclose(used, load, rtol=1e-9)
+    for unit in ("mwh", "kg"):
+        # what one district receives another gives
+        exchange = plan.tables[f"{case}.district.exchange_{unit}"].values
+        np.testing.assert_allclose(exchange.sum(axis=1), 0.0, atol=1e-9 * np.abs(exchange).max())
+
+
+def test_carbon_is_counted_once(plan: Plan) -> None:
+    balance = plan.document["carbon"]["balance"]
+    used = sum(
+        balance[name]
+        for name in ("end_use_kg", "losses_kg", "exports_kg", "ev_driven_kg", "storage_change_kg")
+    )
+    assert used == pytest.approx(balance["sources_kg"], rel=1e-9)
+    assert abs(balance["residual_kg"]) <= 1e-9 * balance["sources_kg"]
+
+
+@pytest.mark.parametrize("case", ["planned", "uncontrolled"])
+def test_power_balances_in_every_step(plan: Plan, case: str) -> None:
+    supply, use = (plan.tables[f"{case}.{side}_mw"].values.sum(axis=1) for side in ("supply", "use"))
+    np.testing.assert_allclose(supply, use, atol=1e-6)
+
+
+def test_every_session_leaves_full_in_both_cases(plan: Plan) -> None:
+    comparison = plan.document["comparison"]
+    assert comparison["planned"]["unmet_kwh"] == comparison["uncontrolled"]["unmet_kwh"] == 0.0
+
+
+def test_the_parts_of_the_cost_add_up_and_the_plan_is_cheaper(plan: Plan) -> None:
+    comparison = plan.document["comparison"]
+    for name, case in comparison.items():
+        assert case["cost"] == pytest.approx(sum(case["cost_parts"].values()))
+        assert case["cost"] == pytest.approx(plan.tables[f"{name}.totals"].column("cost_eur").sum())
+    assert comparison["planned"]["cost_at_equal_energy"] < comparison["uncontrolled"]["cost_at_equal_energy"]
+
+
+def test_tanks_carry_over_to_the_next_day(service: Service, plan: Plan) -> None:
+    carry = service._store.carry_over("reference", "2016-03-28")
+    assert carry is not None
+    assert carry.at == plan.time.end
+    city = service.city("reference")
+    left = plan.tables["planned.asset_e_kwh"]
+    tanks = tanks_at(city, carry.at, carry)
+    for name, energy in zip(left.columns, left.values[-1], strict=True):
+        assert tanks[name].e_kwh == pytest.approx(energy, abs=1e-3)
+    assert tanks_at(city, carry.at, None) != tanks
+
+
+def test_a_day_ahead_plan_says_what_it_missed(service: Service) -> None:
+    plan = service.plan("reference", "2016-10-30", information="day-ahead")
+    PlanDocument.model_validate(plan.document)
+    assert plan.time.steps == 100
+    document = plan.document
+    assert set(document["comparison"]) == {"planned", "actual", "uncontrolled"}
+    assert document["forecast"]["issued"] == "2016-10-29T10:00:00Z"
+    assert (
+        len({v["time"] for v in document["forecast"]["missed"]})
+        == document["comparison"]["actual"]["violated_steps"]
+    )
+    assert document["carbon"]["case"] == "actual"
+    # setpoints are as planned, curtailment caps are kept, and the root balances what came instead
+    ev = [name for name in plan.tables["planned.asset_p_kw"].columns if name.startswith("home-")]
+    for name in ev[:20]:
+        planned, actual = (plan.tables[f"{case}.asset_p_kw"].column(name) for case in ("planned", "actual"))
+        np.testing.assert_array_equal(planned, actual)
+
+
+def test_what_is_stored_is_served(service: Service, plan: Plan) -> None:
+    grid = service.grid("reference", plan.time.instant(50))
+    bus = plan.tables["planned.vm_pu"].columns[5]
+    assert grid["vm_pu"][bus] == plan.tables["planned.vm_pu"].column(bus)[50]
+    asset = plan.tables["planned.asset_e_kwh"].columns[0]
+    served = service.schedule("reference", asset, plan.time.start, plan.time.end)
+    np.testing.assert_array_equal(served["p_kw"], plan.tables["planned.asset_p_kw"].column(asset))
+    carbon = service.carbon("reference", plan.time.start, plan.time.end)
+    emissions = sum(sum(district["emissions_kg"]) for district in carbon["districts"].values())
+    assert emissions == pytest.approx(plan.tables["planned.district.emissions_kg"].values.sum())
+    with pytest.raises(UnknownError):
+        service.grid("reference", plan.time.end)
+    with pytest.raises(UnknownError):
+        service.schedule("reference", "nobody", plan.time.start, plan.time.end)
+
+
+def test_days_without_data_and_unknown_information_are_refused_together(service: Service) -> None:
+    with pytest.raises(InputError) as refused:
+        check_day(service.city("reference"), "2019-01-01", "psychic")
+    assert [fault.path for fault in refused.value.faults] == ["day", "information"]
+
+
+def test_the_horizon_ends_at_local_noon_or_with_the_data(service: Service) -> None:
+    city = service.city("reference")
+    steps = {
+        day: horizon_of(city, date.fromisoformat(day)).steps
+        for day in ("2016-06-21", "2016-03-26", "2016-12-31")
+    }
+    assert steps == {"2016-06-21": 144, "2016-03-26": 140, "2016-12-31": 96}
