@@ -24,7 +24,8 @@ from energy.store import Store
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-DEMO_DAY = "2016-06-21"
+DEMO_DAY = "2016-05-22"
+"""A spring Sunday: without control the PV of the LV grid lifts its voltage above the limit at noon."""
 SHUTDOWN_SECONDS = 5
 """How long requests may take to finish once the server was told to stop."""
 
