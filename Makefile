@@ -37,7 +37,7 @@ reference-year: install
 # after a change of the dependencies in pyproject.toml
 lock: install
 	$(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra formats --extra postgres \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --extra dev --extra postgres \
 	  --generate-hashes --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" \
 	  --output-file requirements.lock pyproject.toml
 
