@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,14 @@ SUN = np.clip(np.sin((HOURS - 6) / 12 * np.pi), 0, None)
 EVENING = np.exp(-(((HOURS - 19) / 2.5) ** 2))
 
 
+grid_of = cache(load_grid)
+
+
 def lv_problem(
     code: str, *, pv: float = 8.0, load: float = 1.0, ev: bool = True, **market: Any
 ) -> dict[str, Any]:
     """A SimBench LV grid with PV and (every second house) an EV; hours of a summer day."""
-    grid = load_grid(f"simbench:{code}")
+    grid = grid_of(f"simbench:{code}")
     price = 60 + 60 * EVENING - 40 * SUN
     assets: list[dict[str, Any]] = []
     for number, row in grid.net.load.iterrows():
@@ -72,7 +76,7 @@ def ac_of(document: dict[str, Any], schedule: dict[str, Any]) -> tuple[Twin, Any
     """The schedule's powers, solved by a twin of its own."""
     network = document["network"]
     limits = OperatingLimits(network["vm_min_pu"], network["vm_max_pu"])
-    twin = Twin(load_grid(network["grid"]), limits=limits)
+    twin = Twin(grid_of(network["grid"]), limits=limits)
     problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
     baseline = problem.uncontrolled()
     assets = {key: AssetSchedule(np.array(value["p_kw"])) for key, value in schedule["assets"].items()}
