@@ -78,8 +78,16 @@ LARGEST: dict[tuple[str, str], tuple[float, str]] = {
 """The largest size that occurs, and the unit that is meant: beyond it stands a unit wrong by 1000."""
 LARGEST_BY_VOLTAGE_MVA = {1.0: 5.0, 40.0: 300.0}
 """No single load or generator draws more at a bus of at most this voltage (kV)."""
+UNRATED_MVA = 9900.0
+"""What pandapower's converter writes where a MATPOWER case rates no transformer."""
 VK_TRAFO3W = ("vk_hv_percent", "vk_mv_percent", "vk_lv_percent")
 UNSUPPORTED = ("svc", "tcsc", "ssc", "vsc", "b2b_vsc", "line_dc", "vsc_stacked", "vsc_bipolar")
+HOLDS_VOLTAGE = (
+    ("ext_grid", "bus", "vm_pu"),
+    ("gen", "bus", "vm_pu"),
+    ("dcline", "from_bus", "vm_from_pu"),
+    ("dcline", "to_bus", "vm_to_pu"),
+)
 SHOWN = 10
 """Faults of one kind that are listed one by one."""
 
@@ -91,7 +99,7 @@ def diagnose(net: Any) -> list[Fault]:
         return [Fault("bus", "the table is empty; a grid needs buses")]
     if not net.bus.index.is_unique:
         return [Fault("bus", "indices stand twice; every bus needs its own")]
-    for check in (_references, _values, _impedances, _sizes, _devices):
+    for check in (_references, _values, _impedances, _sizes, _devices, _setpoints):
         found = list(check(net))
         faults += found[:SHOWN]
         if len(found) > SHOWN:
@@ -187,7 +195,10 @@ def _sizes(net: Any) -> Iterator[Fault]:
                 f"is {values[position]:g}; more than {largest:g} does not occur. The unit is {unit}",
             )
     vn_kv = net.bus.vn_kv.astype(float)
-    for table in ("load", "sgen", "storage"):
+    trafos = _in_service(net, "trafo")
+    # published per-unit cases (IEEE 14) have nominal voltages that say nothing of size
+    per_unit = len(trafos) > 0 and bool((trafos.sn_mva.astype(float) >= UNRATED_MVA).all())
+    for table in () if per_unit else ("load", "sgen", "storage"):
         rows = _in_service(net, table)
         for index, bus, p_mw in zip(rows.index, rows.bus, rows.p_mw.astype(float), strict=True):
             voltage = vn_kv.get(bus, np.nan)
@@ -198,7 +209,6 @@ def _sizes(net: Any) -> Iterator[Fault]:
                     f"is {p_mw:g} MW at a bus of {voltage:g} kV; more than {most:g} MW does not occur. "
                     "The unit is MW, not kW",
                 )
-    trafos = _in_service(net, "trafo")
     for index, row in trafos.iterrows():
         for side in ("hv", "lv"):
             rated, bus = float(row[f"vn_{side}_kv"]), vn_kv.get(row[f"{side}_bus"], np.nan)
@@ -222,6 +232,21 @@ def _devices(net: Any) -> Iterator[Fault]:
     for table in UNSUPPORTED:
         if table in net and len(net[table]) and net[table].in_service.astype(bool).any():
             yield Fault(table, "power electronics of this kind are not supported; take them out of service")
+
+
+def _setpoints(net: Any) -> Iterator[Fault]:
+    """Devices that hold different voltages at one bus."""
+    held: dict[int, tuple[str, float]] = {}
+    for table, bus_column, vm_column in HOLDS_VOLTAGE:
+        rows = _in_service(net, table)
+        for index, bus, vm_pu in zip(rows.index, rows[bus_column], rows[vm_column], strict=True):
+            label = _label(rows, table, index)
+            other, other_pu = held.setdefault(bus, (label, float(vm_pu)))
+            if abs(other_pu - float(vm_pu)) > 1e-9:
+                yield Fault(
+                    f"{label}.{vm_column}",
+                    f"is {vm_pu:g}, but {other} holds {other_pu:g} pu at the same bus {bus}; make them equal",
+                )
 
 
 def _supply(net: Any) -> list[Fault]:

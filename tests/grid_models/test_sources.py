@@ -59,3 +59,22 @@ def test_arguments_of_pandapower_functions_are_checked() -> None:
         load_grid("pandapower:create_cigre_network_mv?with_dre=all")
     with pytest.raises(InputError, match="no network of pandapower"):
         load_grid("pandapower:runpp")
+
+
+def test_a_published_per_unit_case_is_no_wrong_unit() -> None:
+    """IEEE 14 has loads of 29.5 MW at buses of 0.208 kV, behind transformers without rating."""
+    net = networks.case14()
+    pp.runpp(net)
+    twin = Twin(load_grid("pandapower:case14"), limits=OperatingLimits(), include_static=True)
+    nothing = NodalPower(UNDATED, np.zeros(0, int), np.zeros((1, 0)), np.zeros((1, 0)))
+    state = twin.solve(nothing)
+    np.testing.assert_allclose(state.vm_pu[0], net.res_bus.vm_pu, atol=1e-6)
+
+
+def test_voltages_held_apart_at_one_bus_are_refused(tmp_path: Path) -> None:
+    net = networks.example_simple()
+    bus = int(net.gen.bus.iloc[0])
+    pp.create_gen(net, bus, p_mw=0.1, vm_pu=float(net.gen.vm_pu.iloc[0]) - 0.02)
+    pp.to_json(net, str(tmp_path / "grid.json"))
+    with pytest.raises(InputError, match="at the same bus"):
+        load_grid(str(tmp_path / "grid.json"))
