@@ -30,8 +30,13 @@ LOW_SOLUTION = 0.5
 """Below half its no-load voltage a node is past the nose of its power-voltage curve: a solution of the
 equations, but not one that a grid is operated at."""
 
+RESULT_STEPS = 64
+"""Steps that results are computed for at once, while the voltages of all nodes are in the cache."""
+
 # neither "nnan" nor "ninf": a diverging step must stay visible as NaN
 _FAST = {"contract", "reassoc", "arcp", "nsz"}
+# every kernel has error_model="numpy": a test of each divisor would keep its loop from becoming vector
+# instructions
 
 
 class Factors(NamedTuple):
@@ -83,16 +88,20 @@ class FixedPoint:
     def solve(
         self, network: CompiledNetwork, node: IntArray, p_mw: FloatArray, q_mvar: FloatArray
     ) -> tuple[ComplexArray, BoolArray]:
-        """Voltages (steps, nodes) and whether each step converged; columns of power draw at `node`."""
+        """Voltages (steps, nodes) and whether each step converged; columns of power draw at `node`.
+
+        A step without solution is NaN. The voltages of one node lie side by side in memory.
+        """
         steps = len(p_mw)
         position = np.full(network.nodes, -1)
         position[self.load_nodes] = np.arange(len(self.load_nodes))
         static = network.static_mva[self.load_nodes] / network.base_mva
-        voltage = np.empty((steps, network.nodes), dtype=complex)
-        voltage[:, network.slack_nodes] = network.slack_voltage
+        voltage = np.empty((network.nodes, steps), dtype=complex)
+        voltage[network.slack_nodes] = network.slack_voltage[:, None]
         converged = np.zeros(steps, dtype=bool)
-        # a block's six arrays should stay in the second-level cache
-        width = int(np.clip(2**18 // (48 * max(1, len(self.load_nodes))) // 8 * 8, 8, 64))
+        # a block's six arrays should stay in the second-level cache; no power of two above 32, where all
+        # nodes of one step would fall into the same few cache lines
+        width = int(np.clip(2**19 // (48 * max(1, len(self.load_nodes))) // 8 * 8, 8, 56))
         _solve_steps(
             self.factors,
             self.source_current,
@@ -107,7 +116,8 @@ class FixedPoint:
             voltage,
             converged,
         )
-        return voltage, converged
+        voltage[:, ~converged] = np.nan
+        return voltage.T, converged
 
 
 def _columns(matrix: Any) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
@@ -120,7 +130,7 @@ def _columns(matrix: Any) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
     )
 
 
-@nb.njit(cache=True, fastmath=_FAST)
+@nb.njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _eliminate(factor: Any, column: int, x_re: Any, x_im: Any) -> None:
     """Subtract what row `column` of the solution contributes to the rows below or above it."""
     start, rows, values_re, values_im = factor
@@ -131,11 +141,12 @@ def _eliminate(factor: Any, column: int, x_re: Any, x_im: Any) -> None:
             x_im[row, k] -= re * x_im[column, k] + im * x_re[column, k]
 
 
-@nb.njit(cache=True, fastmath=_FAST)
-def _iterate(factors: Any, source: Any, drawn: Any, v: Any, x: Any, change: Any) -> None:
+@nb.njit(cache=True, fastmath=_FAST, error_model="numpy")
+def _iterate(factors: Any, source: Any, drawn: Any, v: Any, x: Any, moving: Any, change: Any) -> None:
     """One fixed-point iteration of a block of steps; `change` becomes the largest |ΔV|² of each step.
 
-    `drawn`, `v` and the work space `x` have shape (2, load nodes, width): real and imaginary parts.
+    `drawn`, `v` and the work space `x` have shape (2, load nodes, width): real and imaginary parts. A step
+    moves where `moving` is one and stays where it is zero: what its neighbours still do must not touch it.
     """
     lower, upper, inverse_diagonal, row_position, column_position = factors
     s_re, s_im, v_re, v_im, x_re, x_im = drawn[0], drawn[1], v[0], v[1], x[0], x[1]
@@ -163,10 +174,11 @@ def _iterate(factors: Any, source: Any, drawn: Any, v: Any, x: Any, change: Any)
             distance = d_re * d_re + d_im * d_im
             # written so that NaN wins, and as a selection so that it stays a vector instruction
             change[k] = max(change[k], distance)
-            v_re[i, k], v_im[i, k] = x_re[column, k], x_im[column, k]
+            v_re[i, k] += moving[k] * d_re
+            v_im[i, k] += moving[k] * d_im
 
 
-@nb.njit(cache=True)
+@nb.njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _solve_steps(
     factors: Any,
     source: Any,
@@ -181,41 +193,37 @@ def _solve_steps(
     voltage: Any,
     converged: Any,
 ) -> None:
-    """Fill `voltage` (steps, nodes) at the load nodes and `converged`, `width` steps at a time."""
+    """Fill `voltage` (nodes, steps) at the load nodes and `converged`, `width` steps at a time."""
     count, steps = len(source), len(p_mw)
     drawn, v, x = np.empty((2, count, width)), np.empty((2, count, width)), np.empty((2, count, width))
-    change, waiting = np.empty(width), np.empty(width, np.bool_)
+    change, moving = np.empty(width), np.empty(width)
     for first in range(0, steps, width):
         used = min(width, steps - first)
         for i in range(count):
             drawn[0, i], drawn[1, i] = static[i].real, static[i].imag
             v[0, i], v[1, i] = no_load[i].real, no_load[i].imag
-        for column in range(len(column_load)):
-            i = column_load[column]
-            if i >= 0:
-                for k in range(used):
+        for k in range(used):
+            for column in range(len(column_load)):
+                i = column_load[column]
+                if i >= 0:
                     drawn[0, i, k] += p_mw[first + k, column] * pu_per_mw
                     drawn[1, i, k] += q_mvar[first + k, column] * pu_per_mw
-        # each step is kept when it has converged: what its neighbours still do must not touch it
-        waiting[:] = False
-        waiting[:used] = True
+        moving[:] = 0.0
+        moving[:used] = 1.0
         for _ in range(MAX_ITERATIONS):
-            _iterate(factors, source, drawn, v, x, change)
+            _iterate(factors, source, drawn, v, x, moving, change)
             for k in range(used):
-                if waiting[k] and not TOLERANCE_PU**2 < change[k] < LOST_PU**2:
-                    waiting[k] = False
+                if moving[k] == 1.0 and not TOLERANCE_PU**2 < change[k] < LOST_PU**2:
+                    moving[k] = 0.0
                     converged[first + k] = change[k] <= TOLERANCE_PU**2
-                    for i in range(count):
-                        voltage[first + k, load_nodes[i]] = complex(v[0, i, k], v[1, i, k])
-            if not waiting.any():
+            if not moving.any():
                 break
-    for step in range(steps):
         for i in range(count):
-            # not "<", so that NaN fails
-            if not abs(voltage[step, load_nodes[i]]) >= LOW_SOLUTION * abs(no_load[i]):
-                converged[step] = False
-        if not converged[step]:
-            voltage[step, load_nodes] = complex(np.nan, np.nan)
+            node, lowest = load_nodes[i], LOW_SOLUTION * abs(no_load[i])
+            for k in range(used):
+                # ">=" so that NaN fails
+                converged[first + k] &= v[0, i, k] ** 2 + v[1, i, k] ** 2 >= lowest**2
+                voltage[node, first + k] = complex(v[0, i, k], v[1, i, k])
 
 
 def results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
@@ -237,11 +245,12 @@ def results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray
     )
     # a branch between fused buses has one matrix entry for both ends
     admittances[1::2, ends[0] == ends[1]] = 0.0
-    vm_pu = np.empty((len(voltage), len(network.bus_node)))
-    loading = np.zeros((len(voltage), len(network.rated)))
-    losses = np.zeros(len(voltage))
+    steps = len(voltage)
+    vm_pu = np.empty((len(network.bus_node), steps))
+    loading = np.zeros((len(network.rated), steps))
+    losses = np.zeros(steps)
     _results(
-        voltage,
+        np.ascontiguousarray(voltage.T),
         network.bus_node,
         *ends,
         admittances,
@@ -252,10 +261,10 @@ def results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray
         loading,
         losses,
     )
-    return vm_pu, loading, losses
+    return vm_pu.T, loading.T, losses
 
 
-@nb.njit(cache=True, fastmath=_FAST)
+@nb.njit(cache=True, fastmath=_FAST, error_model="numpy")
 def _results(
     voltage: Any,
     bus_node: Any,
@@ -269,18 +278,28 @@ def _results(
     loading: Any,
     losses: Any,
 ) -> None:
-    for step in range(len(voltage)):
+    """All arrays over time have the steps side by side: (nodes, steps), (buses, steps), (rated, steps)."""
+    steps = voltage.shape[1]
+    for first in range(0, steps, RESULT_STEPS):
+        block = range(first, min(first + RESULT_STEPS, steps))
         for bus in range(len(bus_node)):
             node = bus_node[bus]
-            vm_pu[step, bus] = abs(voltage[step, node]) if node >= 0 else np.nan
+            for step in block:
+                vm_pu[bus, step] = _magnitude(voltage[node, step]) if node >= 0 else np.nan
         for branch in range(len(from_node)):
-            v_from, v_to = voltage[step, from_node[branch]], voltage[step, to_node[branch]]
-            i_from = admittances[0, branch] * v_from + admittances[1, branch] * v_to
-            i_to = admittances[2, branch] * v_from + admittances[3, branch] * v_to
-            losses[step] += (v_from * i_from.conjugate() + v_to * i_to.conjugate()).real
-            rated = branch_rated[branch]
-            if rated >= 0:
-                percent = max(percent_from[branch] * abs(i_from), percent_to[branch] * abs(i_to))
-                # NaN of a step without solution must win
-                if not percent <= loading[step, rated]:
-                    loading[step, rated] = percent
+            a, b, rated = from_node[branch], to_node[branch], branch_rated[branch]
+            for step in block:
+                v_from, v_to = voltage[a, step], voltage[b, step]
+                i_from = admittances[0, branch] * v_from + admittances[1, branch] * v_to
+                i_to = admittances[2, branch] * v_from + admittances[3, branch] * v_to
+                losses[step] += (v_from * i_from.conjugate() + v_to * i_to.conjugate()).real
+                if rated >= 0:
+                    at_from = percent_from[branch] * _magnitude(i_from)
+                    at_to = percent_to[branch] * _magnitude(i_to)
+                    loading[rated, step] = max(loading[rated, step], at_from, at_to)
+
+
+@nb.njit(cache=True, fastmath=_FAST, error_model="numpy")
+def _magnitude(z: Any) -> Any:
+    """`abs` without its guard against overflow, which costs more than the rest of a step's results."""
+    return np.sqrt(z.real * z.real + z.imag * z.imag)

@@ -244,9 +244,11 @@ class Twin:
 
     def _nodes_of(self, power: NodalPower, *, even_without_power: bool = False) -> IntArray:
         faults = []
-        drawn = np.any((power.p_mw != 0) | (power.q_mvar != 0), axis=0) | even_without_power
         node = np.array([self._node.get(bus, -2) for bus in power.buses.tolist()], dtype=np.int64)
-        for column in np.flatnonzero((node == -2) | ((node == -1) & drawn)):
+        for column in np.flatnonzero(node < 0):
+            drawn = power.p_mw[:, column].any() or power.q_mvar[:, column].any() or even_without_power
+            if node[column] == -1 and not drawn:
+                continue
             what = "does not exist" if node[column] == -2 else "is not energised, but power is drawn there"
             faults.append(
                 Fault(
