@@ -36,21 +36,24 @@ def _rail(visit: Visit, page: str, pages: Sequence[tuple[str, str]]) -> Componen
     return html.Nav(
         className="rail",
         **{"aria-label": say("rail.label")},
-        children=[
-            html.Span("W", className="brand", **{"aria-hidden": "true"}),
-            *(
-                dcc.Link(
-                    id={"type": "rail", "page": path},
-                    href=path + visit.view.search(job=""),
-                    className="rail-link on" if name == page else "rail-link",
-                    children=[
-                        html.Span(className=f"rail-icon rail-{name}", **{"aria-hidden": "true"}),
-                        html.Span(say(f"page.{name}")),
-                    ],
-                )
-                for name, path in pages
-            ),
-        ],
+        children=html.Div(
+            className="rail-links",
+            children=[
+                html.Span("W", className="brand", **{"aria-hidden": "true"}),
+                *(
+                    dcc.Link(
+                        id={"type": "rail", "page": path},
+                        href=path + visit.view.search(job=""),
+                        className="rail-link on" if name == page else "rail-link",
+                        children=[
+                            html.Span(className=f"rail-icon rail-{name}", **{"aria-hidden": "true"}),
+                            html.Span(say(f"page.{name}")),
+                        ],
+                    )
+                    for name, path in pages
+                ),
+            ],
+        ),
     )
 
 
@@ -120,12 +123,15 @@ def _state_pill(visit: Visit) -> Component:
     if visit.plan is None:
         return html.Span(say("state.none"), id="state", className="pill quiet", role="status")
     document = visit.plan.document
-    secure = document["status"] == "secure"
-    words = (
-        say("state.secure", rounds=document["rounds"])
-        if secure
-        else say("state.unresolved", count=len(document["violations"]), rounds=document["rounds"])
-    )
+    rounds = say.count("state.rounds", document["rounds"])
+    missed = document["comparison"].get("actual", {}).get("violated_steps", 0)
+    secure = document["status"] == "secure" and not missed
+    if document["status"] != "secure":
+        words = say("state.unresolved", count=len(document["violations"]), rounds=rounds)
+    elif missed:
+        words = say.count("state.missed", missed)
+    else:
+        words = say("state.secure", rounds=rounds)
     return html.Span(
         id="state",
         role="status",

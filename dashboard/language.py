@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -14,6 +15,7 @@ from babel.numbers import format_decimal
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 """Each language in its own words."""
+_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _DATE = {"en": ("EEE d MMMM y", "en_GB"), "ja": ("y年M月d日（E）", "ja_JP")}
 
 
@@ -22,6 +24,23 @@ def _catalogue(code: str) -> dict[str, str]:
     path = Path(__file__).parent / "locale" / f"{code}.json"
     catalogue: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
     return catalogue
+
+
+@cache
+def _engine_sentences() -> list[tuple[str, re.Pattern[str]]]:
+    """The catalogue's sentences of engines as patterns; those that begin with a word of their own, and the
+    longest of these, first."""
+    sentences = [(key, text) for key, text in _catalogue("en").items() if key.startswith("engine.")]
+    sentences.sort(key=lambda item: (item[1].startswith("{"), -len(re.sub(r"\{\w+\}", "", item[1]))))
+    return [
+        (key, re.compile(re.sub(r"\\\{(\w+)\\\}", _named_group, re.escape(text)))) for key, text in sentences
+    ]
+
+
+def _named_group(placeholder: re.Match[str]) -> str:
+    """An ``index`` is a number; any other value is some text."""
+    name = placeholder[1]
+    return rf"(?P<{name}>\d+)" if name == "index" else rf"(?P<{name}>.+)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +56,22 @@ class Language:
     def __call__(self, key: str, /, **values: object) -> str:
         """The text of `key`; `KeyError` where the catalogue lacks it, or the text names an unknown value."""
         return _catalogue(self.code)[key].format(**values)
+
+    def count(self, key: str, count: int, /, **values: object) -> str:
+        """The text of ``KEY.one`` or ``KEY.other``, with its `count`."""
+        return self(f"{key}.{'one' if count == 1 else 'other'}", count=self.number(count), **values)
+
+    def engine(self, text: str) -> str:
+        """What an engine says in English (a stage, a remedy, a method), where the catalogue knows it.
+
+        The English texts under ``engine.`` are the engines' own sentences; the values they name may be
+        such sentences themselves. Anything else, citations above all, stays as it is.
+        """
+        for key, pattern in _engine_sentences():
+            found = pattern.fullmatch(text)
+            if found:
+                return self(key, **{name: self.engine(value) for name, value in found.groupdict().items()})
+        return text
 
     def known(self, key: str, fallback: str) -> str:
         """The text of `key` where the catalogue has it: for words a city brings itself (a technology)."""
@@ -58,6 +93,14 @@ class Language:
             return "–"
         digits = 0 if value == 0 else significant - 1 - math.floor(math.log10(abs(value)))
         return self.number(value, min(max(digits, 0), 4))
+
+    def scientific(self, value: float) -> str:
+        """A number of any size with two figures: ``−4.2·10⁻¹²``."""
+        if value == 0:
+            return self.number(0)
+        mantissa, _, exponent = f"{value:.1e}".partition("e")
+        raised = str(int(exponent)).translate(_SUPERSCRIPT)
+        return f"{mantissa.replace('-', '−')}·10{raised}"
 
     def date(self, day: date) -> str:
         """A local date with its weekday."""

@@ -99,7 +99,8 @@ def register_planning(app: Dash, service: Service) -> None:
         if job.finished:
             return 0, say("planning.failed"), _faults(say, job), True, False, no_update
         percent = 100 * job.progress
-        return percent, say("planning.stage", percent=say.number(percent)), [], False, True, no_update
+        words = say("planning.stage", percent=say.number(percent), stage=say.engine(job.message))
+        return percent, words, [], False, True, no_update
 
 
 def _job(service: Service, job_id: str) -> Job | None:
@@ -113,4 +114,5 @@ def _faults(say: Language, job: Job) -> list[Any]:
     if job.state == "cancelled":
         return [html.Li(say("planning.cancelled"))]
     words = [str(fault) for fault in job.faults] or [job.error or ""]
-    return [html.Li(text) for text in words]
+    # the engines name their faults in English
+    return [html.Li(say("planning.faults")), *(html.Li(text, lang="en") for text in words)]

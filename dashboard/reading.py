@@ -13,6 +13,8 @@ from energy.domain.network import SECURE_LOADING_PERCENT, SECURE_VM_PU, FloatArr
 from energy.domain.plan import Plan, SeriesTable
 
 CASES = ("planned", "uncontrolled", "actual")
+NEGLIGIBLE_SHARE = 0.02
+"""A part of a response below this share of the largest part is not worth a word."""
 
 
 def cases(plan: Plan) -> tuple[str, ...]:
@@ -103,6 +105,17 @@ def value_at(plan: Plan, case: str, extreme: Extreme) -> float:
     return float(table(plan, case, extreme.quantity).column(name)[extreme.step])
 
 
+def telling_step(plan: Plan, city: City) -> int:
+    """The interval a page opens at: of the worst breach without control, else where districts differ most."""
+    worst = next(iter(extremes(plan, "uncontrolled", city)), None)
+    if worst is not None and worst.beyond:
+        return worst.step
+    intensity = table(plan, "planned", "district.carbon_g_per_kwh").values
+    lowest = np.where(np.isnan(intensity), np.inf, intensity).min(axis=1)
+    highest = np.where(np.isnan(intensity), -np.inf, intensity).max(axis=1)
+    return int(np.argmax(highest - lowest))
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What the plan does otherwise than no control in one interval; kW, each ≥ 0 in its direction."""
@@ -133,17 +146,24 @@ def response(plan: Plan, city: City, step: int) -> Response:
 
 
 def response_words(language: Language, does: Response) -> str:
-    """The plan's response as one phrase, or that it leaves everything as it is."""
+    """The plan's response as one phrase, its negligible parts left out; or that the power is the same."""
+    amounts = {
+        "response.ev": does.ev_kw,
+        "response.curtailed": does.curtailed_kw,
+        "response.charges": does.battery_charges_kw,
+        "response.discharges": does.battery_discharges_kw,
+    }
+    telling = max(1.0, NEGLIGIBLE_SHARE * max(amounts.values()))
     parts = []
-    if does.evs_delayed:
-        parts.append(language("response.ev", count=does.evs_delayed, kw=language.number(does.ev_kw)))
-    for key, kw in (
-        ("response.curtailed", does.curtailed_kw),
-        ("response.charges", does.battery_charges_kw),
-        ("response.discharges", does.battery_discharges_kw),
-    ):
-        if kw >= 1:
-            parts.append(language(key, kw=language.number(kw)))
+    for key, kw in amounts.items():
+        if kw < telling:
+            continue
+        amount = language.number(kw)
+        parts.append(
+            language.count(key, does.evs_delayed, kw=amount)
+            if key == "response.ev"
+            else language(key, kw=amount)
+        )
     return language("list.separator").join(parts) or language("response.none")
 
 
@@ -182,6 +202,12 @@ def value_words(language: Language, quantity: Quantity, value: float) -> str:
     if quantity == "vm_pu":
         return language("value.pu", value=language.number(value, 3))
     return language("value.percent", value=language.number(value))
+
+
+def upstream_estimated(plan: Plan) -> bool:
+    """Whether the carbon of what the upstream grid delivers is a model's estimate."""
+    sources = plan.document["sources"]
+    return any(item["estimated_share"] for item in sources if item["series"].startswith("upstream"))
 
 
 def technology_name(language: Language, technology: str) -> str:

@@ -58,9 +58,9 @@ class View:
         value: str = getattr(self, name)
         return value if value in among else among[0]
 
-    def step(self, labels: tuple[str, ...], default: int) -> int:
-        """The chosen interval of the day."""
-        return labels.index(self.t) if self.t in labels else default
+    def step(self, labels: tuple[str, ...]) -> int | None:
+        """The chosen interval of the day; None where none is chosen."""
+        return labels.index(self.t) if self.t in labels else None
 
 
 def day_labels(time: TimeGrid, zone: ZoneInfo) -> tuple[str, ...]:

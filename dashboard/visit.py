@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from dashboard.language import Language
+from dashboard.reading import telling_step
 from dashboard.view import View, day_bounds, day_labels
 from energy.domain.city import City
 from energy.domain.plan import Plan
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 class Visit:
     """The view with its defaults filled in, the city, and the plan of that day if one is stored.
 
-    `cities` names all that are served, id → name.
+    `cities` names all that are served, id → name; `stored_plan` reads this city's plan of another day.
     """
 
     view: View
@@ -30,6 +31,7 @@ class Visit:
     plan: Plan | None
     stored: tuple[PlanSummary, ...]
     cities: Mapping[str, str]
+    stored_plan: Callable[[str], Plan | None]
 
     @property
     def language(self) -> Language:
@@ -44,10 +46,20 @@ class Visit:
         """The local clock of the day's intervals."""
         return day_labels(self.city.day(self.day), self.city.zone)
 
-    @property
+    @cached_property
     def step(self) -> int:
-        """The chosen interval; half past one in the afternoon where none is chosen."""
-        return self.view.step(self.labels, min(54, len(self.labels) - 1))
+        """The chosen interval; where none is chosen, the one that tells most of the day."""
+        chosen = self.view.step(self.labels)
+        if chosen is not None:
+            return chosen
+        return telling_step(self.plan, self.city) if self.plan else 0
+
+    @cached_property
+    def yesterday(self) -> Plan | None:
+        """The plan of the day before with the same information, where one is stored."""
+        before = (self.day - timedelta(days=1)).isoformat()
+        offered = {(item.day, item.information) for item in self.stored}
+        return self.stored_plan(before) if (before, self.view.info) in offered else None
 
     @property
     def district(self) -> str:
@@ -78,6 +90,11 @@ def visit(service: Service, view: View) -> Visit:
     day = min(max(day, first.isoformat()), last.isoformat())
     offered = [item.information for item in stored if item.day == day]
     info = view.info or ("perfect" if "perfect" in offered or not offered else offered[0])
-    plan = service.stored_plan(city_id, day, info)
+
+    def stored_plan(wanted: str) -> Plan | None:
+        return service.stored_plan(city_id, wanted, info)
+
     names = {name: service.city(name).name for name in known}
-    return Visit(replace(view, city=city_id, day=day, info=info), city, plan, stored, names)
+    return Visit(
+        replace(view, city=city_id, day=day, info=info), city, stored_plan(day), stored, names, stored_plan
+    )

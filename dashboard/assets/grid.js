@@ -4,14 +4,15 @@
 var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
 dagfuncs.wattshedNumber = function (value, digits) {
   if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  return value
-    .toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits })
-    .replace("-", "−");
+  const text = Math.abs(value).toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return (value < 0 && /[1-9]/.test(text) ? "−" : "") + text; // never "−0"
 };
-dagfuncs.wattshedSigned = function (value, digits) {
+/* A change in per cent: its direction as a triangle. */
+dagfuncs.wattshedChange = function (value, digits) {
   if (value === null || value === undefined) return "–";
   const text = dagfuncs.wattshedNumber(Math.abs(value), digits);
-  return (value > 0 ? "▲ " : value < 0 ? "▼ " : "") + text;
+  const mark = !/[1-9]/.test(text) ? "" : value > 0 ? "▲ " : "▼ ";
+  return mark + text + " %";
 };
 
 var dagcomponents = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});

@@ -161,6 +161,24 @@ window.dayjs_locale_ja = {
     return "0 0 2px " + ground + ", 0 0 3px " + ground + ", 0 0 5px " + ground;
   }
 
+  /* Where a name is free to stand: at its district, a little above or below, or (null) nowhere. */
+  function places(labels, scene, names, size) {
+    const box = document.querySelector(".map").getBoundingClientRect();
+    const spread = (values) => Math.max(...values) - Math.min(...values) || 1;
+    const [xs, ys] = [0, 1].map((axis) => scene.extent.map((corner) => corner[axis]));
+    const scale = Math.min(box.width / spread(xs), box.height / spread(ys)); // pixels per unit
+    const taken = [];
+    return names.map((name, k) => {
+      const wide = name.length * size * 0.3 + 3, high = size * 1.35; // half of the box
+      const x = labels.x[k] * scale, y = labels.y[k] * scale;
+      const free = [0, 1, -1].map((n) => n * size * 1.3).find((shift) =>
+        taken.every(([x1, y1, wide1, high1]) =>
+          Math.abs(x - x1) > wide + wide1 || Math.abs(y + shift - y1) > high + high1));
+      taken.push(free === undefined ? [x, y, size, size * 0.6] : [x, y + free, wide, high]);
+      return free === undefined ? null : labels.y[k] + free / scale;
+    });
+  }
+
   function setLines(data, roles, scene, loading, colours) {
     const parts = { idle: [[], []], busy: [[], []], amber: [[], []], crimson: [[], []] };
     scene.segments.forEach(([x0, y0, x1, y1], k) => {
@@ -249,11 +267,14 @@ window.dayjs_locale_ja = {
       hoverinfo: layer === "loading" ? "text" : "skip",
       hovertext: loading.map((value, k) => scene.segment_names[k] + "<br>" + number(value, 0) + " %"),
     };
+    const size = window.innerWidth <= 640 ? 11 : 13;
+    const spots = places(base.data[roles.labels], scene, scene.names, size);
     data[roles.labels] = {
       ...data[roles.labels],
-      text: scene.names.map((name, k) => "<b>" + name + "</b><br>" + labels[k]),
+      y: spots.map((y, k) => (y === null ? base.data[roles.labels].y[k] : y)),
+      text: scene.names.map((name, k) => (spots[k] === null ? "" : "<b>" + name + "</b><br>") + labels[k]),
       hovertext: scene.names.map((name, k) => name + "<br>" + labels[k] + " " + unit),
-      textfont: { ...data[roles.labels].textfont, color: inks, shadow: inks.map(halo) },
+      textfont: { ...data[roles.labels].textfont, size, color: inks, shadow: inks.map(halo) },
     };
     return { data, layout: base.layout };
   }

@@ -183,6 +183,7 @@ def scene(city: City, language: Language) -> dict[str, Any]:
         "segment_districts": [district_of_element(city, segment[0]) for segment in drawing.segments],
         "station_names": [city.bus_names.get(buses[0], str(buses[0])) for _, _, buses in drawing.stations],
         "station_districts": [city.district_of_bus.get(buses[0]) for _, _, buses in drawing.stations],
+        "extent": _extent(drawing),
         "arrows": _arrows(drawing),
         "limits": {
             "vm_min_pu": city.limits.vm_min_pu,
@@ -190,6 +191,15 @@ def scene(city: City, language: Language) -> dict[str, Any]:
             "loading_max_percent": city.limits.loading_max_percent,
         },
     }
+
+
+def _extent(drawing: Drawing) -> list[list[float]]:
+    """Two opposite corners of what is drawn."""
+    xs = [x for ring, _ in drawing.outlines.values() for x in ring if x is not None]
+    ys = [y for _, ring in drawing.outlines.values() for y in ring if y is not None]
+    xs += [x for x, _, _ in drawing.stations]
+    ys += [y for _, y, _ in drawing.stations]
+    return [[min(xs), min(ys)], [max(xs), max(ys)]] if xs else [[0.0, 0.0], [1.0, 1.0]]
 
 
 def _arrows(drawing: Drawing) -> list[int]:

@@ -8,7 +8,7 @@ from plotly.subplots import make_subplots
 
 from dashboard import theme
 from dashboard.language import Language
-from dashboard.reading import cases, supply_at_district, table, technology_name, total
+from dashboard.reading import cases, supply_at_district, table, technology_name, total, upstream_estimated
 from dashboard.view import day_labels
 from energy.domain.city import City
 from energy.domain.network import FloatArray
@@ -52,9 +52,9 @@ def balance(plan: Plan, city: City, language: Language, *, step: int, case: str 
     """Sources above zero, uses mirrored below (MW); price and carbon under it on the same clock."""
     labels = day_labels(plan.time, city.zone)
     figure = make_subplots(
-        rows=3, cols=1, shared_xaxes=True, row_heights=[0.64, 0.18, 0.18], vertical_spacing=0.07
+        rows=3, cols=1, shared_xaxes=True, row_heights=[0.62, 0.19, 0.19], vertical_spacing=0.1
     )
-    figure.update_layout(theme.chart(language.separators, height=560).layout)
+    figure.update_layout(theme.chart(language.separators, height=600).layout)
     for technology, values in used(table(plan, case, "supply_mw")):
         name, colour = technology_name(language, technology), theme.technology_colour(technology)
         _area(figure, labels, values, name, colour, "up", row=1)
@@ -89,7 +89,8 @@ def balance(plan: Plan, city: City, language: Language, *, step: int, case: str 
             for key, _, colour, at in lines
             if at == row
         ]
-        _heading(figure, "   ".join([language(heading, currency=city.market.currency), *named]), row)
+        words = language(heading, currency=city.market.currency)
+        _heading(figure, "<br>".join([words, "   ".join(named)] if named else [words]), row)
     figure.update_layout(
         shapes=[theme.time_line(step)], margin={"l": 48, "r": 12, "t": 26, "b": 26}, hoversubplots="axis"
     )
@@ -142,9 +143,7 @@ def used(power: SeriesTable, order: tuple[str, ...] = theme.SOURCES) -> list[tup
 
 def upstream_key(plan: Plan) -> str:
     """The upstream intensity's key among the series' names: estimated, where its source says so."""
-    sources = plan.document["sources"]
-    estimated = any(item["estimated_share"] for item in sources if item["series"].startswith("upstream"))
-    return "upstream" if estimated else "upstream_measured"
+    return "upstream" if upstream_estimated(plan) else "upstream_measured"
 
 
 def use_colour(use: str) -> str:
@@ -201,5 +200,6 @@ def _heading(figure: go.Figure, text: str, row: int) -> None:
         showarrow=False,
         xshift=-40,
         yshift=3,
+        align="left",
         font={"size": 12, "color": theme.MUTED},
     )

@@ -12,9 +12,10 @@ from dashboard.figures.carbon import CHOSEN, district_series, sankey
 from dashboard.figures.power import upstream_key
 from dashboard.frame import Component, card, difference, graph, key_figure, legend
 from dashboard.grid_table import grid_table, number_column
+from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
-from dashboard.reading import cases, district_name, table
+from dashboard.reading import cases, district_name, table, upstream_estimated
 from dashboard.view import View
 from dashboard.visit import Visit, visit
 from energy.domain.plan import Plan
@@ -87,7 +88,7 @@ def _key_figures(seen: Visit, plan: Plan) -> list[Component]:
     say, document = seen.language, plan.document
     planned, free = document["comparison"]["planned"], document["comparison"]["uncontrolled"]
     balance, vehicles = document["carbon"]["balance"], document["carbon"]["ev"]
-    estimated = say("tag.estimated") if any(item["estimated_share"] for item in document["sources"]) else ""
+    estimated = say("tag.estimated") if upstream_estimated(plan) else ""
     losses = balance["losses_kg"] / balance["sources_kg"] * 100 if balance["sources_kg"] else float("nan")
     return [
         key_figure(
@@ -249,32 +250,39 @@ def _balance(seen: Visit, plan: Plan) -> Component:
     for name in ("sources_kg", "end_use_kg", "losses_kg", "exports_kg", "ev_driven_kg", "storage_change_kg"):
         amount = [say.number(balance[name], 1), html.Span("kg", className="unit")]
         rows.append(html.Tr([html.Td(say(f"balance.{name}")), html.Td(amount)]))
-    residual = f"{balance['residual_kg']:.1e}".replace("-", "−")
-    rows.append(
-        html.Tr([html.Td(say("balance.residual_kg")), html.Td([residual, html.Span("kg", className="unit")])])
-    )
+    residual = [say.scientific(balance["residual_kg"]), html.Span("kg", className="unit")]
+    rows.append(html.Tr([html.Td(say("balance.residual_kg")), html.Td(residual)]))
     return html.Table(html.Tbody(rows), className="facts")
 
 
 def _sources(seen: Visit, plan: Plan) -> Component:
-    """Each series with where it comes from, which version, and how much of it is estimated."""
+    """Each series with where it comes from, under which licence, and how much of it is estimated."""
     say = seen.language
+    licences = {source.series: source.licence for source in seen.city.sources}
+    kind, _, code = seen.city.grid_source.partition(":")
+    credit = [html.P(say("sources.simbench", code=code), className="note")] if kind == "simbench" else []
     head = html.Tr(
-        [html.Th(say(f"sources.{name}"), className="words") for name in ("series", "source", "version")]
+        [
+            html.Th(say(f"sources.{name}"), className="words")
+            for name in ("series", "source", "licence", "version")
+        ]
         + [html.Th(say("sources.estimated"))]
     )
     body = [
         html.Tr(
             [
-                html.Td(item["series"], className="words"),
-                html.Td(item["source"], className="words"),
-                html.Td(item["version"], className="words"),
-                html.Td(
+                _cell(say, "series", say.engine(item["series"])),
+                _cell(say, "source", say.engine(item["source"])),
+                _cell(say, "licence", say.engine(licences.get(item["series"], ""))),
+                _cell(say, "version", item["version"]),
+                _cell(
+                    say,
+                    "estimated",
                     html.Span(
                         say("sources.share", share=say.number(100 * item["estimated_share"])), className="tag"
                     )
                     if item["estimated_share"]
-                    else "0 %"
+                    else "0 %",
                 ),
             ]
         )
@@ -283,11 +291,16 @@ def _sources(seen: Visit, plan: Plan) -> Component:
     return html.Div(
         [
             html.P(say("carbon.method"), className="note"),
-            html.Div(
-                html.Table([html.Thead(head), html.Tbody(body)], className="facts wide"), className="scroll-x"
-            ),
+            *credit,
+            html.Table([html.Thead(head), html.Tbody(body)], className="facts stacked"),
         ]
     )
+
+
+def _cell(say: Language, heading: str, content: Any) -> Component:
+    """A cell that names its column itself where the table is stacked."""
+    kind = "" if heading == "estimated" else "words"
+    return html.Td(content, className=kind, **{"data-label": say(f"sources.{heading}")})
 
 
 def register(app: Dash, service: Service) -> None:

@@ -24,6 +24,7 @@ from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
 from dashboard.reading import (
+    cases,
     district_name,
     element_words,
     extremes,
@@ -33,6 +34,7 @@ from dashboard.reading import (
     table,
     technology_name,
     total,
+    upstream_estimated,
     value_at,
     value_words,
 )
@@ -57,6 +59,7 @@ def content(seen: Visit, plan: Plan) -> Component:
                 say("city.map"),
                 graph("city-map", label=say("city.map_label"), kind="map"),
                 _scales(seen, plan),
+                *map_caption(seen),
                 time_bar(seen),
                 _finding(seen, plan),
                 span="span-6 wide-6",
@@ -119,17 +122,15 @@ def _key_figures(seen: Visit, plan: Plan, moving: list[dict[str, list[str]]]) ->
             tag=tag,
         )
         for name, unit, tag, figure in zip(
-            ("intensity", "renewable"), ("g CO₂e/kWh", "%"), (_estimated(seen), ""), moving, strict=True
+            ("intensity", "renewable"), ("g CO₂e/kWh", "%"), (_estimated(seen, plan), ""), moving, strict=True
         )
     )
     return [emissions, intensity, share, cost]
 
 
-def _estimated(seen: Visit) -> str:
-    """The word "estimated" where any source of the carbon figures is a model's."""
-    return (
-        seen.language("tag.estimated") if any(source.estimated_share for source in seen.city.sources) else ""
-    )
+def _estimated(seen: Visit, plan: Plan) -> str:
+    """The word "estimated" where the upstream grid's carbon is a model's."""
+    return seen.language("tag.estimated") if upstream_estimated(plan) else ""
 
 
 def _moving_figures(seen: Visit, plan: Plan) -> list[dict[str, list[str]]]:
@@ -180,6 +181,13 @@ def _scales(seen: Visit, plan: Plan) -> Component:
     return html.Div(scales)
 
 
+def map_caption(seen: Visit) -> list[Component]:
+    """Where the map's geography comes from, for grids that have none of their own."""
+    if not seen.city.grid_source.startswith("simbench:"):
+        return []
+    return [html.P(seen.language("map.drawn"), className="note")]
+
+
 def limit_legend(say: Language, layer: str) -> Component:
     """What the colours of lines or stations mean."""
     if layer == "loading":
@@ -197,10 +205,13 @@ def limit_legend(say: Language, layer: str) -> Component:
 def _finding(seen: Visit, plan: Plan) -> Component:
     """One line: what is wrong, what the plan does about it; one button to see why."""
     say, city = seen.language, seen.city
-    broken = [extreme for extreme in extremes(plan, "planned", city) if extreme.beyond]
-    free = extremes(plan, "uncontrolled", city)
-    risks = [extreme for extreme in free if extreme.beyond]
-    worst = next(iter(broken or risks or free), None)
+    found = {case: extremes(plan, case, city) for case in cases(plan)}
+    # in the order of their weight: the plan breaks a limit, the day broke one, no control would have
+    telling = [
+        case for case in ("planned", "actual", "uncontrolled") if any(e.beyond for e in found.get(case, ()))
+    ]
+    case = telling[0] if telling else "uncontrolled"
+    worst = next(iter(found[case]), None)
     if worst is None:
         return html.Div(html.P(say("finding.unknown")), className="finding", id="finding")
     words = {
@@ -209,21 +220,21 @@ def _finding(seen: Visit, plan: Plan) -> Component:
         "limit": value_words(say, worst.quantity, worst.limit),
         "time": seen.labels[worst.step],
     }
-    if broken:
-        kind, count, case = "broken", say("finding.broken_count", count=len(broken)), "planned"
-    elif risks:
-        kind, count, case = "risk", say("finding.risk_count", count=len(risks)), "uncontrolled"
+    kind = {"planned": "broken", "actual": "missed", "uncontrolled": "risk"}[case] if telling else "calm"
+    if telling:
+        words["elements"] = say.count("finding.elements", sum(extreme.beyond for extreme in found[case]))
+        words["steps"] = say.count("finding.steps", plan.document["comparison"][case]["violated_steps"])
+    if case != "planned":
         words["planned"] = value_words(say, worst.quantity, value_at(plan, "planned", worst))
+    if kind == "risk":
         words["response"] = response_words(say, response(plan, city, worst.step))
-    else:
-        kind, count, case = "calm", say("finding.calm_count"), "uncontrolled"
     layer = "voltage" if worst.quantity == "vm_pu" else "loading"
     search = seen.view.search(t=seen.labels[worst.step], case=case, layer=layer)
     return html.Div(
         id="finding",
         className=f"finding {kind}",
         children=[
-            html.Strong(count),
+            html.Strong(say(f"finding.{kind}_title")),
             html.P(say(f"finding.{kind}", **words)),
             dcc.Link(say("finding.why"), href="/grid" + search, className="button"),
         ],
@@ -231,13 +242,17 @@ def _finding(seen: Visit, plan: Plan) -> Component:
 
 
 def _totals(seen: Visit, plan: Plan) -> list[dict[str, Any]]:
-    """The list's rows as far as they hold for the whole day."""
+    """The list's rows as far as they hold for the whole day; beside yesterday, or beside no control."""
     planned = table(plan, "planned", "district.emissions_kg")
-    free = table(plan, "uncontrolled", "district.emissions_kg")
+    other = (
+        table(seen.yesterday, "planned", "district.emissions_kg")
+        if seen.yesterday
+        else table(plan, "uncontrolled", "district.emissions_kg")
+    )
     rows = []
     for district in planned.columns:
         tonnes = float(np.nansum(planned.column(district))) / 1000
-        before = float(np.nansum(free.column(district))) / 1000
+        before = float(np.nansum(other.column(district))) / 1000 if district in other.columns else 0.0
         rows.append(
             {
                 "id": district,
@@ -262,8 +277,8 @@ def _ranking(seen: Visit, plan: Plan) -> Component:
         number_column("intensity", "g/kWh", sort="desc", width=74, flex=1),
         number_column("rate", "kg/h", width=70, flex=1),
         number_column("tonnes", "t CO₂e", 2, width=78, flex=1),
-        number_column("change", say("city.to_uncontrolled"), minWidth=108, flex=1,
-                      valueFormatter={"function": "wattshedSigned(params.value, 1) + ' %'"},
+        number_column("change", say("city.to_yesterday" if seen.yesterday else "city.to_uncontrolled"),
+                      minWidth=108, flex=1, valueFormatter={"function": "wattshedChange(params.value, 1)"},
                       cellClassRules={"better": "params.value < -0.05", "worse": "params.value > 0.05"}),
     ]  # fmt: skip
     ledger = html.Span(

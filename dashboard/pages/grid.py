@@ -15,7 +15,7 @@ from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
-from dashboard.pages.city import limit_legend
+from dashboard.pages.city import limit_legend, map_caption
 from dashboard.reading import Extreme, cases, element_words, extremes, table, value_words
 from dashboard.view import View
 from dashboard.visit import Visit, visit
@@ -59,6 +59,7 @@ def content(seen: Visit, plan: Plan) -> Component:
                         for name in LAYERS
                     ]
                 ),
+                *map_caption(seen),
                 time_bar(seen),
                 span="span-6 wide-6",
                 aside=controls,
@@ -127,6 +128,7 @@ def _most(values: Any, extreme: Any) -> float:
 
 def _rows(seen: Visit, plan: Plan, case: str) -> list[dict[str, Any]]:
     say = seen.language
+    remedies = _remedies(plan) if case == "planned" else {}
     return [
         {
             "id": f"{extreme.quantity} {extreme.element}",
@@ -137,15 +139,17 @@ def _rows(seen: Visit, plan: Plan, case: str) -> list[dict[str, Any]]:
             "step": extreme.step,
             "count": extreme.count,
             "stress": 100 * extreme.stress,
-            "fill": "#e11d48" if extreme.beyond else "#f59e0b" if extreme.stress > 0.9 else "#94a3b8",
-            "state": say("grid.beyond")
-            if extreme.beyond
-            else say("grid.near")
-            if extreme.stress > 0.9
-            else "",
+            "remedy": say.engine(remedies.get((extreme.quantity, extreme.element), "")),
+            **_judged(say, extreme),
         }
         for extreme in extremes(plan, case, seen.city)[:LISTED]
     ]
+
+
+def _remedies(plan: Plan) -> dict[tuple[str, str], str]:
+    """What would clear the worst violation of each quantity and element that the plan left."""
+    worst_last = sorted(plan.document["violations"], key=lambda item: abs(item["value"] - item["limit"]))
+    return {(item["quantity"], item["element"]): item["remedy"] for item in worst_last}
 
 
 def _judged(say: Language, extreme: Extreme) -> dict[str, str]:
@@ -160,19 +164,25 @@ def _judged(say: Language, extreme: Extreme) -> dict[str, str]:
 def _elements(seen: Visit, plan: Plan, case: str) -> Component:
     say = seen.language
     columns = [
-        {"field": "element", "headerName": say("grid.element"), "minWidth": 170, "flex": 3,
+        {"field": "element", "headerName": say("grid.element"), "minWidth": 180, "flex": 3,
          "tooltipField": "element"},
         {"field": "stress", "colId": "bar", "headerName": "", "cellRenderer": "Bar",
          "cellRendererParams": {"max": 120}, "sortable": False, "minWidth": 44, "maxWidth": 64},
         {"field": "value", "headerName": say("grid.worst"), "type": "rightAligned", "sortable": False,
-         "minWidth": 82},
+         "minWidth": 82, "maxWidth": 88},
         {"field": "limit", "headerName": say("grid.limit"), "type": "rightAligned", "sortable": False,
-         "minWidth": 80},
-        {"field": "time", "headerName": say("grid.at"), "type": "rightAligned", "minWidth": 64},
-        number_column("count", say("grid.count"), width=70),
-        {"field": "state", "headerName": say("grid.state"), "minWidth": 72,
+         "minWidth": 82, "maxWidth": 88},
+        {"field": "time", "headerName": say("grid.at"), "type": "rightAligned", "minWidth": 64,
+         "maxWidth": 96},
+        number_column("count", say("grid.count"), minWidth=78, maxWidth=104),
+        {"field": "state", "headerName": say("grid.state"), "minWidth": 78, "maxWidth": 84,
          "cellClassRules": {"over": "params.data.count > 0", "worse": "params.data.count == 0"}},
     ]  # fmt: skip
+    if plan.document["violations"]:
+        columns.append(
+            {"field": "remedy", "headerName": say("grid.remedy"), "minWidth": 260, "flex": 3,
+             "tooltipField": "remedy", "sortable": False}
+        )  # fmt: skip
     return grid_table(
         "elements",
         columns,

@@ -42,7 +42,7 @@ def content(seen: Visit, plan: Plan) -> Component:
                     "balance",
                     balance(plan, city, say, step=seen.step),
                     label=say("plan.balance_label"),
-                    height=560,
+                    height=600,
                 ),
                 aside=_legend(seen, plan),
             ),
@@ -78,13 +78,19 @@ def _key_figures(seen: Visit, plan: Plan) -> list[Component]:
 
 
 def _legend(seen: Visit, plan: Plan) -> Component:
+    """Each colour once: a battery gives above zero and charges below it."""
     say = seen.language
     supply = used(table(plan, "planned", "supply_mw"))
     use = used(table(plan, "planned", "use_mw"), theme.USES)
+    given = {name for name, _ in supply}
     return legend(
         [
             *((technology_name(say, name), theme.technology_colour(name), "swatch") for name, _ in supply),
-            *((say.known(f"use.{name}", name), use_colour(name), "swatch") for name, _ in use),
+            *(
+                (say.known(f"use.{name}", name), use_colour(name), "swatch")
+                for name, _ in use
+                if name not in given
+            ),
         ]
     )
 

@@ -143,7 +143,13 @@ def day_plan(
         "cost_at_equal_energy": 1240.0, "emissions_at_equal_energy_kg": 5700.0,
     }  # fmt: skip
     violation = {"time": "2016-06-21T10:00:00Z", "element": "bus 4", "quantity": "vm_pu", "value": 1.07,
-                 "limit": 1.05, "remedy": "less PV"}  # fmt: skip
+                 "limit": 1.05, "remedy": "0.31 MW less at bus 4 would clear it"}  # fmt: skip
+    comparison = {
+        "planned": {**summary, "violated_steps": 7 * broken},
+        "uncontrolled": {**summary, "cost": 1500.0, "violated_steps": 7 * overvoltage},
+    }
+    if information == "day-ahead":
+        comparison["actual"] = comparison["uncontrolled"]
     document = {
         "schema": "wattshed.plan/1",
         "city": "town",
@@ -151,7 +157,7 @@ def day_plan(
         "status": "unresolved" if broken else "secure",
         "rounds": 2,
         "input_hash": "sha256:0",
-        "comparison": {"planned": summary, "uncontrolled": {**summary, "cost": 1500.0}, "actual": summary},
+        "comparison": comparison,
         "violations": [violation] if broken else [],
         "carbon": {
             "ev": {"g_per_km": 61.2, "charged_g_per_kwh": 310.0, "v2g_exported_kg": 4.0},
