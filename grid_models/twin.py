@@ -296,10 +296,12 @@ class Twin:
             quantity: Quantity,
             limit: float,
         ) -> None:
-            found.extend(
-                (step, elements[k], quantity, float(values[step, k]), limit)
-                for step, k in np.argwhere(beyond).tolist()
-            )
+            # element by element: to search all values at once costs more than to compare them
+            for k in np.flatnonzero(beyond.any(axis=0)).tolist():
+                found.extend(
+                    (step, elements[k], quantity, float(values[step, k]), limit)
+                    for step in np.flatnonzero(beyond[:, k]).tolist()
+                )
 
         with np.errstate(invalid="ignore"):
             low = state.vm_pu < limits.vm_min_pu - SECURE_VM_PU
