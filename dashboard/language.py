@@ -15,7 +15,6 @@ from babel.numbers import format_decimal
 
 LANGUAGES = {"en": "English", "ja": "日本語"}
 """Each language in its own words."""
-_SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _DATE = {"en": ("EEE d MMMM y", "en_GB"), "ja": ("y年M月d日（E）", "ja_JP")}
 
 
@@ -95,12 +94,8 @@ class Language:
         return self.number(value, min(max(digits, 0), 4))
 
     def scientific(self, value: float) -> str:
-        """A number of any size with two figures: ``−4.2·10⁻¹²``."""
-        if value == 0:
-            return self.number(0)
-        mantissa, _, exponent = f"{value:.1e}".partition("e")
-        raised = str(int(exponent)).translate(_SUPERSCRIPT)
-        return f"{mantissa.replace('-', '−')}·10{raised}"
+        """A number of any size with two figures: ``−4.2e−12``."""
+        return f"{value:.1e}".replace("-", "−") if value else self.number(0)
 
     def date(self, day: date) -> str:
         """A local date with its weekday."""

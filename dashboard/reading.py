@@ -22,6 +22,12 @@ def cases(plan: Plan) -> tuple[str, ...]:
     return tuple(case for case in CASES if f"{case}.totals" in plan.tables)
 
 
+def accounted(plan: Plan) -> str:
+    """The case whose carbon counts: the day as it came where the plan was made ahead, else as planned."""
+    case: str = plan.document["carbon"]["case"]
+    return case
+
+
 def table(plan: Plan, case: str, name: str) -> SeriesTable:
     """``CASE.NAME`` of the plan."""
     return plan.tables[f"{case}.{name}"]
@@ -110,7 +116,7 @@ def telling_step(plan: Plan, city: City) -> int:
     worst = next(iter(extremes(plan, "uncontrolled", city)), None)
     if worst is not None and worst.beyond:
         return worst.step
-    intensity = table(plan, "planned", "district.carbon_g_per_kwh").values
+    intensity = table(plan, accounted(plan), "district.carbon_g_per_kwh").values
     lowest = np.where(np.isnan(intensity), np.inf, intensity).min(axis=1)
     highest = np.where(np.isnan(intensity), -np.inf, intensity).max(axis=1)
     return int(np.argmax(highest - lowest))

@@ -161,21 +161,23 @@ window.dayjs_locale_ja = {
     return "0 0 2px " + ground + ", 0 0 3px " + ground + ", 0 0 5px " + ground;
   }
 
-  /* Where a name is free to stand: at its district, a little above or below, or (null) nowhere. */
+  /* In font sizes, how far a name may stand from its district's middle. */
+  const SHIFTS = [[0, 0], [0, 1.3], [0, -1.3], [1.8, 0], [-1.8, 0], [1.8, 1.3], [-1.8, 1.3], [1.8, -1.3], [-1.8, -1.3]];
+
+  /* Where each name is free of the others: [x, y] on the map, or null where there is no room. */
   function places(labels, scene, names, size) {
     const box = document.querySelector(".map").getBoundingClientRect();
-    const spread = (values) => Math.max(...values) - Math.min(...values) || 1;
-    const [xs, ys] = [0, 1].map((axis) => scene.extent.map((corner) => corner[axis]));
-    const scale = Math.min(box.width / spread(xs), box.height / spread(ys)); // pixels per unit
+    const [[west, south], [east, north]] = scene.extent;
+    const scale = Math.min(box.width / (east - west), box.height / (north - south)); // pixels per unit
     const taken = [];
+    const free = ([x, y, wide, high]) =>
+      taken.every(([x1, y1, wide1, high1]) => Math.abs(x - x1) > wide + wide1 || Math.abs(y - y1) > high + high1);
     return names.map((name, k) => {
-      const wide = name.length * size * 0.3 + 3, high = size * 1.35; // half of the box
-      const x = labels.x[k] * scale, y = labels.y[k] * scale;
-      const free = [0, 1, -1].map((n) => n * size * 1.3).find((shift) =>
-        taken.every(([x1, y1, wide1, high1]) =>
-          Math.abs(x - x1) > wide + wide1 || Math.abs(y + shift - y1) > high + high1));
-      taken.push(free === undefined ? [x, y, size, size * 0.6] : [x, y + free, wide, high]);
-      return free === undefined ? null : labels.y[k] + free / scale;
+      const wide = name.length * size * 0.27 + 2, high = size * 1.3; // half of the box, in pixels
+      const at = ([dx, dy]) => [labels.x[k] * scale + dx * size, labels.y[k] * scale + dy * size, wide, high];
+      const found = SHIFTS.map(at).find(free);
+      taken.push(found || [...at([0, 0]).slice(0, 2), size, size * 0.7]);
+      return found ? [found[0] / scale, found[1] / scale] : null;
     });
   }
 
@@ -267,12 +269,13 @@ window.dayjs_locale_ja = {
       hoverinfo: layer === "loading" ? "text" : "skip",
       hovertext: loading.map((value, k) => scene.segment_names[k] + "<br>" + number(value, 0) + " %"),
     };
-    const size = window.innerWidth <= 640 ? 11 : 13;
+    const size = window.innerWidth <= 640 ? 10.5 : 13;
     const spots = places(base.data[roles.labels], scene, scene.names, size);
     data[roles.labels] = {
       ...data[roles.labels],
-      y: spots.map((y, k) => (y === null ? base.data[roles.labels].y[k] : y)),
-      text: scene.names.map((name, k) => (spots[k] === null ? "" : "<b>" + name + "</b><br>") + labels[k]),
+      x: spots.map((spot, k) => (spot ? spot[0] : base.data[roles.labels].x[k])),
+      y: spots.map((spot, k) => (spot ? spot[1] : base.data[roles.labels].y[k])),
+      text: scene.names.map((name, k) => (spots[k] ? "<b>" + name + "</b><br>" : "") + labels[k]),
       hovertext: scene.names.map((name, k) => name + "<br>" + labels[k] + " " + unit),
       textfont: { ...data[roles.labels].textfont, size, color: inks, shadow: inks.map(halo) },
     };

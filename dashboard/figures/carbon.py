@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from dashboard import theme
 from dashboard.figures.power import upstream_key
 from dashboard.language import Language
-from dashboard.reading import district_name, table, technology_name, total
+from dashboard.reading import accounted, district_name, table, technology_name, total
 from dashboard.view import day_labels
 from energy.domain.city import BOUNDARY, City
 from energy.domain.network import FloatArray
@@ -18,10 +18,9 @@ NEGLIGIBLE_MWH = 1e-3
 CHOSEN = "#2a788e"
 
 
-def sankey(
-    plan: Plan, city: City, language: Language, *, case: str = "planned", district: str = ""
-) -> go.Figure:
+def sankey(plan: Plan, city: City, language: Language, *, district: str = "") -> go.Figure:
     """The day's energy from each source to each district, MWh; one district stands out where chosen."""
+    case = accounted(plan)
     traced = table(plan, case, "district_source_mwh")
     energy = np.nansum(traced.values, axis=0)
     flows = [
@@ -69,9 +68,10 @@ def sankey(
 
 
 def district_series(
-    plan: Plan, city: City, language: Language, *, step: int, case: str = "planned", district: str = ""
+    plan: Plan, city: City, language: Language, *, step: int, district: str = ""
 ) -> go.Figure:
     """Carbon intensity of the districts over the day, g/kWh; the chosen one stands out."""
+    case = accounted(plan)
     labels = day_labels(plan.time, city.zone)
     figure = theme.chart(language.separators, height=300, hovermode="closest")
     intensity = table(plan, case, "district.carbon_g_per_kwh")

@@ -17,7 +17,7 @@ from shapely.ops import polylabel
 
 from dashboard import theme
 from dashboard.language import Language
-from dashboard.reading import district_name, district_of_element, element_words, table
+from dashboard.reading import accounted, district_name, district_of_element, element_words, table
 from energy.domain.city import City
 from energy.domain.network import FloatArray
 from energy.domain.plan import Plan
@@ -98,15 +98,15 @@ def draw(city: City) -> Drawing:
 
 def emissions_bounds(plan: Plan) -> tuple[float, float]:
     """From zero to the largest district's emissions of the day, kg/h; the same at every time."""
-    rate = table(plan, "planned", "district.emissions_kg").values / plan.time.hours
+    rate = table(plan, accounted(plan), "district.emissions_kg").values / plan.time.hours
     return 0.0, max(float(np.nanmax(rate, initial=0.0)), 1.0)
 
 
 def district_values(plan: Plan, layer: str, district: str) -> FloatArray:
     """What the map writes into a district: g/kWh or kg/h, shape (steps,)."""
     if layer == "intensity":
-        return table(plan, "planned", "district.carbon_g_per_kwh").column(district)
-    return table(plan, "planned", "district.emissions_kg").column(district) / plan.time.hours
+        return table(plan, accounted(plan), "district.carbon_g_per_kwh").column(district)
+    return table(plan, accounted(plan), "district.emissions_kg").column(district) / plan.time.hours
 
 
 def district_frames(plan: Plan, city: City, language: Language) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def district_frames(plan: Plan, city: City, language: Language) -> dict[str, Any
     `districts` names the columns (`boundary` included); the rest has shape (steps, districts).
     """
     bounds = {"intensity": city.carbon_map_bounds, "emissions": emissions_bounds(plan)}
-    districts = table(plan, "planned", "district.energy_mwh").columns
+    districts = table(plan, accounted(plan), "district.energy_mwh").columns
     frames: dict[str, Any] = {"districts": list(districts)}
     for layer, limits in bounds.items():
         values = np.stack([district_values(plan, layer, district) for district in districts], axis=1)

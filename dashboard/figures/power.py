@@ -8,7 +8,15 @@ from plotly.subplots import make_subplots
 
 from dashboard import theme
 from dashboard.language import Language
-from dashboard.reading import cases, supply_at_district, table, technology_name, total, upstream_estimated
+from dashboard.reading import (
+    accounted,
+    cases,
+    supply_at_district,
+    table,
+    technology_name,
+    total,
+    upstream_estimated,
+)
 from dashboard.view import day_labels
 from energy.domain.city import City
 from energy.domain.network import FloatArray
@@ -19,15 +27,16 @@ NEGLIGIBLE_MW = 1e-6
 
 def supply_stack(plan: Plan, city: City, language: Language, *, step: int, district: str = "") -> go.Figure:
     """Where a city's or one district's power comes from, MW stacked from zero, with the demand."""
+    case = accounted(plan)
     labels = day_labels(plan.time, city.zone)
     figure = theme.chart(language.separators, height=240)
     if district:
-        supply = supply_at_district(plan, "planned", district)
-        demand = table(plan, "planned", "district.energy_mwh").column(district) / plan.time.hours
+        supply = supply_at_district(plan, case, district)
+        demand = table(plan, case, "district.energy_mwh").column(district) / plan.time.hours
         demand_name = language("series.district_use")
     else:
-        supply = table(plan, "planned", "supply_mw")
-        demand = table(plan, "planned", "use_mw").values.sum(axis=1)
+        supply = table(plan, case, "supply_mw")
+        demand = table(plan, case, "use_mw").values.sum(axis=1)
         demand_name = language("series.demand")
     for technology, values in used(supply):
         _area(

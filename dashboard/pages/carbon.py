@@ -15,7 +15,7 @@ from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
-from dashboard.reading import cases, district_name, table, upstream_estimated
+from dashboard.reading import accounted, cases, district_name, table, upstream_estimated
 from dashboard.view import View
 from dashboard.visit import Visit, visit
 from energy.domain.plan import Plan
@@ -86,16 +86,16 @@ def _series_legend(seen: Visit, plan: Plan, district: str) -> Component:
 
 def _key_figures(seen: Visit, plan: Plan) -> list[Component]:
     say, document = seen.language, plan.document
-    planned, free = document["comparison"]["planned"], document["comparison"]["uncontrolled"]
+    day, free = document["comparison"][accounted(plan)], document["comparison"]["uncontrolled"]
     balance, vehicles = document["carbon"]["balance"], document["carbon"]["ev"]
     estimated = say("tag.estimated") if upstream_estimated(plan) else ""
     losses = balance["losses_kg"] / balance["sources_kg"] * 100 if balance["sources_kg"] else float("nan")
     return [
         key_figure(
             say("city.kpi.emissions"),
-            say.figures(planned["emissions_kg"] / 1000),
+            say.figures(day["emissions_kg"] / 1000),
             "t CO₂e",
-            *difference(say, planned["emissions_at_equal_energy_kg"], free["emissions_at_equal_energy_kg"]),
+            *difference(say, day["emissions_at_equal_energy_kg"], free["emissions_at_equal_energy_kg"]),
             tag=estimated,
         ),
         key_figure(
@@ -149,18 +149,18 @@ def _vehicles(seen: Visit, plan: Plan) -> Component:
 
 
 def _districts(seen: Visit, plan: Plan) -> Component:
-    say = seen.language
+    say, case = seen.language, accounted(plan)
 
     def sums(name: str) -> dict[str, float]:
-        series = table(plan, "planned", f"district.{name}")
+        series = table(plan, case, f"district.{name}")
         return dict(zip(series.columns, np.nansum(series.values, axis=0).tolist(), strict=True))
 
     energy, emissions, losses = sums("energy_mwh"), sums("emissions_kg"), sums("loss_emissions_kg")
     local, exchange = sums("local_generation_mwh"), sums("exchange_mwh")
     charged, discharged = sums("charged_kg"), sums("discharged_kg")
     shares, used = (
-        table(plan, "planned", "district.renewable_share"),
-        table(plan, "planned", "district.energy_mwh"),
+        table(plan, case, "district.renewable_share"),
+        table(plan, case, "district.energy_mwh"),
     )
     rows = []
     for name, mwh in energy.items():

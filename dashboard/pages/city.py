@@ -24,6 +24,7 @@ from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
 from dashboard.reading import (
+    accounted,
     cases,
     district_name,
     element_words,
@@ -85,7 +86,7 @@ def content(seen: Visit, plan: Plan) -> Component:
             dcc.Store(id="city-map-base", data=city_map(city, say).to_plotly_json()),
             dcc.Store(id="city-map-scene", data=scene(city, say)),
             dcc.Store(id="city-map-carbon", data=district_frames(plan, city, say)),
-            dcc.Store(id="city-map-grid", data=grid_frames(plan, city, "planned")),
+            dcc.Store(id="city-map-grid", data=grid_frames(plan, city, accounted(plan))),
             dcc.Store(id="city-map-words", data={"units": {name: say(f"unit.{name}") for name in LAYERS}}),
             dcc.Store(id="totals", data=_totals(seen, plan)),
             dcc.Store(id="moving", data=moving),
@@ -95,21 +96,24 @@ def content(seen: Visit, plan: Plan) -> Component:
 
 def _key_figures(seen: Visit, plan: Plan, moving: list[dict[str, list[str]]]) -> list[Component]:
     say, step = seen.language, seen.step
-    planned, free = plan.document["comparison"]["planned"], plan.document["comparison"]["uncontrolled"]
+    comparison, came = plan.document["comparison"], say("tag.actual") if accounted(plan) == "actual" else ""
+    day, free = comparison[accounted(plan)], comparison["uncontrolled"]
     emissions = key_figure(
         say("city.kpi.emissions"),
-        say.figures(planned["emissions_kg"] / 1000),
+        say.figures(day["emissions_kg"] / 1000),
         "t CO₂e",
-        *difference(say, planned["emissions_at_equal_energy_kg"], free["emissions_at_equal_energy_kg"]),
+        *difference(say, day["emissions_at_equal_energy_kg"], free["emissions_at_equal_energy_kg"]),
+        tag=came,
     )
-    cost_change = planned["cost_at_equal_energy"] - free["cost_at_equal_energy"]
+    cost_change = day["cost_at_equal_energy"] - free["cost_at_equal_energy"]
     currency = seen.city.market.currency
     cost = key_figure(
         say("city.kpi.cost"),
-        say.number(planned["cost"]),
+        say.number(day["cost"]),
         currency,
         say("compare.money", value=say.number(cost_change, signed=True), currency=currency),
         "better" if cost_change < -0.5 else "worse" if cost_change > 0.5 else "",
+        tag=came,
     )
     intensity, share = (
         key_figure(
@@ -141,14 +145,14 @@ def _moving_figures(seen: Visit, plan: Plan) -> list[dict[str, list[str]]]:
         ("carbon_g_per_kwh", 1.0, 0, True),
         ("renewable_share", 100.0, 0, False),
     ):
-        planned = total(plan, "planned", name) * scale
+        day = total(plan, accounted(plan), name) * scale
         free = total(plan, "uncontrolled", name) * scale
         unit = "g" if less_is_better else "%"
-        change = planned - free
+        change = day - free
         good = (change < 0) if less_is_better else (change > 0)
         figures.append(
             {
-                "values": [say.number(value, digits) for value in planned],
+                "values": [say.number(value, digits) for value in day],
                 "notes": [say("compare.value", value=say.number(value, digits), unit=unit) for value in free],
                 "tones": [
                     "" if not np.isfinite(delta) or abs(delta) < 0.5 else "better" if better else "worse"
@@ -243,15 +247,15 @@ def _finding(seen: Visit, plan: Plan) -> Component:
 
 def _totals(seen: Visit, plan: Plan) -> list[dict[str, Any]]:
     """The list's rows as far as they hold for the whole day; beside yesterday, or beside no control."""
-    planned = table(plan, "planned", "district.emissions_kg")
+    day = table(plan, accounted(plan), "district.emissions_kg")
     other = (
-        table(seen.yesterday, "planned", "district.emissions_kg")
+        table(seen.yesterday, accounted(seen.yesterday), "district.emissions_kg")
         if seen.yesterday
         else table(plan, "uncontrolled", "district.emissions_kg")
     )
     rows = []
-    for district in planned.columns:
-        tonnes = float(np.nansum(planned.column(district))) / 1000
+    for district in day.columns:
+        tonnes = float(np.nansum(day.column(district))) / 1000
         before = float(np.nansum(other.column(district))) / 1000 if district in other.columns else 0.0
         rows.append(
             {
@@ -266,7 +270,7 @@ def _totals(seen: Visit, plan: Plan) -> list[dict[str, Any]]:
 
 def _ranking(seen: Visit, plan: Plan) -> Component:
     say = seen.language
-    intensity = table(plan, "planned", "district.carbon_g_per_kwh").values
+    intensity = table(plan, accounted(plan), "district.carbon_g_per_kwh").values
     scale = {"max": float(np.nanmax(intensity, initial=1.0))}
     columns = [
         {"headerName": "", "valueGetter": {"function": "params.node.rowIndex + 1"}, "width": 40,
@@ -306,13 +310,15 @@ def _ranking(seen: Visit, plan: Plan) -> Component:
 def _changes(seen: Visit, plan: Plan) -> Component:
     """The day with and without control, in a few rows."""
     say, comparison = seen.language, plan.document["comparison"]
-    planned, free = comparison["planned"], comparison["uncontrolled"]
+    offered = cases(plan)
     rows = [
         html.Tr(
             [
                 html.Td(say(f"comparison.{name}")),
-                html.Td([say.number(planned[name], digits), html.Span(unit, className="unit")]),
-                html.Td([say.number(free[name], digits), html.Span(unit, className="unit")]),
+                *(
+                    html.Td([say.number(comparison[case][name], digits), html.Span(unit, className="unit")])
+                    for case in offered
+                ),
             ]
         )
         for name, digits, unit in (
@@ -320,7 +326,7 @@ def _changes(seen: Visit, plan: Plan) -> Component:
             ("curtailed_mwh", 2, "MWh"),
         )
     ]  # fmt: skip
-    head = html.Tr([html.Th(""), html.Th(say("case.planned")), html.Th(say("case.uncontrolled"))])
+    head = html.Tr([html.Th(""), *(html.Th(say(f"case.{case}")) for case in offered)])
     return card(
         say("city.changes"),
         html.Table([html.Thead(head), html.Tbody(rows)], className="facts"),
@@ -354,9 +360,9 @@ def _stack_words(seen: Visit, plan: Plan) -> tuple[str, Component]:
     say, district = seen.language, seen.district
     if district:
         heading = say("city.stack_district", district=district_name(say, seen.city, district))
-        supply, demand = supply_at_district(plan, "planned", district), say("series.district_use")
+        supply, demand = supply_at_district(plan, accounted(plan), district), say("series.district_use")
     else:
-        heading, supply = say("city.stack"), table(plan, "planned", "supply_mw")
+        heading, supply = say("city.stack"), table(plan, accounted(plan), "supply_mw")
         demand = say("series.demand")
     items = [
         (technology_name(say, name), theme.technology_colour(name), "swatch") for name, _ in used(supply)

@@ -73,6 +73,9 @@ def _key_figures(seen: Visit, plan: Plan) -> list[Component]:
         ("energy_end_mwh", 2, "MWh"),
     ):  # fmt: skip
         note = say("compare.value", value=say.number(free[name], digits), unit=unit)
+        if "actual" in comparison:
+            came = say.number(comparison["actual"][name], digits)
+            note = say("compare.actual", value=came, unit=unit, note=note)
         figures.append(key_figure(say(f"comparison.{name}"), say.number(planned[name], digits), unit, note))
     return figures
 

@@ -160,6 +160,7 @@ def day_plan(
         "comparison": comparison,
         "violations": [violation] if broken else [],
         "carbon": {
+            "case": "actual" if information == "day-ahead" else "planned",
             "ev": {"g_per_km": 61.2, "charged_g_per_kwh": 310.0, "v2g_exported_kg": 4.0},
             "balance": {
                 "sources_kg": 5900.0, "end_use_kg": 5500.0, "losses_kg": 120.0, "exports_kg": 0.0,

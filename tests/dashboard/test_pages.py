@@ -124,6 +124,7 @@ def test_a_day_ahead_plan_says_what_it_missed() -> None:
     text = shown(TownService(day_plan(information="day-ahead")), "/")
     assert "The forecast missed it: as the day came, 1 element went out of limits in 7 quarter-hours" in text
     assert "secure as forecast · 7 quarter-hours missed" in text
+    assert "as it came" in text
 
 
 def test_the_remedy_of_a_violation_stands_beside_it_in_the_readers_language() -> None:
@@ -240,7 +241,7 @@ def test_numbers_and_dates_follow_the_language() -> None:
     assert english.number(-0.001, 1) == "0.0"
     assert english.number(5, signed=True) == "+5"
     assert english.number(float("nan")) == "–"
-    assert english.scientific(-4.2e-12) == "−4.2·10⁻¹²"
+    assert english.scientific(-4.2e-12) == "−4.2e−12"
     assert english.scientific(0.0) == "0"
     assert english.figures(0.01234) == "0.0123"
     assert english.date(date(2016, 6, 21)) == "Tue 21 June 2016"
