@@ -1,13 +1,19 @@
 """Storage as a mixing tank: what is charged mixes with what is stored, what is taken has the mix.
 
-Energy e and contents m (carbon, renewable energy) of each tank:
+Energy e and carbon m of each tank:
 
     e' = e·(1 − σ) + η_c·q − d/η_d        m' = m + c·q − (m/e)·d/η_d
 
-with q charged and d delivered at the connection, c the content per unit charged, and one-way
-efficiencies. Conversion and standing losses take energy and leave the contents, so they concentrate
-them: whoever takes the energy takes the carbon of its losses. Nothing is dropped: when a tank runs
+with q charged and d delivered at the connection, c the carbon per unit charged, and one-way
+efficiencies. Conversion and standing losses take energy and leave the carbon, so they concentrate
+it: whoever takes the energy takes the carbon of its losses. Nothing is dropped: when a tank runs
 empty, what is left of its contents is handed out as residual.
+
+Renewable energy r is a part of the energy, lost with it, so that its share stays between 0 and 1:
+
+    r' = r·(1 − σ) + η_c·s·q − (r/e)·d/η_d        (r/e)·d is delivered
+
+with s the renewable share of what is charged.
 
 Any consistent units serve (MWh and kg, kWh and g); `EMPTY_KWH` is the one absolute figure.
 """
@@ -29,7 +35,8 @@ class Tanks:
 
     Attributes:
         energy: what is stored, shape (tanks,).
-        content: what it carries, shape (tanks, contents); by convention carbon first.
+        content: what it carries, shape (tanks, contents): carbon first; the others are parts of the
+            energy.
     """
 
     def __init__(
@@ -57,17 +64,20 @@ class Tanks:
         return self.content / energy[:, None]
 
     def stand(self, steps: int = 1) -> None:
-        """Lose energy by standing `steps` steps; the contents stay."""
-        self.energy = self.energy * self.kept**steps
+        """Lose energy by standing `steps` steps; the carbon stays."""
+        kept = self.kept**steps
+        self.energy = self.energy * kept
+        self.content = self._as_energy(self.content, kept)
 
     def charge(self, metered: FloatArray, content: FloatArray) -> None:
         """Take `metered` energy at the connection, which carries `content` altogether."""
         self.energy = self.energy + self.charge_efficiency * metered
-        self.content = self.content + content
+        self.content = self.content + self._as_energy(content, self.charge_efficiency)
 
     def discharge(self, delivered: FloatArray) -> FloatArray:
         """Deliver energy at the connection; returns what it carries, shape (tanks, contents)."""
-        return self.withdraw(delivered / self.discharge_efficiency)
+        taken = self.withdraw(delivered / self.discharge_efficiency)
+        return self._as_energy(taken, self.discharge_efficiency)
 
     def withdraw(self, taken: FloatArray) -> FloatArray:
         """Take energy out of the tanks; returns what it carries, shape (tanks, contents).
@@ -92,6 +102,11 @@ class Tanks:
         residual = np.where(empty[:, None], self.content, 0.0)
         self.content = np.where(empty[:, None], 0.0, self.content)
         return residual
+
+    @staticmethod
+    def _as_energy(content: FloatArray, kept: FloatArray) -> FloatArray:
+        """`content` after a loss that leaves the share `kept` of the energy: all but carbon goes with it."""
+        return np.hstack([content[:, :1], content[:, 1:] * kept[:, None]])
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,20 @@ def test_vehicles_keep_their_carbon(seed: int) -> None:
         assert ev["g_per_km"] is None
 
 
+@several
+@given(seeds)
+def test_renewable_shares_stay_between_0_and_1(seed: int) -> None:
+    """What is lost on the way through a tank is lost of the renewable part too."""
+    flows, supply, use, storage, upstream, districts = random_city(seed)
+    result = account(
+        flows, replace(supply, renewable=np.ones(len(supply.buses))), use, storage, upstream, districts
+    )
+    assert (result.tank_renewable_mwh <= result.tank_e_mwh + 1e-12).all()
+    shares = [result.district["renewable_share"].values, result.steps["renewable_share"]]
+    known = np.concatenate([share[np.isfinite(share)] for share in shares])
+    assert ((known >= 0) & (known <= 1 + 1e-9)).all()
+
+
 def test_a_day_in_two_halves_is_the_day() -> None:
     """Tanks carried over from step to step give the accounts of one run."""
     flows, supply, use, storage, upstream, districts = random_city(5, steps=8)
