@@ -84,7 +84,9 @@ def run_of(plan: Plan) -> RunRecord:
 
 def carry_of(plan: Plan, energy_kwh: float = 20.0) -> CarryOver:
     """What `plan` leaves in the tanks."""
-    return CarryOver(plan.time.end, {"b1": energy_kwh, "ev1": 31.25}, {"b1": 4.5, "ev1": 0.1})
+    return CarryOver(
+        plan.time.end, {"b1": energy_kwh, "ev1": 31.25}, {"b1": 4.5, "ev1": 0.1}, {"b1": 2.0, "ev1": 0.0}
+    )
 
 
 def city_of(city: str = "toy") -> City:

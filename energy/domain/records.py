@@ -23,16 +23,19 @@ class CarryOver:
         at: the end of the local day (UTC).
         energy_kwh: energy in the battery by asset id, kWh.
         carbon_kg: carbon booked to that energy by asset id, kg; the same ids.
+        renewable_kwh: how much of that energy is renewable by asset id, kWh; the same ids.
     """
 
     at: datetime
     energy_kwh: Mapping[str, float]
     carbon_kg: Mapping[str, float]
+    renewable_kwh: Mapping[str, float]
 
     def __post_init__(self) -> None:
-        if self.energy_kwh.keys() != self.carbon_kg.keys():
-            odd = sorted(self.energy_kwh.keys() ^ self.carbon_kg.keys())
-            raise ValueError(f"energy and carbon name different assets: {', '.join(odd)}")
+        for name in ("carbon_kg", "renewable_kwh"):
+            odd = sorted(self.energy_kwh.keys() ^ getattr(self, name).keys())
+            if odd:
+                raise ValueError(f"energy_kwh and {name} name different assets: {', '.join(odd)}")
 
 
 @dataclass(frozen=True)

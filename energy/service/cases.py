@@ -216,6 +216,7 @@ def _storage(day: CityDay, operation: Operation) -> Storage:
     """Every battery and vehicle as a tank, from its state at the start of the day."""
     batteries, vehicles = day.city.batteries, day.city.vehicles
     stores: list[SiteBattery | Vehicle] = [*batteries, *vehicles]
+    tanks = [day.tanks[store.id] for store in stores]
     p_mw = np.hstack([operation.battery_mw, operation.vehicle_mw])
     stays = np.zeros_like(operation.battery_mw)
     return Storage(
@@ -229,9 +230,11 @@ def _storage(day: CityDay, operation: Operation) -> Storage:
         self_discharge_per_hour=np.array(
             [battery.self_discharge_per_hour for battery in batteries] + [0.0] * len(vehicles)
         ),
-        e_start_mwh=np.array([day.tanks[store.id].e_kwh / 1000 for store in stores]),
-        carbon_start_kg=np.array([day.tanks[store.id].carbon_kg for store in stores]),
-        renewable_start_share=np.zeros(len(stores)),
+        e_start_mwh=np.array([tank.e_kwh / 1000 for tank in tanks]),
+        carbon_start_kg=np.array([tank.carbon_kg for tank in tanks]),
+        renewable_start_share=np.array(
+            [tank.renewable_kwh / tank.e_kwh if tank.e_kwh else 0.0 for tank in tanks]
+        ),
         drive_mwh=np.hstack([stays, operation.driven_mwh]),
         distance_km=np.hstack([stays, operation.driven_km]),
     )

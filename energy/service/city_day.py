@@ -27,10 +27,11 @@ ROOT = "grid"
 
 @dataclass(frozen=True, slots=True)
 class Tank:
-    """Energy in a battery and the carbon booked to it at the start of the day."""
+    """Energy in a battery at the start of the day, the carbon booked to it, and its renewable part."""
 
     e_kwh: float
     carbon_kg: float
+    renewable_kwh: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,7 @@ class CityDay:
             "information": self.information,
             "problem": problem_hash,
             "carbon_kg": {key: tank.carbon_kg for key, tank in self.tanks.items()},
+            "renewable_kwh": {key: tank.renewable_kwh for key, tank in self.tanks.items()},
             "factors": factors_version,
         }
         return f"sha256:{hashlib.sha256(rfc8785.dumps(inputs)).hexdigest()}"
@@ -283,7 +285,7 @@ def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, 
     """The tank of every battery and vehicle: as carried over, or as declared.
 
     Declared: batteries as the city says; vehicles full, except those plugged in at `start`, which have
-    charged at full power since they arrived.
+    charged at full power since they arrived. Nothing of what is declared counts as renewable.
     """
     tanks = {
         battery.id: Tank(battery.e_start_mwh * 1000, battery.e_start_mwh * battery.carbon_start_g_per_kwh)
@@ -302,7 +304,7 @@ def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, 
         for key in known:
             # the solver keeps bounds to its tolerance only, and a problem must start inside them
             e_kwh = float(np.clip(carry.energy_kwh[key], *bounds[key]))
-            tanks[key] = Tank(e_kwh, carry.carbon_kg[key])
+            tanks[key] = Tank(e_kwh, carry.carbon_kg[key], min(carry.renewable_kwh[key], e_kwh))
     return tanks
 
 

@@ -184,6 +184,9 @@ def _carry_over(day: CityDay, case: Case) -> CarryOver:
         at=day.time.end,
         energy_kwh=dict(zip(account.storage_ids, (account.tank_e_mwh[-1] * 1000).tolist(), strict=True)),
         carbon_kg=dict(zip(account.storage_ids, account.tank_carbon_kg[-1].tolist(), strict=True)),
+        renewable_kwh=dict(
+            zip(account.storage_ids, (account.tank_renewable_mwh[-1] * 1000).tolist(), strict=True)
+        ),
     )
 
 

@@ -123,6 +123,7 @@ carry_overs = _of_plan(
     Column("asset", String, primary_key=True),
     Column("energy_kwh", Float, nullable=False),
     Column("carbon_kg", Float, nullable=False),
+    Column("renewable_kwh", Float, nullable=False),
 )
 
 district_steps = _district_rows("district_steps")

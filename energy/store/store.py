@@ -116,7 +116,12 @@ class Store:
             add(
                 carry_overs,
                 (
-                    {"asset": asset, "energy_kwh": energy, "carbon_kg": carry.carbon_kg[asset]}
+                    {
+                        "asset": asset,
+                        "energy_kwh": energy,
+                        "carbon_kg": carry.carbon_kg[asset],
+                        "renewable_kwh": carry.renewable_kwh[asset],
+                    }
                     for asset, energy in carry.energy_kwh.items()
                 ),
             )
@@ -176,6 +181,7 @@ class Store:
             at=row.end,
             energy_kwh={tank.asset: tank.energy_kwh for tank in tanks},
             carbon_kg={tank.asset: tank.carbon_kg for tank in tanks},
+            renewable_kwh={tank.asset: tank.renewable_kwh for tank in tanks},
         )
 
     def month_peak_mw(self, city: str, day: str, information: str = PERFECT) -> float | None:

@@ -117,6 +117,9 @@ def test_tanks_carry_over_to_the_next_day(service: Service, plan: Plan) -> None:
     tanks = tanks_at(city, carry.at, carry)
     for name, energy in zip(left.columns, left.values[-1], strict=True):
         assert tanks[name].e_kwh == pytest.approx(energy, abs=1e-3)
+        assert tanks[name].carbon_kg == carry.carbon_kg[name]
+        assert 0 <= tanks[name].renewable_kwh <= tanks[name].e_kwh
+    assert sum(carry.renewable_kwh.values()) > 0
     assert tanks_at(city, carry.at, None) != tanks
 
 

@@ -97,8 +97,10 @@ def test_tanks_carry_over_to_the_next_day_only(store: Store) -> None:
 
 
 def test_a_carry_over_names_the_same_assets_twice() -> None:
-    with pytest.raises(ValueError, match="b2"):
-        CarryOver(datetime(2016, 1, 1, tzinfo=UTC), {"b1": 1.0, "b2": 1.0}, {"b1": 1.0})
+    two, one = {"b1": 1.0, "b2": 1.0}, {"b1": 1.0}
+    for carbon, renewable in ((one, two), (two, one)):
+        with pytest.raises(ValueError, match="b2"):
+            CarryOver(datetime(2016, 1, 1, tzinfo=UTC), two, carbon, renewable)
 
 
 def test_the_peak_is_that_of_the_days_before_in_the_month(store: Store) -> None:

@@ -79,6 +79,7 @@ def upgrade() -> None:
         sa.Column("asset", sa.String, primary_key=True),
         sa.Column("energy_kwh", sa.Float, nullable=False),
         sa.Column("carbon_kg", sa.Float, nullable=False),
+        sa.Column("renewable_kwh", sa.Float, nullable=False),
     )
     _district_rows("district_steps")
     _district_rows("district_hours")
