@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
@@ -27,7 +28,7 @@ def without_plan(visit: Visit, service: Service) -> Any:
     return html.Div(
         className="card empty",
         children=[
-            html.H2(say("planning.running" if waiting else "planning.missing", day=say.date(visit.day))),
+            html.H2(_heading(visit, waiting=waiting, failed=failed), id="plan-heading"),
             html.P(say("planning.explain"), hidden=waiting),
             html.Ul(
                 _faults(say, job) if failed and job else [],
@@ -36,6 +37,7 @@ def without_plan(visit: Visit, service: Service) -> Any:
                 role="alert",
             ),
             html.Div(
+                id="plan-work",
                 hidden=not waiting,
                 children=[
                     dmc.Progress(
@@ -60,6 +62,11 @@ def without_plan(visit: Visit, service: Service) -> Any:
     )
 
 
+def _heading(visit: Visit, *, waiting: bool, failed: bool) -> str:
+    state = "running" if waiting else "failed" if failed else "missing"
+    return visit.language(f"planning.{state}", day=visit.language.date(visit.day))
+
+
 def register_planning(app: Dash, service: Service) -> None:
     """The two callbacks: start a plan; follow it."""
 
@@ -82,6 +89,8 @@ def register_planning(app: Dash, service: Service) -> None:
         Output("plan-message", "children"),
         Output("plan-faults", "children"),
         Output("plan-poll", "disabled"),
+        Output("plan-heading", "children"),
+        Output("plan-work", "hidden"),
         Output("plan-start", "hidden"),
         Output("address", "search", allow_duplicate=True),
         Input("plan-poll", "n_intervals"),
@@ -91,16 +100,18 @@ def register_planning(app: Dash, service: Service) -> None:
     @off_loop
     def follow(ticks: int | None, state: dict[str, str]) -> Any:
         if not ticks:  # the page was only just put there
-            return (no_update,) * 6
+            return (no_update,) * 8
         view = View(**state)
         say, job = view.language, _job(service, view.job)
         if job is None or job.state == "succeeded":
-            return 100, say("planning.done"), [], True, True, view.search(job="")
+            done = say("planning.done")
+            return 100, done, [], True, no_update, False, True, view.search(job="")
         if job.finished:
-            return 0, say("planning.failed"), _faults(say, job), True, False, no_update
+            heading = say("planning.failed", day=say.date(date.fromisoformat(view.day)))
+            return 0, "", _faults(say, job), True, heading, True, False, no_update
         percent = 100 * job.progress
         words = say("planning.stage", percent=say.number(percent), stage=say.engine(job.message))
-        return percent, words, [], False, True, no_update
+        return percent, words, [], False, no_update, False, True, no_update
 
 
 def _job(service: Service, job_id: str) -> Job | None:

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from dashboard import theme
+from dashboard.language import Language
 from dashboard.pages import pages
 from tests.browser.conftest import DAY, Reader
 
@@ -26,7 +27,8 @@ def test_a_page_draws_its_charts_without_a_complaint(reader: Reader, name: str, 
     page = reader.open(path, lang=lang)
     for chart in CHARTS[name]:
         reader.drawn(chart)
-    assert page.locator("html").get_attribute("lang") == lang
+    page.wait_for_function("lang => document.documentElement.lang === lang", arg=lang)
+    assert page.title() == f"{Language(lang)(f'page.{name}')} · Reference City"
     assert ("計画" in page.locator("nav").inner_text()) == (lang == "ja")
 
 
@@ -39,6 +41,10 @@ def test_a_phone_needs_no_horizontal_scroll(small_reader: Reader, name: str, pat
     bottom = page.locator("nav").bounding_box()
     assert bottom is not None
     assert bottom["y"] + bottom["height"] == pytest.approx(844, abs=1)
+    page.evaluate("window.scrollTo(0, document.documentElement.scrollHeight)")
+    last = page.locator(".card").last.bounding_box()
+    assert last is not None
+    assert last["y"] + last["height"] <= bottom["y"], "the bar covers nothing at the end of the page"
 
 
 def polygons(reader: Reader) -> dict[str, dict[str, object]]:
@@ -130,6 +136,28 @@ def test_the_day_plays_and_the_layers_change(reader: Reader) -> None:
     heading = page.locator("nav a", has_text="Grid").get_attribute("href")
     assert heading is not None
     assert "layer=voltage" in heading
+
+
+def test_the_slider_is_reached_and_moved_by_keyboard(reader: Reader) -> None:
+    page = reader.open("/", t="06:00")
+    reader.drawn("city-map")
+    page.locator("#play").focus()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.getAttribute('role')") == "slider"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(re.compile("t=06%3A15"))
+    assert page.locator("#time-label").inner_text() == "06:15"
+
+
+def test_a_district_of_the_carbon_table_stands_out_in_the_series(reader: Reader) -> None:
+    page = reader.open("/carbon")
+    reader.drawn("series")
+    page.locator("#carbon-districts [row-id=westend] [col-id=name]").first.click()
+    page.wait_for_url(re.compile("district=westend"))
+    page.wait_for_function("() => document.querySelector('#series-legend').innerText.includes('Westend')")
+    assert "SimBench" in page.locator(".stacked").inner_text()
+    assert "ODbL 1.0" in page.locator(".stacked").inner_text()
 
 
 def test_an_asset_is_picked_and_searched(reader: Reader) -> None:

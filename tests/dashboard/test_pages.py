@@ -181,6 +181,7 @@ def test_work_in_progress_and_its_failure_are_shown(service: TownService) -> Non
     assert "Planning Tue 19 January 2016" in shown(service, "/", address)
     service.end(job.id, state="failed", error="bad input", faults=(Fault("city.toml", "no price"),))
     text = shown(service, "/", address)
+    assert "Tue 19 January 2016 could not be planned" in text
     assert "city.toml: no price" in text
     assert "Plan this day again" in text
 
