@@ -24,8 +24,8 @@ window.dayjs_locale_ja = {
 
   /* --- the clock ------------------------------------------------------------------------------- */
 
-  function play(_clicks, stopped, words) {
-    if (!_clicks) return [keep(), keep()];
+  function play(clicks, stopped) {
+    if (!clicks) return [keep(), keep()];
     return [!stopped, String(stopped)];
   }
 
@@ -82,7 +82,7 @@ window.dayjs_locale_ja = {
     return "?" + query.toString();
   }
 
-  function heading(title, lang) {
+  function heading(title) {
     document.title = title.title;
     document.documentElement.lang = title.lang;
     return keep();

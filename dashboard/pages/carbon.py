@@ -39,11 +39,11 @@ def content(seen: Visit, plan: Plan) -> Component:
                     label=say("carbon.sankey_label"),
                     height=460,
                 ),
-                span="span-6 wide-8",
+                span="span-6 wide-6",
                 aside=html.Span(say("carbon.sankey_note"), className="note"),
             ),
             html.Div(
-                className="span-6 wide-8 column",
+                className="span-6 wide-6 column",
                 children=[
                     card(
                         say("carbon.series"),
