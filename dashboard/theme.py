@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.colors import sample_colorscale
+from plotly.colors import hex_to_rgb, sequential
 
 INK, MUTED, LINE, PANEL, GROUND = "#0f172a", "#64748b", "#e2e8f0", "#ffffff", "#f5f7fa"
 AMBER, CRIMSON, GREEN = "#d97706", "#e11d48", "#15803d"
@@ -35,6 +35,8 @@ USES = ("load", "ev", "battery", "export", "losses")
 """Stacks grow from steady to fleeting; a source that is not named comes after the import."""
 CASE = {"planned": INK, "uncontrolled": "#94a3b8", "actual": "#3b82c4"}
 
+_CIVIDIS: list[tuple[int, int, int]] = [hex_to_rgb(colour) for colour in sequential.Cividis]
+
 FONT = "Inter, 'Noto Sans JP', sans-serif"
 
 
@@ -54,8 +56,12 @@ def carbon_colour(value: float, bounds: tuple[float, float]) -> str:
         return EMPTY
     low, high = bounds
     share = min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.0
-    red, green, blue = sample_colorscale("Cividis", [share], colortype="tuple")[0]
-    return f"#{round(red * 255):02x}{round(green * 255):02x}{round(blue * 255):02x}"
+    # not Plotly's own sampling, which takes milliseconds per colour and a page thousands of them
+    place = share * (len(_CIVIDIS) - 1)
+    below = min(int(place), len(_CIVIDIS) - 2)
+    channels = zip(_CIVIDIS[below], _CIVIDIS[below + 1], strict=True)
+    mixed = (round(dark + (place - below) * (bright - dark)) for dark, bright in channels)
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
 
 
 def ink_on(colour: str) -> str:
