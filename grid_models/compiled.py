@@ -50,6 +50,7 @@ class CompiledNetwork:
         from_node, to_node: ends of the internal branches; current_from, current_to: the currents that
             enter them are these (branches, nodes) matrices times V.
         branch_element: the element of each internal branch (a three-winding transformer has three).
+        branch_loses: whether its loss counts; dc_losses_mw: what all DC lines lose in every step.
         rated: the elements with a loading; rated_known: whether their rating is known.
         rated_live: whether all their ends are energised (a loading exists, if only zero).
         branch_rated: position in `rated` of each internal branch, −1 for none.
@@ -70,6 +71,8 @@ class CompiledNetwork:
     current_from: Any
     current_to: Any
     branch_element: tuple[ElementId, ...]
+    branch_loses: BoolArray
+    dc_losses_mw: float
     rated: tuple[ElementId, ...]
     rated_known: BoolArray
     rated_live: BoolArray
@@ -124,6 +127,9 @@ def compile_network(net: Any) -> CompiledNetwork:
         current_from=sp.csr_array(current_from),
         current_to=sp.csr_array(current_to),
         branch_element=ratings.branch_element,
+        # what the impedance inside an extended ward takes is drawn by the ward, as in res_xward
+        branch_loses=np.array([element.table != "xward" for element in ratings.branch_element], dtype=bool),
+        dc_losses_mw=_dc_losses_mw(net, live),
         rated=ratings.rated,
         rated_known=np.array(ratings.known, dtype=bool),
         rated_live=np.array([all(live[bus] for bus in buses) for buses in ratings.ends], dtype=bool),
@@ -158,6 +164,18 @@ def _convert(net: Any) -> tuple[dict[str, Any], BoolArray]:
     finally:
         _clean_up(net, res=False)
     return ppci, ppci["internal"]["branch_is"]
+
+
+def _dc_losses_mw(net: Any, live: dict[int, bool]) -> float:
+    """What the DC lines lose in every step: pandapower fixes the power at both of their ends."""
+    lines = net.dcline[net.dcline.in_service.astype(bool)]
+    sent_mw = lines.p_mw.abs()
+    received_mw = sent_mw * (1 - lines.loss_percent / 100) - lines.loss_mw
+    at_from, at_to = lines.from_bus.map(live), lines.to_bus.map(live)
+    forward = lines.p_mw > 0
+    # an end that nothing supplies neither sends nor receives
+    enters, leaves = at_from.where(forward, at_to), at_to.where(forward, at_from)
+    return float((sent_mw * enters - received_mw * leaves).sum())
 
 
 class _Ratings:

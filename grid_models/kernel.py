@@ -228,8 +228,8 @@ def _solve_steps(
 
 def results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Voltage of each bus in pu (steps, buses), NaN where it is not energised; loading in percent of each
-    rated element (steps, elements), zero without an energised branch; losses of all branches in pu
-    (steps,)."""
+    rated element (steps, elements), zero without an energised branch; losses of the branches that lose in
+    pu (steps,)."""
     ends = (network.from_node, network.to_node)
     branch = np.arange(len(network.from_node))
     admittances = (
@@ -254,6 +254,7 @@ def results(network: CompiledNetwork, voltage: ComplexArray) -> tuple[FloatArray
         network.bus_node,
         *ends,
         admittances,
+        network.branch_loses,
         network.branch_rated,
         network.percent_from,
         network.percent_to,
@@ -271,6 +272,7 @@ def _results(
     from_node: Any,
     to_node: Any,
     admittances: Any,
+    branch_loses: Any,
     branch_rated: Any,
     percent_from: Any,
     percent_to: Any,
@@ -292,7 +294,8 @@ def _results(
                 v_from, v_to = voltage[a, step], voltage[b, step]
                 i_from = admittances[0, branch] * v_from + admittances[1, branch] * v_to
                 i_to = admittances[2, branch] * v_from + admittances[3, branch] * v_to
-                losses[step] += (v_from * i_from.conjugate() + v_to * i_to.conjugate()).real
+                if branch_loses[branch]:
+                    losses[step] += (v_from * i_from.conjugate() + v_to * i_to.conjugate()).real
                 if rated >= 0:
                     at_from = percent_from[branch] * _magnitude(i_from)
                     at_to = percent_to[branch] * _magnitude(i_to)

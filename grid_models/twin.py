@@ -118,11 +118,11 @@ class Twin:
         Raises `InputError` where the grid has several and `root_ext_grid` names none.
         """
         if self._root_bus is None:
-            where = ", ".join(str(bus) for bus in self.slack_buses)
+            where = ", ".join(f"{element} at bus {bus}" for element, bus in _external_grids(self._net))
             raise InputError(
                 Fault(
-                    f"grid {self._source!r}",
-                    f"is fed at several buses ({where}); name one external grid with root_ext_grid",
+                    "root_ext_grid",
+                    f"is missing: grid {self._source!r} is fed at several buses; name one of {where}",
                 )
             )
         return self._root_bus
@@ -173,7 +173,7 @@ class Twin:
             converged=converged,
             vm_pu=vm_pu,
             loading_percent=loading,
-            losses_mw=losses * network.base_mva,
+            losses_mw=losses * network.base_mva + network.dc_losses_mw,
             slack_p_mw=slack.real,
             slack_q_mvar=slack.imag,
             voltage=voltage,
@@ -378,6 +378,12 @@ def _silence_injections(net: Any) -> None:
             net.gen["in_service"] = net.gen.in_service.astype(bool) & net.gen.slack.astype(bool)
         elif len(net[table]):
             net[table]["in_service"] = False
+
+
+def _external_grids(net: Any) -> list[tuple[ElementId, int]]:
+    """The external grids in service, each with its bus."""
+    buses = net.ext_grid.bus[net.ext_grid.in_service.astype(bool)]
+    return [(element_id(net, "ext_grid", index), int(bus)) for index, bus in buses.items()]
 
 
 def _find_ext_grid(net: Any, key: int | str | None, source: str) -> int | None:

@@ -108,7 +108,8 @@ class GridState:
         vm_pu: shape (steps, buses), NaN at de-energised buses.
         loading_percent: shape (steps, branches) by current; NaN for unrated branches.
         losses_mw: shape (steps,): power entering all branches and leaving none, transformer iron losses
-            included. Shunts are not losses; they stand in `NetworkFlows.shunt_mw`.
+            included, DC lines and switches with impedance too. Shunts (in `NetworkFlows.shunt_mw`) and
+            wards are not losses: they draw.
         slack_p_mw, slack_q_mvar: shape (steps, slack buses); ``+`` is drawn from the upstream grid.
         voltage: complex voltage per internal node, shape (steps, nodes): what the twin derives flows
             and sensitivities from.

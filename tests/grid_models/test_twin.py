@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandapower as pp
+import pandapower.networks as networks
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -32,6 +33,33 @@ def grid_of(kind: str) -> Grid:
 @functools.cache
 def twin_of(kind: str) -> Twin:
     return Twin(grid_of(kind), limits=LIMITS, include_static=kind == "left to runpp")
+
+
+@pytest.mark.parametrize("p_mw", [1.0, -1.0])
+def test_losses_are_those_of_pandapowers_branches(p_mw: float) -> None:
+    """Lines, transformers, impedances, DC lines and switches lose; an extended ward draws."""
+    net = networks.create_cigre_network_mv()
+    behind, unsupplied = pp.create_bus(net, 20.0), pp.create_bus(net, 20.0)
+    pp.create_switch(net, 6, behind, et="b", z_ohm=2.0)
+    pp.create_load(net, behind, p_mw=0.5)
+    pp.create_impedance(net, 8, 14, rft_pu=0.01, xft_pu=0.02, sn_mva=1.0)
+    pp.create_xward(
+        net, 5, ps_mw=0.1, qs_mvar=0.05, pz_mw=0.1, qz_mvar=0.02, r_ohm=0.1, x_ohm=5.0, vm_pu=1.0
+    )
+    for end in (11, unsupplied):
+        pp.create_dcline(net, 3, end, p_mw, loss_percent=2.0, loss_mw=0.01, vm_from_pu=1.0, vm_to_pu=1.0)
+    nothing = random_power(Grid("losses", net), 1, seed=1)
+    nothing = NodalPower(nothing.time, nothing.buses, 0 * nothing.p_mw, 0 * nothing.q_mvar)
+
+    state = Twin(Grid("losses", net), limits=LIMITS, include_static=True).solve(nothing)
+
+    pp.runpp(net)
+    tables = ("res_line", "res_trafo", "res_impedance", "res_dcline")
+    expected = sum(net[table].pl_mw.sum() for table in tables)
+    expected += (net.res_switch.p_from_mw + net.res_switch.p_to_mw).sum()
+    own = net.res_xward.p_mw.sum() - 0.1 - 0.1 * net.res_xward.vm_pu.sum() ** 2
+    assert own > 1e-6, "the impedance of the ward has to take more than the tolerance"
+    assert state.losses_mw[0] == pytest.approx(expected, abs=1e-8)
 
 
 @pytest.mark.parametrize("kind", KINDS)
