@@ -67,7 +67,18 @@ def _on_grid(problem: DispatchProblem) -> tuple[DispatchProblem, Twin]:
         root_ext_grid=network.root_ext_grid,
         include_static=network.include_static,
     )
-    return problem.resolve_buses(lambda key: _live_bus(twin, key)), twin
+    faults: list[Fault] = []
+    try:
+        _ = twin.root_bus
+    except InputError as error:
+        faults += error.faults
+    try:
+        problem = problem.resolve_buses(lambda key: _live_bus(twin, key))
+    except InputError as error:
+        faults += error.faults
+    if faults:
+        raise InputError(faults)
+    return problem, twin
 
 
 def _live_bus(twin: Twin, key: int | str) -> int:
