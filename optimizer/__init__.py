@@ -1,7 +1,6 @@
 """The dispatcher: schedules every flexible asset at least cost within every limit. kW and kWh."""
 
-from optimizer.answer import settle
 from optimizer.dispatcher import Dispatcher, dispatch
-from optimizer.problem import DispatchProblem
+from optimizer.problem import DispatchProblem, settle
 
 __all__ = ["DispatchProblem", "Dispatcher", "dispatch", "settle"]

@@ -15,11 +15,11 @@ from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import Conflict
 from optimizer.assets.base import HardLimit
-from optimizer.model import Program
+from optimizer.problem import DispatchProblem
 from optimizer.solver import Solver
 
 if TYPE_CHECKING:
-    from optimizer.problem import DispatchProblem
+    from optimizer.model import Program
 
 RELAXED = 1e-6
 """A slack below this is the solver's tolerance."""

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyomo.environ as pyo
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import PRICE_PARTS
 from optimizer.assets.base import HardLimit
-from optimizer.model import Columns, Site, linear
-
-if TYPE_CHECKING:
-    from optimizer.problem import Connection
+from optimizer.documents import Connection
+from optimizer.problem import DispatchProblem
+from optimizer.site import Columns, Site, linear
 
 FLOWING_KW = 1e-6
 """A power below this is the solver's tolerance."""
@@ -31,8 +29,8 @@ class ConnectionRows:
         overruns: columns, kW above an import limit, that count as shortfall.
     """
 
-    def __init__(self, site: Site) -> None:
-        self._problem = problem = site.problem
+    def __init__(self, site: Site, problem: DispatchProblem) -> None:
+        self._problem = problem
         self._steps = site.time.steps
         self.ids = list(problem.connections)
         self._connections: list[Connection] = list(problem.connections.values())
@@ -79,7 +77,7 @@ class ConnectionRows:
                 terms.append((-1.0, losses.variable[0, step]))
             return linear(terms) == float(site.drawn_kw[key][step])
 
-        site.model.balance = pyo.Constraint(range(count), range(steps), rule=balance)
+        self._balance = site.rows("balance", count, steps, rule=balance)
 
         limited = np.argwhere(excess > 0)
 
@@ -89,9 +87,8 @@ class ConnectionRows:
                 [(1.0, imports.variable[number, step]), (-1.0, overruns.variable[number, step])]
             ) <= float(import_limit[number, step])
 
-        site.model.import_limit = pyo.Constraint(range(len(limited)), rule=overrun)
+        site.rows("import_limit", len(limited), rule=overrun)
         self._peaks(site, imports)
-        self._model = site.model
 
     def _peaks(self, site: Site, imports: Columns) -> None:
         """peak_kw ≥ mean import of every peak interval − what the month has seen already."""
@@ -113,7 +110,7 @@ class ConnectionRows:
             terms += [(-1.0 / len(window), imports.variable[k, int(step)]) for step in window]
             return linear(terms) >= -self._connections[k].peak_import_so_far_kw
 
-        site.model.peak = pyo.Constraint(range(len(self._windows)), rule=peak_rule)
+        self._peak = site.rows("peak", len(self._windows), rule=peak_rule)
 
     def _ranges(self, site: Site) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Lowest, highest and inflexible net power of each connection, its children's included."""
@@ -137,14 +134,13 @@ class ConnectionRows:
 
     def place(self, row_number: Mapping[Any, int]) -> None:
         """Learn the row numbers of the compiled model."""
-        model = self._model
         self._balance_rows: IntArray = np.array(
             [
-                [row_number[model.balance[k, step]] for step in range(self._steps)]
+                [row_number[self._balance[k, step]] for step in range(self._steps)]
                 for k in range(len(self.ids))
             ]
         )
-        self._peak_rows = np.array([row_number[model.peak[k]] for k in range(len(self._windows))], np.int64)
+        self._peak_rows = np.array([row_number[self._peak[k]] for k in range(len(self._windows))], np.int64)
 
     @property
     def hard_limits(self) -> Sequence[HardLimit]:

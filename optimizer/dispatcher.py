@@ -12,12 +12,10 @@ import scipy.sparse as sp
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits, IntArray
 from energy.domain.schedule import AssetSchedule, Schedule
-from optimizer.answer import answer, net_powers
 from optimizer.conflicts import find_conflicts
 from optimizer.exclusions import Exclusions
 from optimizer.grid_rows import UNITS, GridRows, GridSlack
-from optimizer.model import build
-from optimizer.problem import DispatchProblem
+from optimizer.problem import DispatchProblem, answer, net_powers
 from optimizer.solver import NAME, Solution, Solver
 
 UNSERVED_KWH = 1e-6
@@ -34,6 +32,9 @@ class Dispatcher:
     """
 
     def __init__(self, problem: DispatchProblem) -> None:
+        # Pyomo takes a second to import: only who dispatches pays for it
+        from optimizer.model import build
+
         started = clock.monotonic()
         self.problem = problem
         self.grid_slack: tuple[GridSlack, ...] = ()

@@ -5,12 +5,16 @@ Mostly prices say it already. Binaries enter only for the pairs that a linear an
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import FloatArray, IntArray
-from optimizer.model import Program
 from optimizer.solver import Solver
+
+if TYPE_CHECKING:
+    from optimizer.model import Program
 
 TOLERANCE = 1e-6
 """kW below which a power is the solver's rounding."""

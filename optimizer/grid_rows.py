@@ -12,14 +12,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
-from optimizer.model import Program
 from optimizer.solver import Solver
+
+if TYPE_CHECKING:
+    from optimizer.model import Program
 
 UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""

@@ -1,115 +1,27 @@
-"""The model of a problem: readable Pyomo for connections and site assets, sparse rows for fleets.
+"""The program of a problem: readable Pyomo for connections and site assets, sparse rows for fleets.
 
 Everything is in kW and kWh. Costs are prices per MWh of the power columns, so that the dual of a balance
 row is a price per MWh; `Program.cost_scale` turns the objective into the problem's currency.
-
-Pyomo states variables and constraints. Their bounds and prices stay in arrays, and its compiler lays the
-columns out in the order of declaration: a column's number is known the moment it is declared.
 """
 
 from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import pyomo.environ as pyo
 import scipy.sparse as sp
-from pyomo.core.expr.numeric_expr import LinearExpression
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
-from energy.domain.network import FloatArray, IntArray
-from energy.domain.time import TimeGrid
+from optimizer.assets.base import Asset, AssetRows
+from optimizer.connections import ConnectionRows
+from optimizer.problem import DispatchProblem
+from optimizer.site import Site
 from optimizer.solver import LinearProgram
-
-if TYPE_CHECKING:
-    from optimizer.assets.base import Asset, AssetRows
-    from optimizer.connections import ConnectionRows
-    from optimizer.problem import DispatchProblem
-
-
-@dataclass(frozen=True)
-class Columns:
-    """One kind of variable: `variable[number, step]` in Pyomo, `index[number, step]` in the program."""
-
-    variable: Any
-    index: IntArray
-
-
-class Site:
-    """A model under construction: what asset types declare their variables and draws into."""
-
-    def __init__(self, problem: DispatchProblem) -> None:
-        self.problem = problem
-        self.time: TimeGrid = problem.time
-        self.model = pyo.ConcreteModel(name="dispatch")
-        self._labels: list[tuple[str, Sequence[str], int]] = []
-        self.order: list[Any] = []
-        self._lower: list[FloatArray] = []
-        self._upper: list[FloatArray] = []
-        self._cost: list[FloatArray] = []
-        steps = self.time.steps
-        self.draws: dict[str, list[tuple[float, Columns, int]]] = defaultdict(list)
-        self.drawn_kw = {key: np.zeros(steps) for key in problem.connections}
-        self.inflexible_kw = {key: np.zeros(steps) for key in problem.connections}
-
-    def columns(
-        self,
-        name: str,
-        labels: Sequence[str],
-        *,
-        steps: int | None = None,
-        lower: Any = 0.0,
-        upper: Any = np.inf,
-        price: Any = 0.0,
-    ) -> Columns:
-        """Declare one variable per label and step; bounds and price broadcast to (labels, steps)."""
-        shape = (len(labels), self.time.steps if steps is None else steps)
-        variable = pyo.Var(range(shape[0]), range(shape[1]))
-        self.model.add_component(name, variable)
-        first = len(self.order)
-        self.order.extend(variable.values())
-        self._labels.append((name, labels, shape[1]))
-        for values, store in ((lower, self._lower), (upper, self._upper), (price, self._cost)):
-            store.append(np.broadcast_to(np.asarray(values, float), shape).ravel())
-        return Columns(variable, np.arange(first, len(self.order)).reshape(shape))
-
-    def draw(self, connection: str, columns: Columns, number: int, coefficient: float) -> None:
-        """Row `number` of `columns` draws `coefficient` kW per unit at the connection, in its step."""
-        self.draws[connection].append((coefficient, columns, number))
-
-    def draw_constant(self, connection: str, p_kw: FloatArray, *, flexible: bool) -> None:
-        """A series drawn at the connection; `flexible` where some column may take it back."""
-        self.drawn_kw[connection] += p_kw
-        if not flexible:
-            self.inflexible_kw[connection] += p_kw
-
-    def names(self) -> list[str]:
-        """A readable name for each column."""
-        return [
-            f"{name}({label},{step})"
-            for name, labels, steps in self._labels
-            for label in labels
-            for step in range(steps)
-        ]
-
-    def bounds(self) -> tuple[FloatArray, FloatArray]:
-        """Lower and upper bounds of all columns so far."""
-        empty = np.zeros(0)
-        return np.concatenate([empty, *self._lower]), np.concatenate([empty, *self._upper])
-
-    def costs(self) -> FloatArray:
-        """Prices of all columns so far."""
-        return np.concatenate([np.zeros(0), *self._cost])
-
-
-def linear(terms: Sequence[tuple[float, Any]]) -> Any:
-    """Σ coefficient · variable, built without the cost of Pyomo's operators."""
-    return LinearExpression(linear_coefs=[term[0] for term in terms], linear_vars=[term[1] for term in terms])
 
 
 @dataclass
@@ -126,10 +38,8 @@ class Program:
 
 def build(problem: DispatchProblem) -> Program:
     """The linear program of `problem`, without what only some steps need (exclusions, grid limits)."""
-    from optimizer.connections import ConnectionRows
-
     with _no_collection():
-        site = Site(problem)
+        site = Site(problem.time, problem.connections)
         by_type: dict[type[Asset], list[Asset]] = defaultdict(list)
         for asset in problem.assets:
             by_type[type(asset)].append(asset)
@@ -137,7 +47,7 @@ def build(problem: DispatchProblem) -> Program:
             kind.rows(site, members)
             for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
         )
-        connections = ConnectionRows(site)
+        connections = ConnectionRows(site, problem)
         return _compile(site, connections, assets)
 
 

@@ -1,166 +1,55 @@
-"""A dispatch problem: validated, normalised, free of any solver. ``wattshed.dispatch/1`` is its document."""
+"""A dispatch problem, and what schedules of its assets come to: balances, cost, shortfalls. No solver."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import cached_property
-from typing import Annotated, Any, Literal, Union
+from typing import Any
 
 import numpy as np
 import rfc8785
-from pydantic import Field, ValidationError
 
-from energy.domain.documents import (
-    Document,
-    Duration,
-    Identifier,
-    Instant,
-    Items,
-    expand,
-    faults_of,
-    nearest,
-    parse,
-    series_fault,
-)
+from energy.domain.documents import Document, expand
 from energy.domain.errors import Fault, InputError
-from energy.domain.network import FloatArray, IntArray, NodalPower, Terminal
-from energy.domain.schedule import AssetSchedule, Schedule
-from energy.domain.time import TimeGrid
-from optimizer.assets import ASSET_TYPES, Asset
-from optimizer.assets.base import NumberSeries, Positive, PositiveSeries
-
-SCHEMA = "wattshed.dispatch/1"
-STEPS_MAX = 200_000
-
-
-class TimeDocument(Document):
-    """`steps` intervals of length `resolution` from `start`."""
-
-    start: Instant
-    resolution: Duration
-    steps: Annotated[int, Field(ge=1, le=STEPS_MAX)]
-
-
-class Connection(Document):
-    """Where assets meet the grid, or a child connection its parent. Roots buy and sell.
-
-    Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
-    over `peak_interval` above `peak_import_so_far_kw`. Limits are kW each way; null is unlimited.
-    """
-
-    id: Identifier
-    bus: int | str | None = None
-    import_limit_kw: PositiveSeries | None = None
-    export_limit_kw: PositiveSeries | None = None
-    import_price_per_mwh: NumberSeries | None = None
-    export_price_per_mwh: NumberSeries | None = None
-    carbon_g_per_kwh: PositiveSeries | None = None
-    marginal_carbon_g_per_kwh: PositiveSeries | None = None
-    peak_import_price_per_kw: Positive = 0.0
-    peak_import_so_far_kw: Positive = 0.0
-    peak_interval: Duration = timedelta(minutes=15)
-    parent: Identifier | None = None
-
-    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
-        """Everything that contradicts itself, once each field is right by itself."""
-        for name in SERIES_OF_CONNECTION:
-            yield from series_fault(f"{path}.{name}", getattr(self, name), time.steps)
-            if self.parent is not None and name in MARKET_OF_ROOT and getattr(self, name) is not None:
-                yield Fault(
-                    f"{path}.{name}", "stands at a child connection; only roots buy and sell: remove it"
-                )
-        interval = self.peak_interval
-        if interval <= timedelta(0):
-            yield Fault(f"{path}.peak_interval", "must be positive")
-        elif (
-            self.peak_import_price_per_kw > 0
-            and interval > time.resolution
-            and interval % time.resolution != timedelta(0)
-        ):
-            yield Fault(f"{path}.peak_interval", "is no multiple of time.resolution; change one of the two")
-
-    def limit(self, name: str, steps: int) -> FloatArray:
-        """A limit as a series, infinite where there is none."""
-        value = getattr(self, name)
-        return np.full(steps, np.inf) if value is None else expand(value, steps)
-
-    def peak_windows(self, time: TimeGrid) -> list[IntArray]:
-        """The steps of every peak interval (counted from 1970 in UTC); those cut by the horizon count
-        with what lies inside. An interval of at most a step is the step."""
-        if self.peak_interval <= time.resolution:
-            return [np.array([step]) for step in range(time.steps)]
-        starts = (time.datetimes - np.datetime64(0, "us")) // np.timedelta64(self.peak_interval, "us")
-        edges = np.flatnonzero(np.diff(starts)) + 1
-        return [np.asarray(window) for window in np.split(np.arange(time.steps), edges)]
-
-
-SERIES_OF_CONNECTION = (
-    "import_limit_kw",
-    "export_limit_kw",
-    "import_price_per_mwh",
-    "export_price_per_mwh",
-    "carbon_g_per_kwh",
-    "marginal_carbon_g_per_kwh",
+from energy.domain.network import FloatArray, NodalPower, Terminal
+from energy.domain.schedule import (
+    OBJECTIVE_PARTS,
+    PRICE_PARTS,
+    AssetSchedule,
+    ConnectionSchedule,
+    Schedule,
+    Shortfall,
+    Status,
 )
-MARKET_OF_ROOT = SERIES_OF_CONNECTION[2:]
+from energy.domain.time import TimeGrid
+from optimizer.assets import Asset
+from optimizer.documents import (
+    SCHEMA,
+    SERIES_OF_CONNECTION,
+    Connection,
+    Network,
+    Objective,
+    Options,
+    ProblemDocument,
+    read,
+)
+from optimizer.solver import NAME
 
+__all__ = ["DispatchProblem", "ProblemDocument", "answer", "net_powers", "settle"]
 
-class Objective(Document):
-    """What is minimised beside energy cost; see the rules of the problem.
-
-    `unserved_energy_price_per_kwh` only values shortfalls in the answer. `carbon_price_per_t` prices
-    root imports at their average or marginal intensity; exports earn nothing unless told so.
-    """
-
-    carbon_price_per_t: Positive = 0.0
-    unserved_energy_price_per_kwh: Positive = 10.0
-    carbon_signal: Literal["average", "marginal"] = "average"
-    export_carbon_credit: Literal["none", "average"] = "none"
-
-
-class Network(Document):
-    """The grid a problem is coupled to, and the limits it is operated within."""
-
-    grid: Identifier
-    vm_min_pu: Annotated[float, Field(gt=0, lt=2)] = 0.9
-    vm_max_pu: Annotated[float, Field(gt=0, lt=2)] = 1.1
-    loading_max_percent: Annotated[float, Field(gt=0, le=1e4)] = 100.0
-    reactive: Literal["unity"] = "unity"
-    root_ext_grid: int | str | None = None
-    include_static: bool = False
-    taps: Literal["ignore", "ratio"] = "ignore"
-
-
-class Options(Document):
-    """`deadline` counts from the start of the dispatch; null waits for the optimum."""
-
-    deadline: Duration | None = None
-    mip_gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
-
-
-_AnyAsset = Annotated[Union[tuple(ASSET_TYPES.values())], Field(discriminator="type")]  # type: ignore[valid-type]  # noqa: UP007
-
-
-class ProblemDocument(Document):
-    """``wattshed.dispatch/1``: powers in kW, energies in kWh, prices per MWh, carbon in g/kWh."""
-
-    schema_: Literal["wattshed.dispatch/1"] = Field(alias="schema")
-    name: str = ""
-    currency: str = "EUR"
-    time: TimeDocument
-    connections: Items[Connection]
-    assets: Items[_AnyAsset]  # type: ignore[valid-type]
-    objective: Objective = Objective()
-    network: Network | None = None
-    options: Options = Options()
+OVERRUN = 1e-6
+"""Import beyond a limit by at most this share of it (and of 1 kW) is the solver's tolerance."""
+NEGLIGIBLE_KW = 1e-9
 
 
 @dataclass(frozen=True)
 class DispatchProblem:
-    """What is to be dispatched. Assets and connections are in the order of their ids."""
+    """What is to be dispatched. Assets and connections are in the order of their ids.
+
+    `paths` says where each stood in the document, by (``"connections"`` or ``"assets"``, id).
+    """
 
     name: str
     currency: str
@@ -171,36 +60,29 @@ class DispatchProblem:
     network: Network | None
     options: Options
 
+    paths: Mapping[tuple[str, str], str]
+
     @staticmethod
     def from_document(document: Any) -> DispatchProblem:
         """Read a ``wattshed.dispatch/1``; `InputError` with every fault, each with its field path."""
-        if not isinstance(document, Mapping):
-            raise InputError(Fault("", f"a dispatch problem is a JSON object, not {type(document).__name__}"))
-        faults: list[Fault] = []
-        head: ProblemDocument | None = None
-        try:
-            head = ProblemDocument.model_validate({**document, "assets": []})
-        except ValidationError as error:
-            faults += faults_of(error, ProblemDocument)
-        assets = _read_assets(document.get("assets"), faults)
-        time = _read_time(document.get("time"), faults)
-        if time is not None:
-            for number, asset in enumerate(assets):
-                if asset is not None:
-                    faults += asset.faults(f"assets[{number}]", time)
-            if head is not None:
-                faults += _contradictions(head, assets, time)
-        if head is None or time is None or faults:
-            raise InputError(faults)
+        head, assets = read(document)
         return DispatchProblem(
             head.name,
             head.currency,
-            time,
+            TimeGrid(head.time.start, head.time.resolution, head.time.steps),
             {c.id: c for c in sorted(head.connections, key=lambda c: c.id)},
-            tuple(sorted((asset for asset in assets if asset is not None), key=lambda asset: asset.id)),
+            tuple(sorted(assets, key=lambda asset: asset.id)),
             head.objective,
             head.network,
             head.options,
+            {
+                (kind, item): f"{kind}[{number}]"
+                for kind, ids in (
+                    ("connections", [connection.id for connection in head.connections]),
+                    ("assets", [asset.id for asset in assets]),
+                )
+                for number, item in enumerate(ids)
+            },
         )
 
     def document(self) -> dict[str, Any]:
@@ -295,11 +177,13 @@ class DispatchProblem:
 
         assets = []
         at_connection = {
-            key: None if connection.bus is None else resolved(f"connections[{key!r}].bus", connection.bus)
+            key: None
+            if connection.bus is None
+            else resolved(f"{self.paths['connections', key]}.bus", connection.bus)
             for key, connection in self.connections.items()
         }
         for asset in self.assets:
-            path = f"assets[{asset.id!r}].bus"
+            path = f"{self.paths['assets', asset.id]}.bus"
             bus = at_connection[asset.connection] if asset.bus is None else resolved(path, asset.bus)
             if bus is None:
                 faults.append(
@@ -327,8 +211,6 @@ class DispatchProblem:
 
     def uncontrolled(self) -> Schedule:
         """What happens when nobody dispatches: EVs charge at full power on arrival, storage idles."""
-        from optimizer.answer import answer
-
         schedules: dict[str, AssetSchedule] = {asset.id: asset.baseline(self.time) for asset in self.assets}
         return answer(
             self,
@@ -339,114 +221,130 @@ class DispatchProblem:
         )
 
 
-def _read_time(document: Any, faults: list[Fault]) -> TimeGrid | None:
-    """The time grid; None where it has faults, which are added to `faults` unless pydantic named them."""
-    try:
-        read = TimeDocument.model_validate(document)
-    except ValidationError:
-        return None
-    if read.resolution <= timedelta(0):
-        faults.append(Fault("time.resolution", "must be positive"))
-        return None
-    return TimeGrid(read.start, read.resolution, read.steps)
+def net_powers(
+    problem: DispatchProblem, schedules: Mapping[str, AssetSchedule], losses_kw: FloatArray | None = None
+) -> dict[str, FloatArray]:
+    """Net power drawn through each connection, its children's included, shape (steps,) each.
+
+    `losses_kw` of the network are drawn at the root.
+    """
+    net = {key: np.zeros(problem.time.steps) for key in problem.connections}
+    for asset in problem.assets:
+        net[asset.connection] += asset.drawn_kw(schedules[asset.id].p_kw)
+    for key in reversed(problem.from_roots):
+        parent = problem.connections[key].parent
+        if parent is not None:
+            net[parent] += net[key]
+        elif losses_kw is not None:
+            net[key] = net[key] + losses_kw
+    for values in net.values():
+        values[np.abs(values) < NEGLIGIBLE_KW] = 0.0
+    return net
 
 
-def _read_assets(documents: Any, faults: list[Fault]) -> list[Asset | None]:
-    """Each asset by its type, None where it has faults."""
-    if not isinstance(documents, list | tuple):
-        what = "is missing; add it" if documents is None else "must be a list of assets"
-        faults.append(Fault("assets", what))
-        return []
-    known = ", ".join(sorted(ASSET_TYPES))
-    assets: list[Asset | None] = []
-    for number, item in enumerate(documents):
-        path, asset = f"assets[{number}]", None
-        kind = item.get("type") if isinstance(item, Mapping) else None
-        if not isinstance(item, Mapping):
-            faults.append(Fault(path, "must be an object"))
-        elif not isinstance(kind, str) or kind not in ASSET_TYPES:
-            what = "is missing" if kind is None else f"{kind!r} is not supported"
-            hint = f"; {nearest(kind, ASSET_TYPES)}" if isinstance(kind, str) else ""
-            faults.append(
-                Fault(f"{path}.type", f"{what}; asset types here: {known}{hint if 'mean' in hint else ''}")
-            )
-        else:
-            try:
-                asset = parse(ASSET_TYPES[kind], item, path)
-            except InputError as error:
-                faults.extend(error.faults)
-        assets.append(asset)
-    return assets
+def answer(
+    problem: DispatchProblem,
+    schedules: Mapping[str, AssetSchedule],
+    *,
+    status: Status,
+    shortfalls: Sequence[Shortfall],
+    losses_kw: FloatArray | None = None,
+    prices: Mapping[str, Mapping[str, FloatArray]] | None = None,
+    notices: Sequence[str] = (),
+    **figures: Any,
+) -> Schedule:
+    """The schedule of `problem` in which assets do what `schedules` says.
 
-
-def _contradictions(head: ProblemDocument, assets: list[Asset | None], time: TimeGrid) -> Iterator[Fault]:
-    """Faults between fields that are right by themselves."""
-    connections: dict[str, Connection] = {}
-    objective = head.objective
-    signal = "marginal_carbon_g_per_kwh" if objective.carbon_signal == "marginal" else "carbon_g_per_kwh"
-    for number, connection in enumerate(head.connections):
-        path = f"connections[{number}]"
-        if connection.id in connections:
-            yield Fault(f"{path}.id", f"{connection.id!r} stands twice; ids are unique over connections")
-        connections[connection.id] = connection
-        yield from connection.faults(path, time)
-        if connection.parent is None and objective.carbon_price_per_t > 0:
-            needed = {signal}
-            if objective.export_carbon_credit == "average":
-                needed.add("carbon_g_per_kwh")
-            for name in sorted(needed):
-                if getattr(connection, name) is None:
-                    yield Fault(
-                        f"{path}.{name}",
-                        f"is missing, but objective.carbon_price_per_t is {objective.carbon_price_per_t:g}; "
-                        "a missing intensity is not zero",
-                    )
-    for number, connection in enumerate(head.connections):
-        yield from _parent_faults(f"connections[{number}].parent", connection, connections)
-    if not connections:
-        yield Fault("connections", "is empty; at least one is needed, to buy from and sell to")
-    roots = [connection.id for connection in head.connections if connection.parent is None]
-    if head.network is not None:
-        if len(roots) != 1:
-            yield Fault(
-                "connections", f"with network exactly one root is needed; these are {', '.join(roots)}"
-            )
-        if head.network.vm_min_pu >= head.network.vm_max_pu:
-            yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
-    ids: dict[str, int] = {}
-    for number, asset in enumerate(assets):
-        if asset is None:
-            continue
-        path = f"assets[{number}]"
-        if asset.id in ids:
-            yield Fault(
-                f"{path}.id", f"{asset.id!r} is also assets[{ids[asset.id]}]; ids are unique over assets"
-            )
-        ids.setdefault(asset.id, number)
-        if asset.connection not in connections:
-            yield Fault(
-                f"{path}.connection",
-                f"{asset.connection!r} is no connection; {nearest(asset.connection, connections)}",
-            )
-        elif head.network is not None and asset.bus is None and connections[asset.connection].bus is None:
-            yield Fault(f"{path}.bus", f"is missing, and connection {asset.connection!r} has none; add one")
-
-
-def _parent_faults(
-    path: str, connection: Connection, connections: Mapping[str, Connection]
-) -> Iterator[Fault]:
-    if connection.parent is None:
-        return
-    if connection.parent not in connections:
-        yield Fault(
-            path, f"{connection.parent!r} is no connection; {nearest(connection.parent, connections)}"
+    `shortfalls` are those of assets; overruns of import limits are found here.
+    """
+    net = net_powers(problem, schedules, losses_kw)
+    unpriced = {part: np.zeros(problem.time.steps) for part in ("total", *PRICE_PARTS)}
+    connections = {
+        key: ConnectionSchedule(
+            np.clip(power, 0.0, None), np.clip(-power, 0.0, None), unpriced if prices is None else prices[key]
         )
-        return
-    seen: set[str] = {connection.id}
-    above: str | None = connection.parent
-    while above is not None and above in connections:
-        if above in seen:
-            yield Fault(path, f"{connection.id!r} is above itself; a connection tree has no circle")
-            return
-        seen.add(above)
-        above = connections[above].parent
+        for key, power in net.items()
+    }
+    every = tuple(
+        sorted(
+            (*shortfalls, *overruns(problem, connections)),
+            key=lambda s: (s.at, s.kind, s.asset or "", s.connection or ""),
+        )
+    )
+    figures = {"best_bound": None, "gap": None, "build_seconds": 0.0, "solve_seconds": 0.0, **figures}
+    return Schedule(
+        status=status,
+        input_hash=problem.input_hash,
+        time=problem.time,
+        objective=objective(problem, schedules, connections, every),
+        bound_kind="exact" if problem.network is None else "linear",
+        solver=NAME,
+        connections=connections,
+        assets=dict(schedules),
+        shortfalls=every,
+        notices=(*problem.notices, *notices),
+        **figures,
+    )
+
+
+def overruns(problem: DispatchProblem, connections: Mapping[str, ConnectionSchedule]) -> list[Shortfall]:
+    """Import beyond its limit, one shortfall per connection and step."""
+    found = []
+    for key, connection in problem.connections.items():
+        limit = connection.limit("import_limit_kw", problem.time.steps)
+        excess = connections[key].import_kw - limit
+        for step in np.flatnonzero(excess > OVERRUN * np.maximum(1.0, limit)):
+            amount = float(excess[step]) * problem.time.hours
+            found.append(Shortfall("import_limit", problem.time.instant(int(step)), amount, connection=key))
+    return found
+
+
+def objective(
+    problem: DispatchProblem,
+    schedules: Mapping[str, AssetSchedule],
+    connections: Mapping[str, ConnectionSchedule],
+    shortfalls: Sequence[Shortfall],
+) -> dict[str, float]:
+    """The objective's parts and their total, in the problem's currency, from the schedule alone."""
+    parts = dict.fromkeys(OBJECTIVE_PARTS, 0.0)
+    mwh_per_kw = problem.time.hours / 1000
+    for key, connection in problem.connections.items():
+        flow = connections[key]
+        if connection.parent is None:
+            carbon_in, carbon_out = problem.carbon_prices(connection)
+            price_in = problem.import_price(connection) - carbon_in
+            price_out = problem.export_price(connection) - carbon_out
+            parts["energy"] += mwh_per_kw * float(price_in @ flow.import_kw - price_out @ flow.export_kw)
+            parts["carbon"] += mwh_per_kw * float(carbon_in @ flow.import_kw - carbon_out @ flow.export_kw)
+        if connection.peak_import_price_per_kw > 0:
+            highest = max(float(flow.import_kw[w].mean()) for w in connection.peak_windows(problem.time))
+            excess = max(0.0, highest - connection.peak_import_so_far_kw)
+            parts["peak"] += connection.peak_import_price_per_kw * excess
+    for asset in problem.assets:
+        for part, amount in asset.costs(schedules[asset.id], problem.time).items():
+            parts[part] += amount
+    unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
+    parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
+    return {"total": sum(parts.values()), **parts}
+
+
+def settle(
+    problem: DispatchProblem, schedule: Schedule, root_import_kw: FloatArray, root_export_kw: FloatArray
+) -> Schedule:
+    """The same controls with the root's power as AC power flow has it; the objective counts that."""
+    root = next(key for key, connection in problem.connections.items() if connection.parent is None)
+    flow = replace(schedule.connections[root], import_kw=root_import_kw, export_kw=root_export_kw)
+    connections = {**schedule.connections, root: flow}
+    of_assets = tuple(s for s in schedule.shortfalls if s.kind != "import_limit")
+    every = tuple(
+        sorted(
+            (*of_assets, *overruns(problem, connections)),
+            key=lambda s: (s.at, s.kind, s.asset or "", s.connection or ""),
+        )
+    )
+    return replace(
+        schedule,
+        connections=connections,
+        shortfalls=every,
+        objective=objective(problem, schedule.assets, connections, every),
+    )

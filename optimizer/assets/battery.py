@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import pyomo.environ as pyo
 from pydantic import Field
 
 from energy.domain.errors import Fault
@@ -14,7 +13,9 @@ from energy.domain.network import FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
-from optimizer.model import Site
+
+if TYPE_CHECKING:
+    from optimizer.site import Site
 
 
 class Battery(Asset):
@@ -36,8 +37,8 @@ class Battery(Asset):
     self_discharge_per_hour: Annotated[float, Field(ge=0, lt=1)] = 0.0
     wear_cost_per_mwh: Positive = 0.0
 
-    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
-        yield from super().faults(path, time)
+    def faults(self, path: str) -> Iterator[Fault]:
+        yield from super().faults(path)
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
         if self.e_end_min_kwh is not None and self.e_end_min_kwh > self.e_max_kwh:
             yield Fault(
@@ -109,9 +110,7 @@ class BatteryRows(AssetRows):
                 return energy[number, step] - gained == retained * battery.e_start_kwh
             return energy[number, step] - retained * energy[number, step - 1] - gained == 0.0
 
-        site.model.storage_balance = pyo.Constraint(
-            range(len(batteries)), range(site.time.steps), rule=storage_balance
-        )
+        site.rows("storage_balance", len(batteries), site.time.steps, rule=storage_balance)
         for number, battery in enumerate(batteries):
             site.draw(battery.connection, self._charge, number, 1.0)
             site.draw(battery.connection, self._discharge, number, -1.0)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import ceil, floor
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, SparseBlock, TerminalPower
 from optimizer.assets.battery import energy_faults, stored_kwh, wear_cost
-from optimizer.model import Site
+
+if TYPE_CHECKING:
+    from optimizer.site import Site
 
 SERVED_KWH = 1e-6
 """Unserved energy below this is the solver's tolerance."""
@@ -66,8 +68,8 @@ class ElectricVehicle(Asset):
     sessions: Items[Session] = ()
     trips: Items[Trip] = ()
 
-    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
-        yield from super().faults(path, time)
+    def faults(self, path: str) -> Iterator[Fault]:
+        yield from super().faults(path)
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
         for number, session in enumerate(self.sessions):
             where = f"{path}.sessions[{number}]"

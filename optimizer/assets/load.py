@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -13,7 +13,9 @@ from energy.domain.network import FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Fraction, Number, NumberSeries, TerminalPower
-from optimizer.model import Site
+
+if TYPE_CHECKING:
+    from optimizer.site import Site
 
 
 class Load(Asset):
@@ -27,8 +29,8 @@ class Load(Asset):
     shed_limit_fraction: Fraction = 0.0
     shed_price_per_mwh: Number | None = None
 
-    def faults(self, path: str, time: TimeGrid) -> Iterator[Fault]:
-        yield from super().faults(path, time)
+    def faults(self, path: str) -> Iterator[Fault]:
+        yield from super().faults(path)
         if self.shed_limit_fraction > 0 and self.shed_price_per_mwh is None:
             yield Fault(
                 f"{path}.shed_price_per_mwh",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from energy.domain.network import FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Number, PositiveSeries, TerminalPower
-from optimizer.model import Site
+
+if TYPE_CHECKING:
+    from optimizer.site import Site
 
 
 class Renewable(Asset):

@@ -51,6 +51,7 @@ def test_every_fault_is_named_at_once() -> None:
         )
     )
     assert found.keys() == {
+        "assets[0].p_kw",
         "assets[0].p_kww",
         "assets[1].available_kw",
         "assets[2].charge_max_kw",
@@ -65,6 +66,35 @@ def test_every_fault_is_named_at_once() -> None:
     }
     assert "did you mean 'p_kw'" in found["assets[0].p_kww"]
     assert "battery, ev, load, renewable" in found["assets[5].type"]
+
+
+def test_a_faulty_field_hides_no_fault_of_another() -> None:
+    document = problem_of(
+        [
+            load([1.0, 2.0], connection="pocc"),
+            battery("base", e_start_kwh=30.0, charge_efficiency=95.0),
+            load([1.0], "c", q_kvar=[float("nan")], power_factor=2.0),
+        ],
+        import_price_per_mwh=[1.0, 2.0, 3.0],
+        peak_import_price_per_kw=1.0,
+        peak_interval="PT90M",
+        colour="green",
+    )
+    document["time"]["start"] = "2022-08-29T00:00:00"
+    assert faults(document).keys() == {
+        "time.start",
+        "connections[0].colour",
+        "connections[0].import_price_per_mwh",
+        "connections[0].peak_interval",
+        "assets[0].connection",
+        "assets[0].p_kw",
+        "assets[1].id",
+        "assets[1].charge_efficiency",
+        "assets[1].e_start_kwh",
+        "assets[2].power_factor",
+        "assets[2].p_kw",
+        "assets[2].q_kvar",
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,10 +185,13 @@ def test_powers_at_buses_follow_power_factors_in_the_consumer_frame() -> None:
 
 
 def test_unknown_buses_are_all_named() -> None:
-    document = problem_of([load(1.0, bus=7), renewable(1.0, bus=8)], network={"grid": "x"})
+    document = problem_of([renewable(1.0, bus=8), load(1.0, bus=7)], network={"grid": "x"})
     with pytest.raises(InputError) as caught:
         DispatchProblem.from_document(document).resolve_buses({}.__getitem__)
-    assert [fault.path for fault in caught.value.faults] == ["assets['base'].bus", "assets['pv'].bus"]
+    assert {fault.path[:9]: fault.message[:5] for fault in caught.value.faults} == {
+        "assets[0]": "bus 8",
+        "assets[1]": "bus 7",
+    }
 
 
 def test_uncontrolled_evs_charge_at_once_to_their_need() -> None:

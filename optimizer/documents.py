@@ -1,0 +1,354 @@
+"""The document of a dispatch problem, ``wattshed.dispatch/1``, and everything that may be wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Annotated, Any, Literal, TypeVar, Union
+
+import numpy as np
+from pydantic import Field, ValidationError
+
+from energy.domain.documents import (
+    Document,
+    Duration,
+    Identifier,
+    Instant,
+    Items,
+    expand,
+    faults_of,
+    nearest,
+    series_fault,
+)
+from energy.domain.errors import Fault, InputError
+from energy.domain.network import FloatArray, IntArray
+from energy.domain.time import TimeGrid
+from optimizer.assets import ASSET_TYPES, Asset
+from optimizer.assets.base import NumberSeries, Positive, PositiveSeries
+
+SCHEMA = "wattshed.dispatch/1"
+STEPS_MAX = 200_000
+
+Part = TypeVar("Part", bound=Document)
+
+
+class TimeDocument(Document):
+    """`steps` intervals of length `resolution` from `start`."""
+
+    start: Instant
+    resolution: Duration
+    steps: Annotated[int, Field(ge=1, le=STEPS_MAX)]
+
+
+class Connection(Document):
+    """Where assets meet the grid, or a child connection its parent. Roots buy and sell.
+
+    Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
+    over `peak_interval` above `peak_import_so_far_kw`. Limits are kW each way; null is unlimited.
+    """
+
+    id: Identifier
+    bus: int | str | None = None
+    import_limit_kw: PositiveSeries | None = None
+    export_limit_kw: PositiveSeries | None = None
+    import_price_per_mwh: NumberSeries | None = None
+    export_price_per_mwh: NumberSeries | None = None
+    carbon_g_per_kwh: PositiveSeries | None = None
+    marginal_carbon_g_per_kwh: PositiveSeries | None = None
+    peak_import_price_per_kw: Positive = 0.0
+    peak_import_so_far_kw: Positive = 0.0
+    peak_interval: Duration = timedelta(minutes=15)
+    parent: Identifier | None = None
+
+    def faults(self, path: str, resolution: timedelta | None) -> Iterator[Fault]:
+        """Everything that contradicts itself, once each field is right by itself."""
+        for name in MARKET_OF_ROOT:
+            if self.parent is not None and getattr(self, name) is not None:
+                yield Fault(
+                    f"{path}.{name}", "stands at a child connection; only roots buy and sell: remove it"
+                )
+        interval = self.peak_interval
+        if interval <= timedelta(0):
+            yield Fault(f"{path}.peak_interval", "must be positive")
+        elif (
+            self.peak_import_price_per_kw > 0
+            and resolution is not None
+            and interval > resolution > timedelta(0)
+            and interval % resolution != timedelta(0)
+        ):
+            yield Fault(f"{path}.peak_interval", "is no multiple of time.resolution; change one of the two")
+
+    def limit(self, name: str, steps: int) -> FloatArray:
+        """A limit as a series, infinite where there is none."""
+        value = getattr(self, name)
+        return np.full(steps, np.inf) if value is None else expand(value, steps)
+
+    def peak_windows(self, time: TimeGrid) -> list[IntArray]:
+        """The steps of every peak interval (counted from 1970 in UTC); those cut by the horizon count
+        with what lies inside. An interval of at most a step is the step."""
+        if self.peak_interval <= time.resolution:
+            return [np.array([step]) for step in range(time.steps)]
+        starts = (time.datetimes - np.datetime64(0, "us")) // np.timedelta64(self.peak_interval, "us")
+        edges = np.flatnonzero(np.diff(starts)) + 1
+        return [np.asarray(window) for window in np.split(np.arange(time.steps), edges)]
+
+
+SERIES_OF_CONNECTION = (
+    "import_limit_kw",
+    "export_limit_kw",
+    "import_price_per_mwh",
+    "export_price_per_mwh",
+    "carbon_g_per_kwh",
+    "marginal_carbon_g_per_kwh",
+)
+MARKET_OF_ROOT = SERIES_OF_CONNECTION[2:]
+
+
+class Objective(Document):
+    """What is minimised beside energy cost; see the rules of the problem.
+
+    `unserved_energy_price_per_kwh` only values shortfalls in the answer. `carbon_price_per_t` prices
+    root imports at their average or marginal intensity; exports earn nothing unless told so.
+    """
+
+    carbon_price_per_t: Positive = 0.0
+    unserved_energy_price_per_kwh: Positive = 10.0
+    carbon_signal: Literal["average", "marginal"] = "average"
+    export_carbon_credit: Literal["none", "average"] = "none"
+
+
+class Network(Document):
+    """The grid a problem is coupled to, and the limits it is operated within."""
+
+    grid: Identifier
+    vm_min_pu: Annotated[float, Field(gt=0, lt=2)] = 0.9
+    vm_max_pu: Annotated[float, Field(gt=0, lt=2)] = 1.1
+    loading_max_percent: Annotated[float, Field(gt=0, le=1e4)] = 100.0
+    reactive: Literal["unity"] = "unity"
+    root_ext_grid: int | str | None = None
+    include_static: bool = False
+    taps: Literal["ignore", "ratio"] = "ignore"
+
+
+class Options(Document):
+    """`deadline` counts from the start of the dispatch; null waits for the optimum."""
+
+    deadline: Duration | None = None
+    mip_gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+
+
+_AnyAsset = Annotated[Union[tuple(ASSET_TYPES.values())], Field(discriminator="type")]  # type: ignore[valid-type]  # noqa: UP007
+
+
+class ProblemDocument(Document):
+    """``wattshed.dispatch/1``: powers in kW, energies in kWh, prices per MWh, carbon in g/kWh."""
+
+    schema_: Literal["wattshed.dispatch/1"] = Field(alias="schema")
+    name: str = ""
+    currency: str = "EUR"
+    time: TimeDocument
+    connections: Items[Connection]
+    assets: Items[_AnyAsset]  # type: ignore[valid-type]
+    objective: Objective = Objective()
+    network: Network | None = None
+    options: Options = Options()
+
+
+def read(document: Any) -> tuple[ProblemDocument, tuple[Asset, ...]]:
+    """A ``wattshed.dispatch/1`` and its assets; `InputError` with every fault, each with its field path.
+
+    What one field has wrong hides nothing about the others: they are checked against each other without it.
+    """
+    if not isinstance(document, Mapping):
+        raise InputError(Fault("", f"a dispatch problem is a JSON object, not {type(document).__name__}"))
+    faults: list[Fault] = []
+    head: ProblemDocument | None = None
+    try:
+        head = ProblemDocument.model_validate({**document, "assets": []})
+    except ValidationError as error:
+        faults += faults_of(error, ProblemDocument)
+    assets = _read_assets(document.get("assets"), faults)
+    wrong = {fault.path for fault in faults}
+    faults += [fault for fault in _contradictions(document, assets) if fault.path not in wrong]
+    if head is None or faults:
+        raise InputError(faults)
+    return head, tuple(asset for asset in assets if asset is not None)
+
+
+def _readable(model: type[Part], document: Any) -> Part | None:
+    """`document` as `model` without its faulty fields; None where it cannot be read without them."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        if not isinstance(document, Mapping):
+            return None
+        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
+    try:
+        return model.model_validate({key: value for key, value in document.items() if key not in wrong})
+    except ValidationError:
+        return None
+
+
+def _read_assets(documents: Any, faults: list[Fault]) -> list[Asset | None]:
+    """Each asset by its type, without its faulty fields; None where it cannot be read without them."""
+    if not isinstance(documents, list | tuple):
+        what = "is missing; add it" if documents is None else "must be a list of assets"
+        faults.append(Fault("assets", what))
+        return []
+    known = ", ".join(sorted(ASSET_TYPES))
+    assets: list[Asset | None] = []
+    for number, item in enumerate(documents):
+        path, asset = f"assets[{number}]", None
+        kind = item.get("type") if isinstance(item, Mapping) else None
+        if not isinstance(item, Mapping):
+            faults.append(Fault(path, "must be an object"))
+        elif not isinstance(kind, str) or kind not in ASSET_TYPES:
+            what = "is missing" if kind is None else f"{kind!r} is not supported"
+            hint = f"; {nearest(kind, ASSET_TYPES)}" if isinstance(kind, str) else ""
+            faults.append(
+                Fault(f"{path}.type", f"{what}; asset types here: {known}{hint if 'mean' in hint else ''}")
+            )
+        else:
+            try:
+                asset = ASSET_TYPES[kind].model_validate(item)
+            except ValidationError as error:
+                faults += faults_of(error, ASSET_TYPES[kind], path)
+                asset = _readable(ASSET_TYPES[kind], item)
+        assets.append(asset)
+    return assets
+
+
+def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None]) -> Iterator[Fault]:
+    """Faults between fields, some of which may be faulty by themselves."""
+    time = document.get("time")
+    steps = time.get("steps") if isinstance(time, Mapping) else None
+    resolution = _resolution(time)
+    if resolution is not None and resolution <= timedelta(0):
+        yield Fault("time.resolution", "must be positive")
+    items = _objects(document.get("connections"))
+    connections = [_readable(Connection, item) for item in items]
+    network = _readable(Network, document["network"]) if document.get("network") is not None else None
+    objective = _readable(Objective, document.get("objective", {})) or Objective()
+
+    for path, item, name in _series(items, _objects(document.get("assets"))):
+        if isinstance(steps, int) and isinstance(item.get(name), list | tuple):
+            yield from series_fault(f"{path}.{name}", tuple(item[name]), steps)
+    yield from _connection_faults(items, connections, objective, resolution)
+    if not items and isinstance(document.get("connections"), list | tuple):
+        yield Fault("connections", "is empty; at least one is needed, to buy from and sell to")
+    if network is not None:
+        roots = [str(item.get("id")) for item in items if item.get("parent") is None]
+        if len(roots) != 1:
+            yield Fault(
+                "connections", f"with network exactly one root is needed; these are {', '.join(roots)}"
+            )
+        if network.vm_min_pu >= network.vm_max_pu:
+            yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
+    yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
+
+
+def _resolution(time: Any) -> timedelta | None:
+    """The resolution, where it can be read."""
+    try:
+        return _Resolution.model_validate({"resolution": time["resolution"]}).resolution
+    except (ValidationError, TypeError, KeyError):
+        return None
+
+
+class _Resolution(Document):
+    resolution: Duration
+
+
+def _objects(items: Any) -> list[Mapping[str, Any]]:
+    """The items of a list, an empty object for each that is none: positions stay."""
+    if not isinstance(items, list | tuple):
+        return []
+    return [item if isinstance(item, Mapping) else {} for item in items]
+
+
+def _series(
+    connections: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]]
+) -> Iterator[tuple[str, Mapping[str, Any], str]]:
+    """Every field that may be a series: the path of its object, the object and its name."""
+    for number, item in enumerate(connections):
+        for name in SERIES_OF_CONNECTION:
+            yield f"connections[{number}]", item, name
+    for number, item in enumerate(items):
+        kind = ASSET_TYPES.get(str(item.get("type")))
+        for name in kind.series_fields if kind is not None else ():
+            yield f"assets[{number}]", item, name
+
+
+def _connection_faults(
+    items: Sequence[Mapping[str, Any]],
+    connections: Sequence[Connection | None],
+    objective: Objective,
+    resolution: timedelta | None,
+) -> Iterator[Fault]:
+    signal = "marginal_carbon_g_per_kwh" if objective.carbon_signal == "marginal" else "carbon_g_per_kwh"
+    parents: dict[str, Any] = {}
+    for number, item in enumerate(items):
+        key = item.get("id")
+        if isinstance(key, str):
+            if key in parents:
+                yield Fault(
+                    f"connections[{number}].id", f"{key!r} stands twice; ids are unique over connections"
+                )
+            parents[key] = item.get("parent")
+    for number, connection in enumerate(connections):
+        if connection is None:
+            continue
+        path = f"connections[{number}]"
+        yield from connection.faults(path, resolution)
+        if connection.parent is None and objective.carbon_price_per_t > 0:
+            needed = {signal}
+            if objective.export_carbon_credit == "average":
+                needed.add("carbon_g_per_kwh")
+            for name in sorted(needed):
+                if getattr(connection, name) is None:
+                    yield Fault(
+                        f"{path}.{name}",
+                        f"is missing, but objective.carbon_price_per_t is {objective.carbon_price_per_t:g}; "
+                        "a missing intensity is not zero",
+                    )
+        yield from _parent_faults(f"{path}.parent", connection, parents)
+
+
+def _parent_faults(path: str, connection: Connection, parents: Mapping[str, Any]) -> Iterator[Fault]:
+    if connection.parent is None:
+        return
+    if connection.parent not in parents:
+        yield Fault(path, f"{connection.parent!r} is no connection; {nearest(connection.parent, parents)}")
+        return
+    seen: set[Any] = {connection.id}
+    above: Any = connection.parent
+    while isinstance(above, str) and above in parents:
+        if above in seen:
+            yield Fault(path, f"{connection.id!r} is above itself; a connection tree has no circle")
+            return
+        seen.add(above)
+        above = parents[above]
+
+
+def _asset_faults(
+    items: Sequence[Mapping[str, Any]],
+    assets: Sequence[Asset | None],
+    connections: Sequence[Mapping[str, Any]],
+    networked: bool,
+) -> Iterator[Fault]:
+    bus_of = {item["id"]: item.get("bus") for item in connections if isinstance(item.get("id"), str)}
+    ids: dict[str, int] = {}
+    for number, (item, asset) in enumerate(zip(items, assets, strict=True)):
+        path, key, connection = f"assets[{number}]", item.get("id"), item.get("connection")
+        if asset is not None:
+            yield from asset.faults(path)
+        if isinstance(key, str):
+            if key in ids:
+                yield Fault(f"{path}.id", f"{key!r} is also assets[{ids[key]}]; ids are unique over assets")
+            ids.setdefault(key, number)
+        if isinstance(connection, str):
+            if connection not in bus_of:
+                known = f"; {nearest(connection, bus_of)}" if bus_of else ""
+                yield Fault(f"{path}.connection", f"{connection!r} is no connection{known}")
+            elif networked and item.get("bus") is None and bus_of[connection] is None:
+                yield Fault(f"{path}.bus", f"is missing, and connection {connection!r} has none; add one")

@@ -1,0 +1,104 @@
+"""A model under construction, in Pyomo: what asset types and connections declare themselves in.
+
+Pyomo states variables and constraints. Their bounds and prices stay in arrays, and its compiler lays the
+columns out in the order of declaration: a column's number is known the moment it is declared.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyomo.environ as pyo
+from pyomo.core.expr.numeric_expr import LinearExpression
+
+from energy.domain.network import FloatArray, IntArray
+from energy.domain.time import TimeGrid
+
+
+@dataclass(frozen=True)
+class Columns:
+    """One kind of variable: `variable[number, step]` in Pyomo, `index[number, step]` in the program."""
+
+    variable: Any
+    index: IntArray
+
+
+class Site:
+    """A model under construction: what asset types declare their variables and draws into."""
+
+    def __init__(self, time: TimeGrid, connections: Iterable[str]) -> None:
+        self.time = time
+        self.model = pyo.ConcreteModel(name="dispatch")
+        self._labels: list[tuple[str, Sequence[str], int]] = []
+        self.order: list[Any] = []
+        self._lower: list[FloatArray] = []
+        self._upper: list[FloatArray] = []
+        self._cost: list[FloatArray] = []
+        steps = self.time.steps
+        self.draws: dict[str, list[tuple[float, Columns, int]]] = defaultdict(list)
+        self.drawn_kw = {key: np.zeros(steps) for key in connections}
+        self.inflexible_kw = {key: np.zeros(steps) for key in self.drawn_kw}
+
+    def columns(
+        self,
+        name: str,
+        labels: Sequence[str],
+        *,
+        steps: int | None = None,
+        lower: Any = 0.0,
+        upper: Any = np.inf,
+        price: Any = 0.0,
+    ) -> Columns:
+        """Declare one variable per label and step; bounds and price broadcast to (labels, steps)."""
+        shape = (len(labels), self.time.steps if steps is None else steps)
+        variable = pyo.Var(range(shape[0]), range(shape[1]))
+        self.model.add_component(name, variable)
+        first = len(self.order)
+        self.order.extend(variable.values())
+        self._labels.append((name, labels, shape[1]))
+        for values, store in ((lower, self._lower), (upper, self._upper), (price, self._cost)):
+            store.append(np.broadcast_to(np.asarray(values, float), shape).ravel())
+        return Columns(variable, np.arange(first, len(self.order)).reshape(shape))
+
+    def rows(self, name: str, *shape: int, rule: Callable[..., Any]) -> Any:
+        """Declare one constraint for each position of `shape`; `rule(model, *position)` states it."""
+        constraint = pyo.Constraint(*(range(count) for count in shape), rule=rule)
+        self.model.add_component(name, constraint)
+        return constraint
+
+    def draw(self, connection: str, columns: Columns, number: int, coefficient: float) -> None:
+        """Row `number` of `columns` draws `coefficient` kW per unit at the connection, in its step."""
+        self.draws[connection].append((coefficient, columns, number))
+
+    def draw_constant(self, connection: str, p_kw: FloatArray, *, flexible: bool) -> None:
+        """A series drawn at the connection; `flexible` where some column may take it back."""
+        self.drawn_kw[connection] += p_kw
+        if not flexible:
+            self.inflexible_kw[connection] += p_kw
+
+    def names(self) -> list[str]:
+        """A readable name for each column."""
+        return [
+            f"{name}({label},{step})"
+            for name, labels, steps in self._labels
+            for label in labels
+            for step in range(steps)
+        ]
+
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Lower and upper bounds of all columns so far."""
+        empty = np.zeros(0)
+        return np.concatenate([empty, *self._lower]), np.concatenate([empty, *self._upper])
+
+    def costs(self) -> FloatArray:
+        """Prices of all columns so far."""
+        return np.concatenate([np.zeros(0), *self._cost])
+
+
+def linear(terms: Sequence[tuple[float, Any]]) -> Any:
+    """Σ coefficient · variable, built without the cost of Pyomo's operators."""
+    return LinearExpression(linear_coefs=[term[0] for term in terms], linear_vars=[term[1] for term in terms])
