@@ -72,6 +72,8 @@ class _Sums:
 class Account:
     """The carbon account of a horizon; every array has the steps first.
 
+    Steps without an AC solution have no flows and are NaN in every table; sums over steps leave them out.
+
     Attributes:
         districts: ``boundary`` included, sorted. technologies: ``import``, ``battery`` and ``v2g``
             included, sorted.
@@ -117,7 +119,7 @@ class Account:
             "storage_change_kg",
             "residual_kg",
         )
-        return {name: float(self.steps[name][first:last].sum()) for name in names}
+        return {name: float(np.nansum(self.steps[name][first:last])) for name in names}
 
     def ev(self, first: int = 0, last: int | None = None) -> dict[str, float | None]:
         """``carbon.ev`` of ``wattshed.plan/1``; null where nothing was driven or charged."""
@@ -157,7 +159,8 @@ def account(
 
     The power of supply, use and storage must be the power that `flows` was solved for. Buses without a
     district belong to ``boundary``. What AC leaves unbalanced at a node (its solver's tolerance) is
-    booked as loss with the node's mix, and its size is in ``mismatch_mw``.
+    booked as loss with the node's mix, and its size is in ``mismatch_mw``. In steps without an AC solution
+    (NaN flows) nothing is known but what was scheduled: what tanks charge then counts at the upstream mix.
 
     Raises:
         InputError: assets at buses that carry no power flow, negative or missing values, tanks that
@@ -180,6 +183,9 @@ class _Accountant:
         upstream: UpstreamMix,
         district_of_bus: Mapping[int, str],
     ) -> None:
+        self.solved = np.isfinite(flows.slack_p_mw.sum(axis=1))
+        if not self.solved.all():
+            flows, supply, use = _without(~self.solved, flows, supply, use)
         self.flows, self.supply, self.use, self.storage, self.upstream = (
             flows,
             supply,
@@ -244,7 +250,7 @@ class _Accountant:
                 discharge_mw=self.storages.discharge_mw[window],
                 drive_mwh=self.storages.drive_mwh[window],
             )
-            injected = self._injected(window)
+            injected = self._injected(storages, window)
             drawn = self._drawn(storages, window)
             self._check_balance(part, injected, drawn, storages, window)
             mixes = follow(tracer, part, injected, self.hours, storages)
@@ -252,11 +258,14 @@ class _Accountant:
             if mixes.record is not None:
                 records.append(mixes.record)
         total = _Sums(
-            *(np.concatenate([getattr(part, item.name) for part in sums]) for item in fields(_Sums))
+            *(
+                _blanked(~self.solved, np.concatenate([getattr(part, item.name) for part in sums]))
+                for item in fields(_Sums)
+            )
         )
         return self._account(total, records)
 
-    def _injected(self, window: slice) -> FloatArray:
+    def _injected(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What sources inject: (steps, nodes, columns)."""
         supply, upstream = self.supply, self.upstream
         injected = np.zeros((window.stop - window.start, self.flows.node_count, self.columns))
@@ -267,6 +276,8 @@ class _Accountant:
         for column in np.unique(self.supply_column):
             injected[:, :, column] = np.where(self.supply_column == column, p_mw, 0.0) @ self.supply_at
         bought = np.maximum(self.flows.slack_p_mw[window], 0.0) @ self.slack_at
+        if storages is not None:
+            bought += (storages.charge_mw * ~self.solved[window, None]) @ self.storage_at
         injected[:, :, POWER] += bought
         injected[:, :, CARBON] += bought * upstream.carbon_g_per_kwh[window, None]
         injected[:, :, RENEWABLE] += bought * upstream.renewable_share[window, None]
@@ -277,7 +288,10 @@ class _Accountant:
         """What is drawn at nodes without branches: use, charging, exports, shunts."""
         sold = np.maximum(-self.flows.slack_p_mw[window], 0.0)
         drawn = self.use_mw[window] @ self.use_at + sold @ self.slack_at + self.flows.shunt_mw[window]
-        return drawn if storages is None else drawn + storages.charge_mw @ self.storage_at
+        if storages is None:
+            return drawn
+        unknown_mw = storages.discharge_mw * ~self.solved[window, None]
+        return drawn + (storages.charge_mw + unknown_mw) @ self.storage_at
 
     def _check_balance(
         self,
@@ -292,7 +306,7 @@ class _Accountant:
             fed = fed + storages.discharge_mw @ self.storage_at
         mismatch = np.abs(fed - drawn - part.drawn_mw)
         allowed = np.maximum(MISMATCH_MW, MISMATCH_SHARE * (fed + part.inflow_mw))
-        if not (mismatch <= allowed).all():  # NaN, a step without a solution, does not balance either
+        if not (mismatch <= allowed).all():
             step, node = np.unravel_index(int(np.argmax(~(mismatch <= allowed))), mismatch.shape)
             buses = [bus for bus, at in self.flows.node_of_bus.items() if at == node]
             when = format_instant(self.flows.time.instant(window.start + int(step)))
@@ -420,6 +434,7 @@ class _Accountant:
             "renewable_share": _ratio(sums.use[:, :, RENEWABLE].sum(axis=1), city_mwh),
             "mismatch_mw": sums.mismatch_mw,
         }
+        series = {name: _blanked(~self.solved, values) for name, values in series.items()}
         storage = self.storage
         nothing = np.zeros((steps, 0))
         return Account(
@@ -478,6 +493,33 @@ class _Accountant:
             unknown &= ~found
         weight[unknown, self.districts.index(BOUNDARY)] = 1.0
         return weight
+
+
+def _without(
+    unsolved: BoolArray, flows: NetworkFlows, supply: Supply, use: Use
+) -> tuple[NetworkFlows, Supply, Use]:
+    """The same with nothing flowing, fed or used in the steps `unsolved`."""
+
+    def cleared(values: FloatArray) -> FloatArray:
+        return np.where(unsolved[:, None], 0.0, values)
+
+    flows = replace(
+        flows,
+        p_from_mw=cleared(flows.p_from_mw),
+        p_to_mw=cleared(flows.p_to_mw),
+        slack_p_mw=cleared(flows.slack_p_mw),
+        shunt_mw=cleared(flows.shunt_mw),
+    )
+    return flows, replace(supply, p_mw=cleared(supply.p_mw)), replace(use, p_mw=cleared(use.p_mw))
+
+
+def _blanked(steps: BoolArray, values: FloatArray) -> FloatArray:
+    """`values` (steps first) with NaN in `steps`."""
+    if not steps.any():
+        return values
+    blanked: FloatArray = np.array(values)
+    blanked[steps] = np.nan
+    return blanked
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

@@ -35,8 +35,9 @@ class Plan:
 
     `document` is the public ``wattshed.plan/1`` (JSON-ready, the same bytes for the same inputs);
     `tables` holds the day's series by name. Every table covers `time`, the local day (92, 96 or 100
-    quarter-hours). Tables whose name starts with ``planned.``, ``uncontrolled.`` or (only with
-    day-ahead information) ``actual.`` exist once per case. Tables and their columns:
+    quarter-hours). What is unknown in a step without an AC solution is NaN. Tables whose name starts
+    with ``planned.``, ``uncontrolled.`` or (only with day-ahead information) ``actual.`` exist once per
+    case. Tables and their columns:
 
     * ``CASE.asset_p_kw``: asset ids; kW, the sign rule of the schedule
     * ``CASE.asset_e_kwh``: each battery and EV; kWh at interval end

@@ -69,7 +69,8 @@ class PlanSummary:
 
 @dataclass(frozen=True)
 class DistrictSeries:
-    """Stored district accounts over `time`; arrays of shape (steps, districts), NaN where no plan is stored.
+    """Stored district accounts over `time`; arrays of shape (steps, districts), NaN where no plan is stored
+    or a step has no AC solution.
 
     `emissions_kg` is that of the energy used, `loss_emissions_kg` that of the losses on the way;
     `renewable_mwh` is NaN also where the renewable share of any part of the energy is unknown.

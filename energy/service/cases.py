@@ -10,10 +10,8 @@ import numpy as np
 
 from energy.carbon.accounts import Account, Storage, Supply, UpstreamMix, Use, account
 from energy.domain.city import Profiles, SiteBattery, Vehicle, buses_of
-from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, GridState, NetworkFlows, NodalPower
 from energy.domain.plan import SeriesTable
-from energy.domain.time import format_instant
 from energy.feeds.factors import FactorRegistry
 from energy.service.city_day import CityDay
 from energy.service.operation import Operation
@@ -48,23 +46,34 @@ class Case:
 
     @property
     def total_cost(self) -> float:
-        """Energy bought less sold, demand charge, carbon price and wear of the day."""
-        return float(sum(part.sum() for part in self.cost.values()))
+        """Energy bought less sold, demand charge, carbon price and wear of the day's solved steps."""
+        return sum(self.cost_parts.values())
+
+    @property
+    def cost_parts(self) -> dict[str, float]:
+        """Each part of the cost, over the day's solved steps."""
+        return {name: float(np.nansum(part)) for name, part in self.cost.items()}
+
+    @property
+    def unsolved_steps(self) -> list[int]:
+        """The steps without an AC solution: their flows, cost and carbon are NaN."""
+        return np.flatnonzero(~self.state.converged).tolist()
 
     def summary(self) -> dict[str, Any]:
-        """This case's column of the plan's ``comparison``."""
+        """This case's column of the plan's ``comparison``; sums leave unsolved steps out."""
         operation, hours = self.operation, self.operation.time.hours
         return {
             "cost": self.total_cost,
-            "cost_parts": {name: float(part.sum()) for name, part in self.cost.items()},
-            "emissions_kg": float(self.account.steps["emissions_kg"].sum()),
-            "losses_mwh": float(self.state.losses_mw.sum() * hours),
-            "import_mwh": float(np.maximum(self.root_mw, 0.0).sum() * hours),
-            "export_mwh": float(np.maximum(-self.root_mw, 0.0).sum() * hours),
-            "peak_import_mw": float(max(self.root_mw.max(), 0.0)),
+            "cost_parts": self.cost_parts,
+            "emissions_kg": float(np.nansum(self.account.steps["emissions_kg"])),
+            "losses_mwh": float(np.nansum(self.state.losses_mw) * hours),
+            "import_mwh": float(np.nansum(np.maximum(self.root_mw, 0.0)) * hours),
+            "export_mwh": float(np.nansum(np.maximum(-self.root_mw, 0.0)) * hours),
+            "peak_import_mw": float(np.nanmax(self.root_mw, initial=0.0)),
             "curtailed_mwh": float(operation.curtailed_mw.sum() * hours),
             "unmet_kwh": operation.unmet_kwh,
             "violated_steps": len(self.state.violated_steps),
+            "unsolved_steps": len(self.unsolved_steps),
             "energy_end_mwh": operation.e_end_mwh(),
         }
 
@@ -146,19 +155,9 @@ def run_case(
 ) -> Case:
     """Solve the day AC, account its carbon and its cost at the prices and intensities of `market`.
 
-    Raises `InputError` for steps without an AC solution: they have no flows to account.
+    What a step without an AC solution would cost and emit is NaN: it has no flows.
     """
     state = twin.solve(operation.nodal_power())
-    unsolved = np.flatnonzero(~state.converged).tolist()
-    if unsolved:
-        times = ", ".join(format_instant(state.time.instant(step)) for step in unsolved[:8])
-        raise InputError(
-            Fault(
-                f"grid {day.city.grid_source!r}",
-                f"has no AC solution at {times}{' …' if len(unsolved) > 8 else ''}: more power is drawn or "
-                "fed in than it can carry; check the profiles' units and the assets' sizes",
-            )
-        )
     flows = twin.flows(state)
     root_mw = state.slack_p_mw.sum(axis=1)
     return Case(
@@ -178,18 +177,20 @@ def _cost(day: CityDay, operation: Operation, root_mw: FloatArray, market: Profi
     energy -= exported * market.window(terms.export_price, time)
     carbon_t = imported * market.window(terms.carbon, time) * G_PER_KWH_TO_T_PER_MWH
     peak = np.zeros(time.steps)
-    above_kw = 1000 * max(0.0, float(imported.max()) - day.peak_so_far_mw)
-    peak[int(imported.argmax())] = above_kw * terms.peak_import_price_per_kw
+    peak_step = int(np.argmax(np.nan_to_num(imported)))
+    above_kw = 1000 * max(0.0, float(imported[peak_step]) - day.peak_so_far_mw)
+    peak[peak_step] = above_kw * terms.peak_import_price_per_kw
     batteries = np.array([battery.wear_cost_per_mwh for battery in day.city.batteries])
     vehicles = np.array([vehicle.wear_cost_per_mwh for vehicle in day.city.vehicles])
     wear = np.maximum(-operation.battery_mw, 0.0) @ batteries
     wear += np.maximum(-operation.vehicle_mw, 0.0) @ vehicles
-    return {
+    cost = {
         "energy": energy * hours,
         "peak": peak,
         "carbon": carbon_t * hours * terms.carbon_price_per_t,
         "wear": wear * hours,
     }
+    return {name: np.where(np.isfinite(root_mw), part, np.nan) for name, part in cost.items()}
 
 
 def _account(

@@ -98,6 +98,7 @@ class _Loop:
         self._problem, self._twin, self._progress = problem, twin, progress
         self._root = next(key for key, c in problem.connections.items() if c.parent is None)
         self._best: _Point | None = None
+        self._outdated = False
         self._stalled = 0
         self._solve_seconds = 0.0
 
@@ -123,8 +124,8 @@ class _Loop:
             gaining = self._keep(answer)
             stale = cuts.stale(answer.state, proposal)
             if cuts.surrender(proposal):
-                # what was best so far had paid for a limit that cannot be kept
-                self._best, stale = None, np.zeros(0, dtype=bool)
+                # what was best so far had paid for a limit that cannot be kept: the next answer replaces it
+                self._outdated, stale = True, np.zeros(0, dtype=bool)
             elif not gaining or self._settled(proposal, answer, stale):
                 break
             steps = answer.state.violated_steps
@@ -140,7 +141,8 @@ class _Loop:
 
     def _keep(self, answer: _Point) -> bool:
         """Remember the best answer; says whether the search goes on."""
-        best = self._best
+        best = None if self._outdated else self._best
+        self._outdated = False
         if best is None or answer.rank < best.rank:
             self._best = answer
         if best is None or answer.severity < LESS_SEVERE * best.severity:

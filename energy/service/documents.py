@@ -172,6 +172,7 @@ class CaseAnswer(Answer):
     curtailed_mwh: float
     unmet_kwh: float
     violated_steps: int
+    unsolved_steps: int
     energy_end_mwh: float
     cost_at_equal_energy: float
     emissions_at_equal_energy_kg: float
@@ -202,11 +203,12 @@ class PeakAnswer(Answer):
 
 
 class PlanViolation(Answer):
-    """A violation that is left, the element in short (``line 17``)."""
+    """A violation that is left, the element in short (``line 17``). A step without an AC solution is
+    ``converged`` 0 of 1 of the element ``grid``."""
 
     time: Instant
     element: str
-    quantity: Quantity
+    quantity: Quantity | Literal["converged"]
     value: float
     limit: float
     remedy: str
@@ -217,25 +219,26 @@ class MissedViolation(Answer):
 
     time: Instant
     element: str
-    quantity: Quantity
+    quantity: Quantity | Literal["converged"]
     value: float
     limit: float
 
 
 class DistrictAnswer(Answer):
-    """Series of one district; null where it uses nothing. Exchange ``+`` is received."""
+    """Series of one district; null in steps without an AC solution, ratios also where it uses nothing.
+    Exchange ``+`` is received."""
 
-    energy_mwh: Numbers
-    emissions_kg: Numbers
-    loss_emissions_kg: Numbers
-    emissions_with_losses_kg: Numbers
+    energy_mwh: Gaps
+    emissions_kg: Gaps
+    loss_emissions_kg: Gaps
+    emissions_with_losses_kg: Gaps
     carbon_g_per_kwh: Gaps
     renewable_share: Gaps
-    charged_kg: Numbers
-    discharged_kg: Numbers
-    local_generation_mwh: Numbers
-    exchange_mwh: Numbers
-    exchange_kg: Numbers
+    charged_kg: Gaps
+    discharged_kg: Gaps
+    local_generation_mwh: Gaps
+    exchange_mwh: Gaps
+    exchange_kg: Gaps
 
 
 class EvAnswer(Answer):

@@ -236,7 +236,7 @@ def _document(
         },
         "carried_over": day.carried,
         "schedule": _day_schedule(day, problem, schedule, planned),
-        "violations": _violations(twin, planned),
+        "violations": [*_unsolved(planned), *_violations(twin, planned)],
         "carbon": {
             "case": accounted,
             "ledger": "location",
@@ -247,7 +247,7 @@ def _document(
             "balance": account.balance(),
         },
         "sources": [source.document() for source in day.city.sources],
-        "notices": [*_notices(day), *day.city.notices, *twin.notices],
+        "notices": [*_notices(day), *_unsolved_notices(cases), *day.city.notices, *twin.notices],
     }
     if expected is not None:
         document["forecast"] = _forecast_report(day, expected, cases["actual"])
@@ -313,6 +313,36 @@ def _violations(twin: Twin, case: Case) -> list[dict[str, Any]]:
     ]
 
 
+def _unsolved(case: Case) -> list[dict[str, Any]]:
+    """The steps without an AC solution, as violations."""
+    remedy = "less drawn or fed in at once: no voltages can carry this; check units and sizes"
+    time = case.state.time
+    return [
+        {
+            "time": format_instant(time.instant(step)),
+            "element": "grid",
+            "quantity": "converged",
+            "value": 0.0,
+            "limit": 1.0,
+            "remedy": remedy,
+        }
+        for step in case.unsolved_steps
+    ]
+
+
+def _unsolved_notices(cases: Mapping[str, Case]) -> list[str]:
+    notices = []
+    for name, case in cases.items():
+        if case.unsolved_steps:
+            time, unsolved = case.state.time, case.unsolved_steps
+            times = ", ".join(format_instant(time.instant(step)) for step in unsolved[:8])
+            notices.append(
+                f"case {name}: no AC solution at {times}{' …' if len(unsolved) > 8 else ''} ({len(unsolved)} "
+                "steps); its sums leave them out, and what was charged then counts at the upstream mix"
+            )
+    return notices
+
+
 def _violation(violation: Violation) -> dict[str, Any]:
     """A violation as plans write it: the element in short."""
     element = violation.element
@@ -339,25 +369,29 @@ def _forecast_report(day: CityDay, expected: Forecast, actual: Case) -> dict[str
         "like_days_min": int(expected.like_days.min()),
         "notices": list(expected.notices),
         "errors": errors,
-        "missed": [_violation(violation) for violation in actual.state.violations],
+        "missed": [
+            *({key: value for key, value in item.items() if key != "remedy"} for item in _unsolved(actual)),
+            *(_violation(violation) for violation in actual.state.violations),
+        ],
     }
 
 
 def _day_schedule(day: CityDay, problem: DispatchProblem, schedule: Schedule, case: Case) -> dict[str, Any]:
     """The schedule's first day: powers, energies and prices of its steps, cost as AC has it."""
     steps = day.time.steps
-    parts = {name: float(case.cost[name].sum()) if name in case.cost else 0.0 for name in schedule.objective}
+    parts = {name: case.cost_parts.get(name, 0.0) for name in schedule.objective}
     shortfalls = tuple(item for item in schedule.shortfalls if item.at <= day.time.end)
     parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * sum(
         item.amount_kwh for item in shortfalls
     )
     parts["total"] = sum(value for name, value in parts.items() if name != "total")
+    proposed = schedule.connections[ROOT]
+    proposed_kw = (proposed.import_kw - proposed.export_kw)[:steps]
+    root_kw = np.where(case.state.converged, case.root_mw * 1000, proposed_kw)
     root = ConnectionSchedule(
-        import_kw=np.maximum(case.root_mw, 0.0) * 1000,
-        export_kw=np.maximum(-case.root_mw, 0.0) * 1000,
-        price_per_mwh={
-            name: price[:steps] for name, price in schedule.connections[ROOT].price_per_mwh.items()
-        },
+        import_kw=np.maximum(root_kw, 0.0),
+        export_kw=np.maximum(-root_kw, 0.0),
+        price_per_mwh={name: price[:steps] for name, price in proposed.price_per_mwh.items()},
     )
     document = replace(
         schedule,

@@ -68,10 +68,11 @@ def _district_rows(name: str) -> Table:
         name,
         Column("district", String, primary_key=True),
         Column("time", UTC, primary_key=True),
-        Column("energy_mwh", Float, nullable=False),
-        Column("emissions_kg", Float, nullable=False),
-        Column("loss_emissions_kg", Float, nullable=False),
-        Column("renewable_mwh", Float, nullable=True),  # null: the share of some of it is unknown
+        # null: the step has no AC solution, or the renewable share of some of the energy is unknown
+        *(
+            Column(name, Float, nullable=True)
+            for name in ("energy_mwh", "emissions_kg", "loss_emissions_kg", "renewable_mwh")
+        ),
     )
 
 

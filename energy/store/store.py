@@ -101,7 +101,9 @@ class Store:
                     start=plan.time.start,
                     end=plan.time.end,
                     steps=plan.time.steps,
-                    peak_import_mw=float(plan.tables[f"{case}.totals"].column("import_mw").max()),
+                    peak_import_mw=float(
+                        np.nanmax(plan.tables[f"{case}.totals"].column("import_mw"), initial=0.0)
+                    ),
                     document=packed,
                 )
                 .returning(plans.c.id)
@@ -323,14 +325,13 @@ def _district_rows(accounts: _Accounts) -> Iterable[dict[str, Any]]:
     districts, times, values = accounts
     for step, time in enumerate(times):
         for column, district in enumerate(districts):
-            energy, emissions, losses, renewable = values[:, step, column].tolist()
             yield {
                 "district": district,
                 "time": time,
-                "energy_mwh": energy,
-                "emissions_kg": emissions,
-                "loss_emissions_kg": losses,
-                "renewable_mwh": None if np.isnan(renewable) else renewable,
+                **{
+                    name: None if np.isnan(value) else value
+                    for name, value in zip(_ACCOUNTS, values[:, step, column].tolist(), strict=True)
+                },
             }
 
 

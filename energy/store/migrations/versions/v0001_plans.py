@@ -26,9 +26,9 @@ def _district_rows(name: str) -> None:
         name,
         sa.Column("district", sa.String, primary_key=True),
         sa.Column("time", INSTANT, primary_key=True),
-        sa.Column("energy_mwh", sa.Float, nullable=False),
-        sa.Column("emissions_kg", sa.Float, nullable=False),
-        sa.Column("loss_emissions_kg", sa.Float, nullable=False),
+        sa.Column("energy_mwh", sa.Float, nullable=True),
+        sa.Column("emissions_kg", sa.Float, nullable=True),
+        sa.Column("loss_emissions_kg", sa.Float, nullable=True),
         sa.Column("renewable_mwh", sa.Float, nullable=True),
     )
 
