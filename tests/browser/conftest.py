@@ -19,7 +19,7 @@ FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--use-angle=swiftshader", "
 DAY = "2016-06-21"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running server; its store holds the plan of `DAY` and nothing else."""
     need(CHROMIUM.exists(), f"{CHROMIUM} is not installed")
@@ -52,8 +52,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             os.environ.pop(name, None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
+    """A Chromium, gone before other modules: its driver keeps an event loop running in this thread."""
     from playwright.sync_api import sync_playwright
 
     need(CHROMIUM.exists(), f"{CHROMIUM} is not installed")
