@@ -18,9 +18,13 @@ from optimizer.grid_rows import UNITS, GridRows, GridSlack
 from optimizer.problem import DispatchProblem, answer, net_powers
 from optimizer.solver import NAME, Solution, Solver
 
+DECIMALS = 9
+"""The solver's values are rounded to 1e-9 kW and kWh: further digits are noise."""
+NEGLIGIBLE = 1e-9
+"""Powers and energies below this are zero."""
 UNSERVED_KWH = 1e-6
 """Total shortfall below this is the solver's rounding."""
-HELD = 1e-9
+HELD = 1e-12
 """How much more than the least shortfall, relative, the cost stage may leave."""
 
 
@@ -154,13 +158,14 @@ class Dispatcher:
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
         problem, program, notices = self.problem, self._program, []
-        clean = np.clip(x[: len(program.linear.cost)], program.linear.lower, program.linear.upper)
+        linear = program.linear
+        clean = np.clip(np.round(x[: len(linear.cost)], DECIMALS), linear.lower, linear.upper)
         losses = program.connections.losses[self._grid.lossy_steps]
         clean[losses] = x[losses]
         schedules: dict[str, AssetSchedule] = {}
         shortfalls = []
         for rows in program.assets:
-            schedules.update(rows.schedules(clean))
+            schedules.update((key, _without_noise(schedule)) for key, schedule in rows.schedules(clean))
             shortfalls += list(rows.shortfalls(clean))
         dual = solution.dual
         if self._solver.is_integer:
@@ -223,6 +228,17 @@ class Dispatcher:
             conflicts=find_conflicts(problem, self._program, self._solver, self._remaining()),
             notices=problem.notices,
         )
+
+
+def _without_noise(schedule: AssetSchedule) -> AssetSchedule:
+    """The schedule with zeros for what is left where two powers cancel, no zero negative."""
+
+    def cleaned(values: FloatArray) -> FloatArray:
+        return np.where(np.abs(values) < NEGLIGIBLE, 0.0, values)
+
+    return AssetSchedule(
+        cleaned(schedule.p_kw), {name: cleaned(values) for name, values in schedule.series.items()}
+    )
 
 
 def dispatch(problem: DispatchProblem) -> Schedule:

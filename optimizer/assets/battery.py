@@ -147,7 +147,8 @@ class BatteryRows(AssetRows):
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for number, battery in enumerate(self._batteries):
             p_kw = x[self._charge.index[number]] - x[self._discharge.index[number]]
-            yield battery.id, AssetSchedule(p_kw, {"e_kwh": battery.energies(p_kw, self._time)})
+            energies = np.clip(battery.energies(p_kw, self._time), battery.e_min_kwh, battery.e_max_kwh)
+            yield battery.id, AssetSchedule(p_kw, {"e_kwh": energies})
 
 
 def stored_kwh(

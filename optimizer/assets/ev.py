@@ -73,10 +73,10 @@ class ElectricVehicle(Asset):
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
         for number, session in enumerate(self.sessions):
             where = f"{path}.sessions[{number}]"
-            if session.departure <= session.arrival:
+            if session.departure < session.arrival:
                 yield Fault(
                     f"{where}.departure",
-                    f"{format_instant(session.departure)} is not after the arrival "
+                    f"{format_instant(session.departure)} is before the arrival "
                     f"{format_instant(session.arrival)}; swap or correct them",
                 )
             if session.charge_min_kw > session.charge_max_kw:
@@ -118,7 +118,9 @@ class ElectricVehicle(Asset):
     def notices(self, time: TimeGrid) -> Iterator[str]:
         for session in self.sessions:
             span = f"the session {format_instant(session.arrival)} to {format_instant(session.departure)}"
-            if session.departure <= time.start or session.arrival >= time.end:
+            if session.departure == session.arrival:
+                yield f"asset {self.id!r}: {span} lasts no time and is left out, with its departure need"
+            elif session.departure <= time.start or session.arrival >= time.end:
                 yield f"asset {self.id!r}: {span} is outside the horizon and left out"
             elif session.arrival < time.start or session.departure > time.end:
                 yield f"asset {self.id!r}: {span} is clipped to the horizon"
@@ -403,10 +405,8 @@ class FleetRows(AssetRows):
         unserved = self._unserved_trips(x)
         for number, ev in enumerate(self._evs):
             p_kw = power[number]
-            yield (
-                ev.id,
-                AssetSchedule(p_kw, {"e_kwh": ev.energies(p_kw, unserved.get(number, {}), self._time)}),
-            )
+            energies = ev.energies(p_kw, unserved.get(number, {}), self._time)
+            yield ev.id, AssetSchedule(p_kw, {"e_kwh": np.clip(energies, ev.e_min_kwh, ev.e_max_kwh)})
 
     def _unserved_trips(self, x: FloatArray) -> dict[int, dict[int, float]]:
         unserved: dict[int, dict[int, float]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from optimizer import DispatchProblem, dispatch
@@ -306,6 +307,43 @@ def test_a_schedule_at_the_deadline_carries_its_gap() -> None:
     assert answer["best_bound"] < answer["objective"]["total"]
     assert answer["gap"] > 0.0
     assert any("deadline" in notice for notice in answer["notices"])
+
+
+def test_a_schedule_shows_no_noise_of_the_solver() -> None:
+    """Thirds and sevenths everywhere: no value is a rounding error, none is beyond its bounds."""
+    prices = [60.0 + 7.0 * (step * step % 11) for step in range(48)]
+    document = problem_of(
+        [
+            load([10.0 / 3.0 + step / 7.0 for step in range(48)]),
+            renewable([max(0.0, 30.0 / 7.0 * (step % 24 - 8)) for step in range(48)]),
+            battery(e_start_kwh=20.0 / 3.0, charge_efficiency=0.93, discharge_efficiency=0.91),
+            ev([session(1 / 3, 40.2, e_departure_min_kwh=100.0 / 3.0, discharge_max_kw=7.0)]),
+        ],
+        steps=48,
+        import_price_per_mwh=prices,
+        export_limit_kw=5.0,
+    )
+    schedule = dispatch(DispatchProblem.from_document(document))
+    for asset in schedule.assets.values():
+        for values in (asset.p_kw, *asset.series.values()):
+            assert not np.any((values != 0.0) & (np.abs(values) < 1e-9))
+            assert not np.signbit(values[values == 0.0]).any()
+    b1, ev1 = (schedule.assets[key].series["e_kwh"] for key in ("b1", "ev1"))
+    assert b1.min() >= 0.0
+    assert b1.max() <= 20.0
+    assert ev1.min() >= 0.0
+
+
+def test_a_shortfall_is_what_is_missing_without_a_margin() -> None:
+    answer = solve(problem_of([ev([session(0, 2, charge_max_kw=10.0, e_departure_min_kwh=45.0)])]))
+    assert answer["shortfalls"][0]["amount_kwh"] == 45.0 - answer["assets"]["ev1"]["e_kwh"][1]
+    assert answer["assets"]["ev1"]["p_kw"][:2] == [10.0, 10.0]
+
+
+def test_a_session_that_lasts_no_time_is_left_out_with_a_notice() -> None:
+    schedule = dispatch(DispatchProblem.from_document(problem_of([ev([session(1, 1)])])))
+    assert not schedule.assets["ev1"].p_kw.any()
+    assert any("lasts no time" in notice for notice in schedule.notices)
 
 
 def test_the_bound_of_a_linear_problem_is_its_optimum() -> None:
