@@ -213,7 +213,10 @@ class CityDay:
 
 
 def check_day(city: City, day: str, information: str) -> tuple[date, Information]:
-    """A local date with data and a known kind of information; `InputError` for what is neither."""
+    """A local date with data and a known kind of information; `InputError` for what is neither.
+
+    A date is written one way only (``2016-06-21``): plans are stored and found by it.
+    """
     faults = []
     first, last = (
         city.profiles.time.instant(step).astimezone(city.zone).date()
@@ -221,7 +224,9 @@ def check_day(city: City, day: str, information: str) -> tuple[date, Information
     )
     wanted: date | None = None
     try:
-        wanted = date.fromisoformat(day)
+        wanted = datetime.strptime(day, "%Y-%m-%d").date()
+        if wanted.isoformat() != day:
+            raise ValueError(day)
         city.day(wanted)
     except ValueError:
         faults.append(Fault("day", f"{day!r} is no date; write it like {first}"))

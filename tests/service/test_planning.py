@@ -164,6 +164,12 @@ def test_days_without_data_and_unknown_information_are_refused_together(service:
     assert [fault.path for fault in refused.value.faults] == ["day", "information"]
 
 
+@pytest.mark.parametrize("day", ["20160621", "2016-W25-2", "2016-6-21", "2016-06-31", "21.06.2016", ""])
+def test_a_date_is_written_one_way_only(service: Service, day: str) -> None:
+    with pytest.raises(InputError, match="write it like 2016-01-01"):
+        check_day(service.city("reference"), day, "perfect")
+
+
 def test_the_horizon_ends_at_local_noon_or_with_the_data(service: Service) -> None:
     city = service.city("reference")
     steps = {
