@@ -28,8 +28,10 @@ from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, Sparse
 from optimizer.assets.battery import energy_faults, stored_kwh, wear_cost
 
 if TYPE_CHECKING:
-    from optimizer.site import Site
+    from optimizer.site import Columns, Site
 
+Entries = tuple[IntArray, IntArray, FloatArray]
+"""Rows, columns and values of a part of a matrix."""
 SERVED_KWH = 1e-6
 """Unserved energy below this is the solver's tolerance."""
 
@@ -228,17 +230,60 @@ class FleetRows(AssetRows):
 
     def __init__(self, site: Site, evs: Sequence[ElectricVehicle]) -> None:
         self._evs, self._time = evs, site.time
-        steps, hours = site.time.steps, site.time.hours
-        connections = sorted({ev.connection for ev in evs})
-        fleet_of = np.array([connections.index(ev.connection) for ev in evs])
-
-        stays = [(number, stay) for number, ev in enumerate(evs) for stay in ev.stays(site.time)]
-        drives = [
+        self._connections = sorted({ev.connection for ev in evs})
+        self._stays = [(number, stay) for number, ev in enumerate(evs) for stay in ev.stays(site.time)]
+        self._drives = [
             (number, order, step, trip)
             for number, ev in enumerate(evs)
             for order, (step, trip) in enumerate(ev.drives(site.time))
         ]
-        self._drives = drives
+        self._cut_into_pieces()
+        self._find_states()
+        widths = [len(self._piece_ev), len(self._v2g), len(self._keys), len(self._drives), len(self._needs)]
+        edges = pairwise(np.concatenate([[0], np.cumsum(widths)]))
+        charge, discharge, energy, trip_short, need_short = (np.arange(a, b) for a, b in edges)
+        self._local = charge, discharge, trip_short, need_short
+
+        energy_entries, energy_rhs = self._energy_rows(energy)
+        need_entries, need_rhs = self._need_rows(energy)
+        fleet = self._fleet_power(site)
+        link_entries, self._link_keys, first_link = self._link_rows()
+        entries = energy_entries + need_entries + link_entries
+        rows, columns, values = (np.concatenate([entry[k] for entry in entries]) for k in range(3))
+        equal = np.concatenate([energy_rhs, need_rhs, np.zeros(len(self._link_keys))])
+        upper = equal.copy()
+        upper[len(energy_rhs) : first_link] = np.inf
+        lowest, cost = np.zeros(sum(widths)), np.zeros(sum(widths))
+        e_min = self._of_evs("e_min_kwh")
+        lowest[energy] = e_min[self._state_ev]
+        cost[discharge] = self._of_evs("wear_cost_per_mwh")[self._piece_ev[self._v2g]]
+        need_upper = self._need_kwh - e_min[self._need_ev]
+        highest = [
+            self._charge_max,
+            self._discharge_max[self._v2g],
+            self._of_evs("e_max_kwh")[self._state_ev],
+            self._drive_kwh,
+            need_upper,
+        ]
+        links = np.arange(first_link, len(equal)), fleet.index.ravel()[self._link_keys]
+        self.sparse = SparseBlock(
+            entries=(rows, columns, values),
+            links=(*links, -np.ones(len(self._link_keys))),
+            lower=lowest,
+            upper=np.concatenate(highest),
+            cost=cost,
+            row_lower=equal,
+            row_upper=upper,
+            column_names=self._column_names,
+            row_names=self._row_names,
+        )
+
+    def _of_evs(self, name: str) -> FloatArray:
+        return np.array([getattr(ev, name) for ev in self._evs], float)
+
+    def _cut_into_pieces(self) -> None:
+        """The pieces of all sessions, by EV and step, with the power that the covered share allows."""
+        stays = self._stays
 
         def of_stays(values: Iterator[float]) -> FloatArray:
             return np.fromiter(values, float, len(stays))
@@ -247,124 +292,99 @@ class FleetRows(AssetRows):
         first = np.array([stay.first for _, stay in stays], np.int64)
         last = np.array([stay.last for _, stay in stays], np.int64)
         begin, end = of_stays(stay.begin for _, stay in stays), of_stays(stay.end for _, stay in stays)
-        need = of_stays(stay.need_kwh for _, stay in stays)
         length = last - first + 1
-        pieces = int(length.sum())
-        piece_stay = np.repeat(np.arange(len(stays)), length)
+        stay_of = np.repeat(np.arange(len(stays)), length)
         start_of_stay = np.cumsum(length) - length
-        piece_step = np.arange(pieces) - start_of_stay[piece_stay] + first[piece_stay]
-        piece_ev = stay_ev[piece_stay]
-        share = np.minimum(piece_step + 1.0, end[piece_stay]) - np.maximum(piece_step, begin[piece_stay])
-        charge_max = of_stays(s.session.charge_max_kw for _, s in stays)[piece_stay] * share
-        charge_min = of_stays(s.session.charge_min_kw for _, s in stays)[piece_stay] * share
-        discharge_max = of_stays(s.session.discharge_max_kw for _, s in stays)[piece_stay] * share
-        v2g = np.flatnonzero(discharge_max > 0)
+        step = np.arange(int(length.sum())) - start_of_stay[stay_of] + first[stay_of]
+        share = np.minimum(step + 1.0, end[stay_of]) - np.maximum(step, begin[stay_of])
+        self._piece_ev, self._piece_step = stay_ev[stay_of], step
+        self._charge_max = of_stays(s.session.charge_max_kw for _, s in stays)[stay_of] * share
+        self._charge_min = of_stays(s.session.charge_min_kw for _, s in stays)[stay_of] * share
+        self._discharge_max = of_stays(s.session.discharge_max_kw for _, s in stays)[stay_of] * share
+        self._v2g = np.flatnonzero(self._discharge_max > 0)
+        need = of_stays(stay.need_kwh for _, stay in stays)
+        self._needs = np.flatnonzero(need > self._of_evs("e_min_kwh")[stay_ev])
+        self._need_ev, self._need_kwh = stay_ev[self._needs], need[self._needs]
+        self._need_step = last[self._needs]
 
-        drive_ev = np.array([drive[0] for drive in drives], np.int64)
-        drive_step = np.array([drive[2] for drive in drives], np.int64)
-        drive_kwh = np.array([drive[3].energy_kwh for drive in drives], float)
-        keys, state_at = _distinct(
-            len(evs) * steps, piece_ev * steps + piece_step, drive_ev * steps + drive_step
-        )
-        state_ev = keys // steps
-        states = len(keys)
-        state_of_piece = state_at[piece_ev * steps + piece_step]
-        state_of_drive = state_at[drive_ev * steps + drive_step]
-        first_state = np.concatenate([[True], state_ev[1:] != state_ev[:-1]])[:states]
+    def _find_states(self) -> None:
+        """The states, by EV and step, and which of them each piece, drive and need changes."""
+        steps = self._time.steps
+        drive_ev = np.array([drive[0] for drive in self._drives], np.int64)
+        drive_step = np.array([drive[2] for drive in self._drives], np.int64)
+        self._drive_kwh = np.array([drive[3].energy_kwh for drive in self._drives], float)
+        piece_key, drive_key = self._piece_ev * steps + self._piece_step, drive_ev * steps + drive_step
+        self._keys, state_at = _distinct(len(self._evs) * steps, piece_key, drive_key)
+        self._state_ev = self._keys // steps
+        self._state_of_piece, self._state_of_drive = state_at[piece_key], state_at[drive_key]
+        self._state_of_need = state_at[self._need_ev * steps + self._need_step]
 
-        def of_evs(name: str) -> FloatArray:
-            return np.array([getattr(ev, name) for ev in evs], float)
-
-        e_min, e_max, e_start = of_evs("e_min_kwh"), of_evs("e_max_kwh"), of_evs("e_start_kwh")
-        gain, loss = of_evs("charge_efficiency") * hours, hours / of_evs("discharge_efficiency")
-        self._needs = np.flatnonzero(need > e_min[stay_ev]) if stays else np.zeros(0, np.int64)
-        state_of_need = state_at[stay_ev[self._needs] * steps + last[self._needs]]
-
-        widths = [pieces, len(v2g), states, len(drives), len(self._needs)]
-        offsets = np.concatenate([[0], np.cumsum(widths)])
-        charge, discharge, energy, trip_short, need_short = (np.arange(a, b) for a, b in pairwise(offsets))
-
-        # energy: e − e_before − gain·charge + loss·discharge − trip_short = e_start (first) − trips
-        following = np.flatnonzero(~first_state)
+    def _energy_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
+        """e − e_before − gain·charge + loss·discharge − trip_short = e_start (first state) − trips."""
+        charge, discharge, trip_short, _ = self._local
+        states, v2g = len(energy), self._v2g
+        gain = self._of_evs("charge_efficiency") * self._time.hours
+        loss = self._time.hours / self._of_evs("discharge_efficiency")
+        first = np.concatenate([[True], self._state_ev[1:] != self._state_ev[:-1]])[:states]
+        following = np.flatnonzero(~first)
         entries = [
             (np.arange(states), energy, np.ones(states)),
             (following, energy[following - 1], -np.ones(len(following))),
-            (state_of_piece, charge, -gain[piece_ev]),
-            (state_of_piece[v2g], discharge, loss[piece_ev[v2g]]),
-            (state_of_drive, trip_short, -np.ones(len(drives))),
+            (self._state_of_piece, charge, -gain[self._piece_ev]),
+            (self._state_of_piece[v2g], discharge, loss[self._piece_ev[v2g]]),
+            (self._state_of_drive, trip_short, -np.ones(len(trip_short))),
         ]
-        energy_rhs = np.where(first_state, e_start[state_ev], 0.0) - np.bincount(
-            state_of_drive, drive_kwh, minlength=states
-        )
-        # need: e + need_short ≥ need, before the energy of a trip that begins after the session leaves
-        need_rows = states + np.arange(len(self._needs))
-        need_rhs = need[self._needs].copy()
-        entries += [
-            (need_rows, energy[state_of_need], np.ones(len(need_rows))),
-            (need_rows, need_short, np.ones(len(need_rows))),
-        ]
-        for row, stay_number in enumerate(self._needs):
-            departure = stays[stay_number][1].session.departure
-            for order in np.flatnonzero(state_of_drive == state_of_need[row]) if drives else ():
-                if drives[order][3].departure >= departure:
-                    need_rhs[row] -= drive_kwh[order]
-                    entries.append((need_rows[row : row + 1], trip_short[order : order + 1], -np.ones(1)))
-        # link: Σ charge − Σ discharge − fleet_kw = 0
-        link_keys, link_at = _distinct(len(connections) * steps, fleet_of[piece_ev] * steps + piece_step)
-        link_of_piece = link_at[fleet_of[piece_ev] * steps + piece_step]
-        first_link = states + len(self._needs)
-        entries += [
-            (first_link + link_of_piece, charge, np.ones(pieces)),
-            (first_link + link_of_piece[v2g], discharge, -np.ones(len(v2g))),
-        ]
-        height = first_link + len(link_keys)
-        rows, columns, values = (np.concatenate([entry[k] for entry in entries]) for k in range(3))
+        driven = np.bincount(self._state_of_drive, self._drive_kwh, minlength=states)
+        return entries, np.where(first, self._of_evs("e_start_kwh")[self._state_ev], 0.0) - driven
 
-        fleet_upper = np.bincount(
-            fleet_of[piece_ev] * steps + piece_step, charge_max, len(connections) * steps
-        )
-        fleet_lower = -np.bincount(
-            fleet_of[piece_ev] * steps + piece_step, discharge_max, len(connections) * steps
-        )
+    def _need_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
+        """e + need_short ≥ need, before the energy of a trip that begins after the session leaves."""
+        _, _, trip_short, need_short = self._local
+        rows = len(energy) + np.arange(len(self._needs))
+        rhs = self._need_kwh.copy()
+        entries = [
+            (rows, energy[self._state_of_need], np.ones(len(rows))),
+            (rows, need_short, np.ones(len(rows))),
+        ]
+        for position, stay_number in enumerate(self._needs):
+            departure = self._stays[stay_number][1].session.departure
+            for order in np.flatnonzero(self._state_of_drive == self._state_of_need[position]):
+                if self._drives[order][3].departure >= departure:
+                    rhs[position] -= self._drive_kwh[order]
+                    entries.append((rows[[position]], trip_short[[order]], -np.ones(1)))
+        return entries, rhs
+
+    def _fleet_power(self, site: Site) -> Columns:
+        """The power of all EVs at a connection, in Pyomo."""
+        shape = len(self._connections), site.time.steps
+        key, count = self._link_key(), shape[0] * shape[1]
         fleet = site.columns(
             "fleet_kw",
-            connections,
-            lower=fleet_lower.reshape(-1, steps),
-            upper=fleet_upper.reshape(-1, steps),
+            self._connections,
+            lower=-np.bincount(key, self._discharge_max, count).reshape(shape),
+            upper=np.bincount(key, self._charge_max, count).reshape(shape),
         )
-        for number, connection in enumerate(connections):
+        for number, connection in enumerate(self._connections):
             site.draw(connection, fleet, number, 1.0)
+        return fleet
 
-        zeros = np.zeros
-        need_upper = need[self._needs] - e_min[stay_ev[self._needs]]
-        links = np.arange(first_link, height), fleet.index.ravel()[link_keys], -np.ones(len(link_keys))
-        equal = np.concatenate([energy_rhs, need_rhs, zeros(len(link_keys))])
-        upper = equal.copy()
-        upper[need_rows] = np.inf
-        self.sparse = SparseBlock(
-            entries=(rows, columns, values),
-            links=links,
-            lower=np.concatenate(
-                [zeros(pieces + len(v2g)), e_min[state_ev], zeros(len(drives) + len(self._needs))]
-            ),
-            upper=np.concatenate([charge_max, discharge_max[v2g], e_max[state_ev], drive_kwh, need_upper]),
-            cost=np.concatenate(
-                [
-                    zeros(pieces),
-                    of_evs("wear_cost_per_mwh")[piece_ev[v2g]],
-                    zeros(states + len(drives) + len(need_upper)),
-                ]
-            ),
-            row_lower=equal,
-            row_upper=upper,
-            column_names=self._column_names,
-            row_names=self._row_names,
-        )
-        self._stays = stays
-        self._piece_ev, self._piece_step, self._v2g, self._keys = piece_ev, piece_step, v2g, keys
-        self._connections, self._link_keys = connections, link_keys
-        self._local = charge, discharge, trip_short, need_short
-        self._charge_min = charge_min
+    def _link_key(self) -> IntArray:
+        """Connection and step of each piece."""
+        fleet_of = np.array([self._connections.index(ev.connection) for ev in self._evs])
+        return fleet_of[self._piece_ev] * self._time.steps + self._piece_step
+
+    def _link_rows(self) -> tuple[list[Entries], IntArray, int]:
+        """Σ charge − Σ discharge − fleet_kw = 0, its key (connection and step) and the first row's number."""
+        charge, discharge, _, _ = self._local
+        key = self._link_key()
+        link_keys, link_at = _distinct(len(self._connections) * self._time.steps, key)
+        first = len(self._keys) + len(self._needs)
+        row = first + link_at[key]
+        entries = [
+            (row, charge, np.ones(len(charge))),
+            (row[self._v2g], discharge, -np.ones(len(discharge))),
+        ]
+        return entries, link_keys, first
 
     def place(self, first_column: int) -> None:
         self._charge, self._discharge, self._trip_short, self._need_short = (
