@@ -119,7 +119,7 @@ def read_flows(document: FlowsDocument) -> Flows:
     Raises `InputError` with every fault: ids, buses, lengths and values first; where these are right,
     branches that create power, tanks that give more than they hold, and buses that do not balance.
     """
-    faults = [*_time_faults(document), *_name_faults(document), *_value_faults(document)]
+    faults = [*contradictions(document)]
     if faults:
         raise InputError(faults)
     time = TimeGrid(document.time.start, document.time.resolution, document.time.steps)
@@ -129,6 +129,15 @@ def read_flows(document: FlowsDocument) -> Flows:
     if faults:
         raise InputError(faults)
     return flows
+
+
+def contradictions(
+    document: FlowsDocument, *, steps_known: bool = True, buses_known: bool = True
+) -> Iterable[Fault]:
+    """What is wrong with ids, buses, lengths and values; what rests on unknown steps or buses is left out."""
+    yield from _time_faults(document)
+    yield from _name_faults(document, buses_known)
+    yield from _value_faults(document, document.time.steps if steps_known else None)
 
 
 def _time_faults(document: FlowsDocument) -> Iterable[Fault]:
@@ -154,7 +163,7 @@ def _time_faults(document: FlowsDocument) -> Iterable[Fault]:
         yield Fault("time", f"{document.time.steps} steps reach beyond the year 9999; give fewer")
 
 
-def _name_faults(document: FlowsDocument) -> Iterable[Fault]:
+def _name_faults(document: FlowsDocument, buses_known: bool) -> Iterable[Fault]:
     known = {bus.id for bus in document.buses}
     suppliers: tuple[Connected, ...] = (*document.sources, *document.storages)
     groups = {
@@ -183,7 +192,7 @@ def _name_faults(document: FlowsDocument) -> Iterable[Fault]:
             (f"{group}[{k}].bus", f"{group[:-1]} {item.id!r}", item.bus) for k, item in enumerate(items)
         ]
     for path, owner, bus in places:
-        if bus not in known:
+        if buses_known and bus not in known:
             yield Fault(path, f"{owner} names bus {bus!r}, which is not in buses; {nearest(bus, known)}")
     bases = sorted({source.basis for source in document.sources if source.basis})
     if len(bases) > 1:
@@ -197,8 +206,7 @@ def _name_faults(document: FlowsDocument) -> Iterable[Fault]:
             )
 
 
-def _value_faults(document: FlowsDocument) -> Iterable[Fault]:
-    steps = document.time.steps
+def _value_faults(document: FlowsDocument, steps: int | None) -> Iterable[Fault]:
     bounded: list[tuple[str, str, float | tuple[float, ...], float, float, str]] = []
     for k, branch in enumerate(document.branches):
         bounded += [
@@ -252,7 +260,7 @@ def _value_faults(document: FlowsDocument) -> Iterable[Fault]:
                 "energy to sit in: raise e_start_kwh or set it to 0",
             )
     for path, owner, series, low, high, remedy in bounded:
-        lengths = list(series_fault(path, series, steps))
+        lengths = [] if steps is None else list(series_fault(path, series, steps))
         yield from lengths
         values = np.atleast_1d(np.asarray(series))
         outside = np.flatnonzero((values < low) | (values > high))

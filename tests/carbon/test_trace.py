@@ -6,6 +6,7 @@ import copy
 import random
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -438,3 +439,48 @@ def test_the_ledger_starts_without_pandapower() -> None:
         "assert not {'pandapower', 'numba', 'pyomo'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", check], check=True)
+
+
+def named(read: Callable[[], Any]) -> set[str]:
+    """The faults that `read` finds."""
+    try:
+        read()
+    except InputError as error:
+        return {str(fault) for fault in error.faults}
+    return set()
+
+
+STRANGE = (None, True, -1, 1e300, "x", [], [1, "a"], {}, {"id": "A"}, [[]], "2016-06-21T00:00:00")
+
+
+@given(st.data())
+def test_a_damaged_document_is_refused_or_traced(data: st.DataObject) -> None:
+    """Values of any type anywhere: faults with paths or an answer, and what was said stays said."""
+    document: Any = random_flows(7) | {
+        "storages": [
+            {
+                "id": "S",
+                "bus": "b0",
+                "charge_mw": 0.0,
+                "discharge_mw": 0.0,
+                "e_start_kwh": 0.0,
+                "carbon_start_g": 0.0,
+                "charge_efficiency": 0.9,
+                "discharge_efficiency": 0.9,
+            }
+        ]
+    }
+    for _ in range(data.draw(st.integers(1, 4))):
+        owner: Any = document
+        while True:
+            keys = sorted(owner) if isinstance(owner, dict) else range(len(owner))
+            key = data.draw(st.sampled_from([*keys] or ["new"] if isinstance(owner, dict) else [*keys]))
+            inner = owner.get(key) if isinstance(owner, dict) else owner[key]
+            if not (isinstance(inner, dict | list) and inner and data.draw(st.booleans())):
+                break
+            owner = inner
+        owner[key] = data.draw(st.sampled_from(STRANGE))
+    before = copy.deepcopy(document)
+    alone = named(lambda: parse(FlowsDocument, document))
+    assert alone <= named(lambda: trace_document(document))
+    assert document == before

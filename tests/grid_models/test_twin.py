@@ -43,9 +43,7 @@ def test_losses_are_those_of_pandapowers_branches(p_mw: float) -> None:
     pp.create_switch(net, 6, behind, et="b", z_ohm=2.0)
     pp.create_load(net, behind, p_mw=0.5)
     pp.create_impedance(net, 8, 14, rft_pu=0.01, xft_pu=0.02, sn_mva=1.0)
-    pp.create_xward(
-        net, 5, ps_mw=0.1, qs_mvar=0.05, pz_mw=0.1, qz_mvar=0.02, r_ohm=0.1, x_ohm=5.0, vm_pu=1.0
-    )
+    pp.create_xward(net, 5, ps_mw=0.1, qs_mvar=0.05, pz_mw=0.1, qz_mvar=0.02, r_ohm=0.1, x_ohm=5.0, vm_pu=1.0)
     for end in (11, unsupplied):
         pp.create_dcline(net, 3, end, p_mw, loss_percent=2.0, loss_mw=0.01, vm_from_pu=1.0, vm_to_pu=1.0)
     nothing = random_power(Grid("losses", net), 1, seed=1)
