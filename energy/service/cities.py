@@ -6,8 +6,10 @@ where a grid has to be read: opening a prepared city takes about a second.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 from energy.domain.city import City
 from energy.domain.errors import Fault, InputError
@@ -30,21 +32,29 @@ def reference_city_directory() -> Path:
 def open_city(directory: Path, progress: Progress = silent) -> City:
     """The city of `directory`, prepared into the cache on first use and after every change of a file.
 
-    Raises `InputError` with every fault of the directory; nothing is cached then.
+    A cache that is damaged is made anew: all that it holds follows from the directory. Raises `InputError`
+    with every fault of the directory; nothing is cached then.
     """
     directory = _city_directory(directory)
     mark = fingerprint(directory)
     folder = cache_folder(mark)
+    if folder.is_dir():
+        try:
+            city = load_city(folder)
+        except (OSError, EOFError, KeyError, ValueError, BadZipFile) as error:
+            progress(0.0, f"the cache {folder} is damaged ({error}); preparing the city again")
+            shutil.rmtree(folder)
     if not folder.is_dir():
         from energy.service.preparation import prepare_city
         from grid_models.elements import save_grid
 
-        city, grid = prepare_city(directory, mark, progress)
+        prepared, grid = prepare_city(directory, mark, progress)
         with new_folder(folder) as temporary:
-            save_city(city, temporary)
+            save_city(prepared, temporary)
             save_grid(grid, temporary / GRID_FILE)
+        city = load_city(folder)
     progress(1.0, "city opened")
-    return load_city(folder)
+    return city
 
 
 def city_grid(city: City) -> Grid:

@@ -250,3 +250,15 @@ def test_reference_price_fill_is_said_and_estimates_are_flagged(reference: City)
     assert {"upstream intensity", "EV sessions (synthetic)"} <= flagged
     carbon = reference.profiles.window(reference.market.carbon, reference.profiles.time)
     assert 450 < carbon.mean() < 560
+
+
+@pytest.mark.parametrize("file", ["city.json", "profiles.npy", "sessions.npz"])
+@pytest.mark.parametrize("kept", [0, 40])
+def test_a_damaged_cache_is_made_anew(
+    small: Path, monkeypatch: pytest.MonkeyPatch, file: str, kept: int
+) -> None:
+    monkeypatch.setenv("WATTSHED_HOME", str(small.parent / "home"))
+    whole = open_city(small)
+    damaged = cache_folder(whole.fingerprint) / file
+    damaged.write_bytes(damaged.read_bytes()[:kept])
+    assert same(open_city(small), whole)
