@@ -224,7 +224,7 @@ def check_day(city: City, day: str, information: str) -> tuple[date, Information
     )
     wanted: date | None = None
     try:
-        wanted = datetime.strptime(day, "%Y-%m-%d").date()
+        wanted = date.fromisoformat(day)
         if wanted.isoformat() != day:
             raise ValueError(day)
         city.day(wanted)
