@@ -249,14 +249,13 @@ class TankEvent(Document):
             stated = f"has {' and '.join(kinds)}" if kinds else "names no event"
             raise ValueError(f"{stated}; give exactly one of {', '.join(belongs)}")
         kind = kinds[0]
-        for key in belongs[kind]:
-            if key not in given:
-                raise ValueError(f"{kind} needs {key}; add it")
-        for key in given - {kind, *belongs[kind]}:
-            raise ValueError(f"{key} does not belong to {kind}; remove it")
-        for key in given:
-            if getattr(self, key) is None:
-                raise ValueError(f"{key} is null; give a number")
+        wrong = [f"{kind} needs {key}; add it" for key in belongs[kind] if key not in given]
+        wrong += [
+            f"{key} does not belong to {kind}; remove it" for key in sorted(given - {kind, *belongs[kind]})
+        ]
+        wrong += [f"{key} is null; give a number" for key in sorted(given) if getattr(self, key) is None]
+        if wrong:
+            raise ValueError(". ".join(wrong))
         return self
 
 

@@ -137,3 +137,22 @@ def test_events_are_refused_by_index(event: dict[str, float], message: str) -> N
 
 def test_carbon_without_energy_is_refused() -> None:
     assert "carbon needs energy to sit in" in faults(ledger(e_start_kwh=0.0))
+
+
+def test_everything_wrong_with_an_event_is_named() -> None:
+    tank = {
+        "e_start_kwh": 5.0,
+        "carbon_start_g": 0.0,
+        "charge_efficiency": 0.9,
+        "discharge_efficiency": 0.9,
+        "events": [{"charge_kwh": None, "distance_km": 3.0}, {"discharge_kwh": 1.0, "distance_km": 2.0}],
+    }
+    with pytest.raises(InputError) as refused:
+        tank_document(tank)
+    for told in (
+        "events[0]: charge_kwh needs carbon_g_per_kwh",
+        "distance_km does not belong to charge_kwh",
+        "charge_kwh is null",
+        "events[1]: distance_km does not belong to discharge_kwh",
+    ):
+        assert told in str(refused.value)
