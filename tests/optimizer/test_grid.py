@@ -140,3 +140,54 @@ def test_a_misspelt_option_of_highs_is_an_error() -> None:
     assert isinstance(solver, Solver)
     with pytest.raises(SolverError, match="time_limti"):
         solver._option("time_limti", 5.0)
+
+
+@pytest.mark.parametrize("need_kwh", [24.0, 30.0, 39.0])
+def test_a_pool_of_redundant_limits_gives_the_optimum_of_those_that_bind(need_kwh: float) -> None:
+    """Forty looser copies of each limit change nothing; child connections with those limits are the
+    reference, with the need in reach and out of reach."""
+    steps, cap_kw = 6, {"c1": [4.0, 5.0, 2.0, 3.0, 1.0, 2.5], "c2": [2.0, 1.0, 6.0, 2.0, 4.0, 0.5]}
+    evs = [
+        ev([session(0, 6, e_departure_min_kwh=need_kwh)], f"ev{k}", connection=f"c{k}", bus=k) for k in (1, 2)
+    ]
+
+    def problem(**more: Any) -> DispatchProblem:
+        children = [
+            {"id": key, "parent": "poc", **({"import_limit_kw": cap} if "network" not in more else {})}
+            for key, cap in cap_kw.items()
+        ]
+        root = {"id": "poc", "import_price_per_mwh": [50.0, 20.0, 80.0, 30.0, 70.0, 10.0]}
+        return DispatchProblem.from_document(
+            problem_of(evs, steps=steps, connections=[root, *children], **more)
+        )
+
+    loosened = 1.0 + np.random.default_rng(1).permutation(41) / 40
+    rows = [(t, k, loose) for t in range(steps) for k in range(2) for loose in loosened]
+    per_mw = np.zeros((len(rows), 2))
+    for row, (t, k, _) in enumerate(rows):
+        per_mw[row, k] = 100_000.0 / cap_kw[f"c{k + 1}"][t]
+    pool = GridLimits(
+        (Terminal(1), Terminal(2)),
+        np.array([t for t, _, _ in rows]),
+        tuple(ElementId("line", k) for _, k, _ in rows),
+        ("loading_percent",) * len(rows),
+        per_mw,
+        np.zeros(len(rows)),
+        np.full(len(rows), -np.inf),
+        np.array([100.0 * loose for _, _, loose in rows]),
+        np.zeros(0, np.int64),
+        np.zeros(0),
+        np.zeros((0, 2)),
+    )
+    dispatcher = Dispatcher(problem(network={"grid": "x"}))
+    dispatcher.solve()
+    dispatcher.add(pool)
+    for _ in range(2):  # and once more from the program that the first solve left
+        schedule = dispatcher.solve()
+        reference = Dispatcher(problem()).solve()
+        assert dispatcher.grid_slack == ()
+        assert schedule.objective == pytest.approx(reference.objective, abs=1e-6)
+        short = sum(shortfall.amount_kwh for shortfall in schedule.shortfalls)
+        assert short == pytest.approx(sum(s.amount_kwh for s in reference.shortfalls), abs=1e-6)
+        for k in (1, 2):
+            assert np.all(schedule.assets[f"ev{k}"].p_kw <= np.array(cap_kw[f"c{k}"]) + 1e-4)
