@@ -40,8 +40,9 @@ __all__ = ["Account", "Storage", "Supply", "UpstreamMix", "Use", "account"]
 IMPORT, BATTERY, V2G = "import", "battery", "v2g"
 MISMATCH_SHARE, MISMATCH_MW = 1e-6, 1e-6
 """How far the power at a node may miss its balance: of its through-flow, and at least 1 W."""
-_BLOCK = 512
-"""Steps accounted at once where no tank forces them into order: what fits into the cache."""
+_BLOCK = 300
+"""Steps accounted at once where no tank forces them into order: what fits into the cache. No power of
+two: rows that far apart would compete for the same cache lines."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Account:
         district: tables by the names of `energy.domain.plan.Plan` (``energy_mwh``, ``emissions_kg``,
             ``loss_emissions_kg``, ``carbon_g_per_kwh``, ``renewable_share``, ``charged_kg``,
             ``discharged_kg``, ``local_generation_mwh``, ``exchange_mwh``, ``exchange_kg``) and
-            ``emissions_with_losses_kg``. Ratios are NaN where a district uses nothing.
+            ``emissions_with_losses_kg`` (if asked for). Ratios are NaN where a district uses nothing.
         district_source_mwh: end use by ``district/technology``, MWh.
         supply_mw: what feeds the network by technology, MW.
         steps: the city's series: ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
@@ -154,6 +155,8 @@ def account(
     storage: Storage | None,
     upstream: UpstreamMix,
     district_of_bus: Mapping[int, str],
+    *,
+    losses_on_loads: bool = True,
 ) -> Account:
     """Trace a horizon (direct coupling) and account it to districts.
 
@@ -162,13 +165,15 @@ def account(
     booked as loss with the node's mix, and its size is in ``mismatch_mw``. In steps without an AC solution
     (NaN flows) nothing is known but what was scheduled: what tanks charge then counts at the upstream mix.
 
+    `losses_on_loads` adds ``emissions_with_losses_kg``, a second pass over the network.
+
     Raises:
         InputError: assets at buses that carry no power flow, negative or missing values, tanks that
             give more than they hold; all at once.
         SolverError: a node whose balance is off by more than 1e-6 of its through-flow and 1 W.
     """
     check(flows, supply, use, storage, upstream)
-    return _Accountant(flows, supply, use, storage, upstream, district_of_bus).account()
+    return _Accountant(flows, supply, use, storage, upstream, district_of_bus, losses_on_loads).account()
 
 
 class _Accountant:
@@ -182,6 +187,7 @@ class _Accountant:
         storage: Storage | None,
         upstream: UpstreamMix,
         district_of_bus: Mapping[int, str],
+        losses_on_loads: bool,
     ) -> None:
         self.solved = np.isfinite(flows.slack_p_mw.sum(axis=1))
         if not self.solved.all():
@@ -193,6 +199,7 @@ class _Accountant:
             storage,
             upstream,
         )
+        self.losses_on_loads = losses_on_loads
         self.hours = flows.time.hours
         buses = sorted(flows.node_of_bus)
         self.district_of_bus = {bus: district_of_bus.get(bus, BOUNDARY) for bus in buses}
@@ -268,7 +275,9 @@ class _Accountant:
     def _injected(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What sources inject: (steps, nodes, columns)."""
         supply, upstream = self.supply, self.upstream
-        injected = np.zeros((window.stop - window.start, self.flows.node_count, self.columns))
+        # every column is an array of its own, steps next to each other, as the flows are stored
+        shape = (window.stop - window.start, self.flows.node_count, self.columns)
+        injected = np.zeros(shape, order="F")
         p_mw = supply.p_mw[window]
         injected[:, :, POWER] = p_mw @ self.supply_at
         injected[:, :, CARBON] = (p_mw * supply.carbon_g_per_kwh) @ self.supply_at
@@ -335,7 +344,6 @@ class _Accountant:
             loss_from * carbon[:, flows.from_node] + loss_to * carbon[:, flows.to_node]
         ) @ self.branch_district + (mismatch * carbon) @ self.node_district
 
-        gross = losses_on_loads(tracer, part, drawn, mixes.traced[:, :, [POWER, CARBON]])[:, :, 1]
         shunt = flows.shunt_mw[window]
         use = np.stack(
             [
@@ -345,13 +353,16 @@ class _Accountant:
             ],
             axis=2,
         )
-        use_gross = (self.use_mw[window] * gross[:, self.use_node]) @ self.use_district + (
-            shunt * gross
-        ) @ self.node_district
 
         p_mw, slack_mw = self.supply.p_mw[window], flows.slack_p_mw[window]
         bought, sold = np.maximum(slack_mw, 0.0), np.maximum(-slack_mw, 0.0)
         nothing = np.zeros((len(p_mw), len(self.districts)))
+        use_gross = nothing
+        if self.losses_on_loads:
+            gross = losses_on_loads(tracer, part, drawn, mixes.traced[:, :, [POWER, CARBON]])[:, :, 1]
+            use_gross = (self.use_mw[window] * gross[:, self.use_node]) @ self.use_district + (
+                shunt * gross
+            ) @ self.node_district
         charged_mw = discharged_mw = charged_kg = discharged_kg = nothing
         if storages is not None and mixes.record is not None:
             charged_mw = storages.charge_mw @ self.storage_district
@@ -383,7 +394,6 @@ class _Accountant:
         tables = {
             "energy_mwh": energy,
             "emissions_kg": emissions,
-            "emissions_with_losses_kg": sums.use_with_losses_kg,
             "loss_emissions_kg": sums.loss_kg,
             "carbon_g_per_kwh": _ratio(emissions, energy),
             "renewable_share": _ratio(sums.use[:, :, RENEWABLE], energy),
@@ -406,6 +416,8 @@ class _Accountant:
             - sums.generated_kg
             - sums.import_kg,
         }
+        if self.losses_on_loads:
+            tables["emissions_with_losses_kg"] = sums.use_with_losses_kg
         tank = _joined(records, steps)
         is_ev = np.zeros(0, np.bool_) if self.storage is None else np.asarray(self.storage.is_ev, np.bool_)
         driven_kg = tank.driven[:, :, 0]

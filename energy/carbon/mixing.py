@@ -148,8 +148,9 @@ def _mix(tracer: Tracer, flows: OrientedFlows, injected: FloatArray, local: Loca
         traced = injected - served
     through = traced[:, :, POWER] + flows.inflow_mw
     accumulated = tracer.accumulate(flows.arriving_mw, through, traced)
-    power = accumulated[:, :, POWER, None]
-    node = np.divide(accumulated, power, out=np.zeros_like(accumulated), where=power > 0)
+    power = accumulated[:, :, POWER]
+    divisor = np.where(power > 0, power, np.inf)  # nothing flows through: a mix of 0
+    node = np.divide(accumulated, divisor[:, :, None], out=np.empty_like(traced))
     if served is None or local is None:
         return Mixes(traced, node, node, served_mw, None)
     drawn = local.demand_mw[:, :, None]

@@ -73,8 +73,9 @@ class OrientedFlows:
         """Power that arrives at the far end, ``+`` from → to, ``−`` to → from; shape (steps, branches)."""
         forward = np.minimum(np.maximum(self.p_from_mw, 0.0), np.maximum(-self.p_to_mw, 0.0))
         backward = np.minimum(np.maximum(self.p_to_mw, 0.0), np.maximum(-self.p_from_mw, 0.0))
-        # a branch whose ends are one node carries nothing anywhere; all it takes is lost
-        return np.where(self._loop, 0.0, forward - backward)
+        arriving = forward - backward
+        arriving[:, self._loop] = 0.0  # a branch at one node carries nothing anywhere; all it takes is lost
+        return arriving
 
     @cached_property
     def sent_mw(self) -> FloatArray:
@@ -87,10 +88,9 @@ class OrientedFlows:
         """Losses with the mix of the from end and of the to end, each of shape (steps, branches)."""
         at_from = np.maximum(self.p_from_mw, 0.0) - np.maximum(self.arriving_mw, 0.0)
         at_to = np.maximum(self.p_to_mw, 0.0) - np.maximum(-self.arriving_mw, 0.0)
-        return (
-            np.where(self._loop, self.p_from_mw + self.p_to_mw, at_from),
-            np.where(self._loop, 0.0, at_to),
-        )
+        loop = self._loop
+        at_from[:, loop], at_to[:, loop] = self.p_from_mw[:, loop] + self.p_to_mw[:, loop], 0.0
+        return at_from, at_to
 
     @cached_property
     def inflow_mw(self) -> FloatArray:
