@@ -300,7 +300,7 @@ def test_a_schedule_at_the_deadline_carries_its_gap() -> None:
             resolution="PT15M",
             import_price_per_mwh=prices,
             import_limit_kw=150.0,
-            options={"deadline": "PT2S", "mip_gap": 0.0},
+            options={"deadline": "PT8S", "mip_gap": 0.0},
         )
     )
     assert answer["status"] == "feasible"
