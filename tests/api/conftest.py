@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import uvicorn
-from energy.service.service import Service
 
 from energy.api.application import create_api
+from energy.service.service import Service
 from energy.store import Store
 from tests.builders import carry_of, city_of, plan_of, run_of
 
