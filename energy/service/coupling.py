@@ -165,7 +165,7 @@ class _Loop:
             status=status or best.schedule.status,
             bound_kind="linear",
             solve_seconds=self._solve_seconds,
-            notices=(*best.schedule.notices, *self._twin.notices),
+            notices=(*best.schedule.notices, *_unsolved_notices(best.state), *self._twin.notices),
             ac=_ac_document(self._twin, best, rounds),
         )
         return schedule, best.state
@@ -272,6 +272,16 @@ def _between(anchor: Schedule, wanted: Schedule, share: FloatArray) -> Schedule:
     )
 
 
+def _unsolved_notices(state: GridState) -> tuple[str, ...]:
+    unsolved = int(np.sum(~state.converged))
+    if not unsolved:
+        return ()
+    return (
+        f"{unsolved} steps have no AC solution (ac.unsolved): the objective counts what the linear problem "
+        "proposed for them, and their losses are unknown",
+    )
+
+
 def _ac_document(twin: Twin, point: _Point, rounds: int) -> dict[str, Any]:
     """The ``ac`` of a schedule."""
     state = point.state
@@ -286,7 +296,9 @@ def _ac_document(twin: Twin, point: _Point, rounds: int) -> dict[str, Any]:
         "vm_min_pu": extreme(state.vm_pu, np.min),
         "vm_max_pu": extreme(state.vm_pu, np.max),
         "loading_max_percent": extreme(state.loading_percent, np.max),
-        "losses_kwh": float(np.nansum(state.losses_mw)) * 1000 * state.time.hours,
+        "losses_kwh": (
+            float(state.losses_mw.sum()) * 1000 * state.time.hours if state.converged.all() else None
+        ),
         "violations": [
             {**violation.document(), "remedy": remedy}
             for violation, remedy in zip(state.violations, remedies(twin, state, point.power), strict=True)

@@ -119,14 +119,15 @@ class ViolationAnswer(Answer):
 
 
 class AcAnswer(Answer):
-    """What AC power flow says of a schedule. `unsolved` lists steps that have no solution."""
+    """What AC power flow says of a schedule. `unsolved` lists steps that have no solution:
+    then the losses are unknown."""
 
     secure: bool
     rounds: int
     vm_min_pu: float | None
     vm_max_pu: float | None
     loading_max_percent: float | None
-    losses_kwh: float
+    losses_kwh: float | None
     violations: Items[ViolationAnswer]
     unsolved: Items[Instant] | None = None
 

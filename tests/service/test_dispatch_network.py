@@ -65,3 +65,16 @@ def test_the_root_draws_what_runpp_says(tmp_path: Any, include_static: bool) -> 
     assert ac["vm_min_pu"] == pytest.approx(net.res_bus.vm_pu.at[1], abs=1e-8)
     assert ac["losses_kwh"] == pytest.approx(1000 * net.res_line.pl_mw.at[0], abs=1e-6)
     assert any("south" in notice for notice in answer["notices"])
+
+
+def test_what_no_voltage_can_carry_is_named_and_its_losses_unknown(tmp_path: Any) -> None:
+    path = tmp_path / "grid.json"
+    pp.to_json(two_areas(), str(path))
+    heavy = document(str(path))
+    heavy["assets"][0]["p_kw"] = 50_000.0
+    answer = dispatch_document(heavy)
+    ac = answer["ac"]
+    assert not ac["secure"]
+    assert ac["unsolved"] == ["2016-06-21T00:00:00Z"]
+    assert ac["losses_kwh"] is None
+    assert any("no AC solution" in notice for notice in answer["notices"])
