@@ -276,10 +276,11 @@ def _unsolved_notices(state: GridState) -> tuple[str, ...]:
     unsolved = int(np.sum(~state.converged))
     if not unsolved:
         return ()
-    return (
+    notice = (
         f"{unsolved} steps have no AC solution (ac.unsolved): the objective counts what the linear problem "
-        "proposed for them, and their losses are unknown",
+        "proposed for them, and their losses are unknown"
     )
+    return (notice,)
 
 
 def _ac_document(twin: Twin, point: _Point, rounds: int) -> dict[str, Any]:
