@@ -87,8 +87,7 @@ class Service:
 
     def close(self) -> None:
         """Cancel all jobs and close the store."""
-        if "_jobs" in self.__dict__:
-            self._jobs.close()
+        self._jobs.close()
         self._store.close()
 
     # plans
