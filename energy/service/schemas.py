@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.service.documents import PlanDocument, ScheduleDocument, schema_of
 
@@ -57,7 +56,5 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
 def json_schema(name: str) -> dict[str, Any]:
     """The JSON schema of a document; `InputError` with the names there are for an unknown one."""
     if name not in MODELS:
-        raise InputError(
-            Fault("schema", f"{name!r} is no document; {nearest(name, MODELS)} (of {', '.join(MODELS)})")
-        )
+        raise InputError(Fault("schema", f"{name!r} is no document; known here: {', '.join(MODELS)}"))
     return schema_of(MODELS[name]())
