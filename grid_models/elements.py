@@ -174,8 +174,8 @@ def _text(value: Any) -> str | None:
 
 
 def _number(row: Any, column: str, default: float = math.nan) -> float:
-    value = getattr(row, column, None)
-    return default if _text(value) is None else float(value)  # type: ignore[arg-type]
+    value: Any = getattr(row, column, None)
+    return default if _text(value) is None else float(value)
 
 
 def _injection(table: str, row: Any, vn_kv: Mapping[int, float]) -> Injection:

@@ -137,6 +137,7 @@ class Options(Document):
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
 
 
+# the registry decides at run time what the union holds, which no type checker can follow
 _AnyAsset = Annotated[Union[tuple(ASSET_TYPES.values())], Field(discriminator="type")]  # type: ignore[valid-type]  # noqa: UP007
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI, Request
+from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
@@ -53,8 +54,8 @@ def create_api(service: Service) -> FastAPI:
             method
             for router in _ROUTERS
             for route in router.routes
-            if route.path_regex.match(path)  # type: ignore[attr-defined]
-            for method in route.methods  # type: ignore[attr-defined]
+            if isinstance(route, APIRoute) and route.path_regex.match(path)
+            for method in route.methods or ()
         }
         if allowed:
             methods = ", ".join(sorted(allowed))

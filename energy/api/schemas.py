@@ -118,6 +118,7 @@ def install_openapi(app: FastAPI) -> None:
             app.openapi_schema = document
         return app.openapi_schema
 
+    # the way that FastAPI documents for extending its schema
     app.openapi = openapi  # type: ignore[method-assign]
 
 

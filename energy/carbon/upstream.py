@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -131,7 +132,7 @@ def merit_order(
         else:
             capacity = _where_mean_is(
                 flexible[name],
-                lambda level, rest=remainder: np.minimum(rest, level),  # type: ignore[misc]
+                partial(np.minimum, remainder),
                 0.0,
                 float(remainder.max()),
             )

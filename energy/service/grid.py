@@ -6,6 +6,7 @@ import time as clock
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,10 @@ class _Totals:
         }
 
 
+def _loading(columns: list[int], state: GridState) -> FloatArray:
+    return state.loading_percent[:, columns]
+
+
 @contextmanager
 def _writers(output: Path | None, twin: Twin, *, csv: bool) -> Iterator[Callable[[GridState], None]]:
     """A function that appends a state to every result file; the files appear when the block ends well."""
@@ -193,7 +198,7 @@ def _writers(output: Path | None, twin: Twin, *, csv: bool) -> Iterator[Callable
         columns = [k for k, branch in enumerate(twin.branches) if branch.table == table]
         if columns or table != "trafo3w":
             header = [str(twin.branches[k].index) for k in columns]
-            tables.append((name, header, lambda state, columns=columns: state.loading_percent[:, columns]))  # type: ignore[misc]
+            tables.append((name, header, partial(_loading, columns)))
     with ExitStack() as stack:
         appenders = []
         for name, header, values in tables:
