@@ -106,7 +106,9 @@ class Dispatcher:
 
     def _least_shortfall(self, per_kwh: float) -> Solution:
         """The cheapest of all schedules with the least shortfall."""
+        self._solver.set_mip_gap(0.0)
         least = self._minimise(self._unserved() + self._grid.slack_costs() / per_kwh)
+        self._solver.set_mip_gap(self.problem.options.mip_gap)
         if least.x is None:
             return least
         unserved = self._unserved()
@@ -124,11 +126,11 @@ class Dispatcher:
         return costs
 
     def _unserved(self) -> FloatArray:
-        """Unserved energy as coefficients on all columns, kWh: overruns are kW, unmet needs kWh."""
+        """What is unserved, in kWh times priority, as coefficients on all columns."""
         coefficients = np.zeros(self._solver.columns)
         coefficients[self._program.connections.overruns] = self.problem.time.hours
         for rows in self._program.assets:
-            coefficients[rows.needs] = 1.0
+            coefficients[rows.needs] = rows.need_weights
         return coefficients
 
     def _minimise(self, cost: FloatArray) -> Solution:

@@ -39,7 +39,7 @@ class Program:
 def build(problem: DispatchProblem) -> Program:
     """The linear program of `problem`, without what only some steps need (exclusions, grid limits)."""
     with _no_collection():
-        site = Site(problem.time, problem.connections)
+        site = Site(problem.time, problem.connections, problem.objective.carbon_price_per_t)
         by_type: dict[type[Asset], list[Asset]] = defaultdict(list)
         for asset in problem.assets:
             by_type[type(asset)].append(asset)
@@ -85,7 +85,8 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
             store.append(getattr(block, name))
     row, column, value = (np.concatenate([part[k] for part in triplets]) for k in range(3))
     matrix = sp.csc_array((value, (row, column)), shape=(first_row, first))
-    program = LinearProgram(matrix, **{name: np.concatenate(store) for name, store in parts.items()})
+    vectors = {name: np.concatenate(store) for name, store in parts.items()}
+    program = LinearProgram(matrix, **vectors, integer=site.integers())
 
     def names() -> list[str]:
         return [*site.names(), *(name for _, block in sparse for name in block.column_names())]

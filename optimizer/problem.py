@@ -323,6 +323,8 @@ def objective(
     for asset in problem.assets:
         for part, amount in asset.costs(schedules[asset.id], problem.time).items():
             parts[part] += amount
+        emitted_t = asset.emissions_kg(schedules[asset.id], problem.time) / 1000
+        parts["carbon"] += emitted_t * problem.objective.carbon_price_per_t
     unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
     parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
     return {"total": sum(parts.values()), **parts}

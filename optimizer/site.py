@@ -30,14 +30,16 @@ class Columns:
 class Site:
     """A model under construction: what asset types declare their variables and draws into."""
 
-    def __init__(self, time: TimeGrid, connections: Iterable[str]) -> None:
+    def __init__(self, time: TimeGrid, connections: Iterable[str], carbon_price_per_t: float = 0.0) -> None:
         self.time = time
+        self.carbon_price_per_t = carbon_price_per_t
         self.model = pyo.ConcreteModel(name="dispatch")
         self._labels: list[tuple[str, Sequence[str], int]] = []
         self.order: list[Any] = []
         self._lower: list[FloatArray] = []
         self._upper: list[FloatArray] = []
         self._cost: list[FloatArray] = []
+        self._integer: list[IntArray] = []
         steps = self.time.steps
         self.draws: dict[str, list[tuple[float, Columns, int]]] = defaultdict(list)
         self.drawn_kw = {key: np.zeros(steps) for key in connections}
@@ -52,8 +54,12 @@ class Site:
         lower: Any = 0.0,
         upper: Any = np.inf,
         price: Any = 0.0,
+        integer: bool = False,
     ) -> Columns:
-        """Declare one variable per label and step; bounds and price broadcast to (labels, steps)."""
+        """Declare one variable per label and step; bounds and price broadcast to (labels, steps).
+
+        A price is per MWh of a column in kW; a cost per piece (a start) enters divided by `mwh_per_kw`.
+        """
         shape = (len(labels), self.time.steps if steps is None else steps)
         variable = pyo.Var(range(shape[0]), range(shape[1]))
         self.model.add_component(name, variable)
@@ -62,7 +68,15 @@ class Site:
         self._labels.append((name, labels, shape[1]))
         for values, store in ((lower, self._lower), (upper, self._upper), (price, self._cost)):
             store.append(np.broadcast_to(np.asarray(values, float), shape).ravel())
-        return Columns(variable, np.arange(first, len(self.order)).reshape(shape))
+        index = np.arange(first, len(self.order)).reshape(shape)
+        if integer:
+            self._integer.append(index.ravel())
+        return Columns(variable, index)
+
+    @property
+    def mwh_per_kw(self) -> float:
+        """MWh of a step per kW."""
+        return self.time.hours / 1000
 
     def rows(self, name: str, *shape: int, rule: Callable[..., Any]) -> Any:
         """Declare one constraint for each position of `shape`; `rule(model, *position)` states it."""
@@ -97,6 +111,10 @@ class Site:
     def costs(self) -> FloatArray:
         """Prices of all columns so far."""
         return np.concatenate([np.zeros(0), *self._cost])
+
+    def integers(self) -> IntArray:
+        """The columns that take whole values only."""
+        return np.concatenate([np.zeros(0, np.int64), *self._integer])
 
 
 def linear(terms: Sequence[tuple[float, Any]]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,7 +30,10 @@ _STATUS = {
 
 @dataclass
 class LinearProgram:
-    """minimise cost · x  subject to  row_lower ≤ matrix x ≤ row_upper,  lower ≤ x ≤ upper."""
+    """minimise cost · x  subject to  row_lower ≤ matrix x ≤ row_upper,  lower ≤ x ≤ upper.
+
+    `integer` numbers the columns that take whole values only.
+    """
 
     matrix: sp.csc_array
     cost: FloatArray
@@ -38,6 +41,7 @@ class LinearProgram:
     upper: FloatArray
     row_lower: FloatArray
     row_upper: FloatArray
+    integer: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass(frozen=True)
@@ -81,9 +85,10 @@ class Solver:
         self._check(self._highs.passModel(lp), "passing the model")
         self.columns: int = lp.num_col_
         self.rows: int = lp.num_row_
-        self._integer: set[int] = set()
+        self._integer: dict[int, tuple[float, float]] = {}
         self._added_columns: list[str] = []
         self._added_rows: list[str] = []
+        self._declare_integer(program.integer, program.lower[program.integer], program.upper[program.integer])
 
     @property
     def is_integer(self) -> bool:
@@ -114,9 +119,14 @@ class Solver:
         self.columns += count
         self._added_columns += [f"{name}({number})" for number in new]
         if integer:
-            self._set_integer(new, True)
-            self._integer.update(new.tolist())
+            self._declare_integer(new, lower, upper)
         return new
+
+    def _declare_integer(self, columns: IntArray, lower: FloatArray, upper: FloatArray) -> None:
+        if len(columns):
+            self._set_integer(columns, True)
+            bounds = zip(lower.tolist(), upper.tolist(), strict=True)
+            self._integer.update(zip(columns.tolist(), bounds, strict=True))
 
     def add_rows(self, name: str, matrix: sp.csr_array, lower: FloatArray, upper: FloatArray) -> IntArray:
         """New rows over all present columns; returns their numbers. The basis stays."""
@@ -141,6 +151,10 @@ class Solver:
         self.rows += count
         self._added_rows += [f"{name}({number})" for number in new]
         return new
+
+    def set_mip_gap(self, gap: float) -> None:
+        """How far, relative to the best bound, an integer answer may be from it."""
+        self._option("mip_rel_gap", gap)
 
     def set_cost(self, cost: FloatArray) -> None:
         """The cost of every column."""
@@ -206,17 +220,18 @@ class Solver:
 
     def run_with_integers_fixed(self, x: FloatArray, seconds: float | None = None) -> Solution:
         """The linear problem that is left with every integer at its value in `x`; for prices."""
-        columns = np.array(sorted(self._integer))
+        integers, self._integer = self._integer, {}
+        columns = np.array(sorted(integers))
         values = np.round(x[columns])
         self._set_integer(columns, False)
         self.set_bounds(columns, values, values)
-        integers, self._integer = self._integer, set()
         try:
             return self.run(seconds)
         finally:
             self._integer = integers
             self._set_integer(columns, True)
-            self.set_bounds(columns, np.zeros(len(columns)), np.ones(len(columns)))
+            lower, upper = np.array([integers[column] for column in columns.tolist()]).T
+            self.set_bounds(columns, lower, upper)
 
     def row_values(self, rows: IntArray) -> FloatArray:
         """The activity of some rows in the last solution."""

@@ -11,6 +11,16 @@ from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid, format_instant
 
 Status = Literal["optimal", "feasible", "fallback", "infeasible"]
+ShortfallKind = Literal[
+    "departure_energy",
+    "trip_energy",
+    "import_limit",
+    "hydrogen_demand",
+    "heat_demand",
+    "energy_window",
+    "unserved_run",
+    "unmet_swap",
+]
 OBJECTIVE_PARTS = ("energy", "peak", "carbon", "wear", "start", "fuel", "curtailment", "shed", "shortfall")
 PRICE_PARTS = ("energy", "losses", "congestion", "voltage", "carbon", "peak", "scarcity")
 
@@ -38,17 +48,30 @@ class AssetSchedule:
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A need that could not be met: which, when, and by how much."""
+    """A need that could not be met: which, when, and by how much.
 
-    kind: Literal["departure_energy", "trip_energy", "import_limit", "hydrogen_demand"]
+    `amount_kwh` is electricity (at the asset's side) or heat. A need counted in something else has its
+    own `amount` and `unit` (``kg``, ``swaps``) beside it, and `amount_kwh` is what that is worth.
+    """
+
+    kind: ShortfallKind
     at: datetime
     amount_kwh: float
     asset: str | None = None
     connection: str | None = None
+    amount: float | None = None
+    unit: str | None = None
 
     def document(self) -> dict[str, Any]:
         subject = {"asset": self.asset} if self.asset is not None else {"connection": self.connection}
-        return {**subject, "kind": self.kind, "at": format_instant(self.at), "amount_kwh": self.amount_kwh}
+        own = {} if self.unit is None else {f"amount_{self.unit}": self.amount}
+        return {
+            **subject,
+            "kind": self.kind,
+            "at": format_instant(self.at),
+            "amount_kwh": self.amount_kwh,
+            **own,
+        }
 
 
 @dataclass(frozen=True)

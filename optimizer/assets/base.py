@@ -83,6 +83,7 @@ class Asset(Document):
     `bus` (index, or unique name) is where it meets the grid of a problem with `network`; without one it
     sits at its connection's bus. `power_factor` is the share of active in apparent power, and
     `reactive_sign` says whether the asset consumes or produces the reactive power that goes with it.
+    `priority` weighs its unmet needs against those of others; `district` is whom it belongs to.
     """
 
     series_fields: ClassVar[Sequence[str]] = ()
@@ -92,6 +93,8 @@ class Asset(Document):
     bus: int | str | None = None
     power_factor: Annotated[float, Field(gt=0, le=1)] | None = None
     reactive_sign: Literal["consumes", "produces"] = "consumes"
+    priority: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    district: Identifier | None = None
 
     @property
     def q_per_power(self) -> float:
@@ -141,6 +144,11 @@ class Asset(Document):
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         """Its objective parts, in the problem's currency, from its schedule alone."""
 
+    def emissions_kg(self, schedule: AssetSchedule, time: TimeGrid) -> float:
+        """What it emits itself, beside what its electricity carries."""
+        del schedule, time
+        return 0.0
+
     @classmethod
     @abstractmethod
     def rows(cls, site: Site, assets: Sequence[Any]) -> AssetRows:
@@ -153,13 +161,17 @@ class AssetRows(ABC):
     Attributes:
         exclusive: pairs of columns of which one must be zero, shape (pairs, 2).
         semicontinuous: columns that are zero or at least `semicontinuous_min`.
-        needs: columns that measure unserved energy, kWh.
+        needs: columns that measure what is unserved: kWh, or the unit of the need.
+        need_weights: kWh that a unit of each counts for, times the priority of its asset.
+        emitting: columns in kW that emit, and kg per kWh of each.
     """
 
     exclusive: IntArray = np.zeros((0, 2), np.int64)
     semicontinuous: IntArray = np.zeros(0, np.int64)
     semicontinuous_min: FloatArray = np.zeros(0)
     needs: IntArray = np.zeros(0, np.int64)
+    need_weights: FloatArray = np.zeros(0)
+    emitting: tuple[IntArray, FloatArray] = np.zeros(0, np.int64), np.zeros(0)
     sparse: SparseBlock | None = None
 
     def place(self, first_column: int) -> None:

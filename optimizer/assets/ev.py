@@ -395,6 +395,8 @@ class FleetRows(AssetRows):
         self.semicontinuous = self._charge[stepped]
         self.semicontinuous_min = self._charge_min[stepped]
         self.needs = np.concatenate([self._trip_short, self._need_short])
+        whose = [number for number, *_ in self._drives] + self._need_ev.tolist()
+        self.need_weights = np.array([self._evs[number].priority for number in whose], float)
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))
