@@ -77,8 +77,8 @@ def _soften(solver: Solver, limit: HardLimit, slack: int, lower: FloatArray, upp
 
 def _conflict(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxation: float) -> Conflict:
     assets = limit.assets or _assets_behind(problem, limit)
-    # energy is gained over all the time before it is due
-    first = 0 if limit.unit == "kWh" else int(steps.min())
+    # a store is filled over all the time before its content is due
+    first = 0 if limit.unit in ("kWh", "kg") else int(steps.min())
     return Conflict(
         assets,
         limit.connection,

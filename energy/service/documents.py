@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from energy.domain.documents import Duration, Instant, Items
 from energy.domain.network import Quantity
-from energy.domain.schedule import Status
+from energy.domain.schedule import ShortfallKind, Status
 
 Numbers = Items[float]
 Gaps = Items[float | None]
@@ -75,6 +75,12 @@ class AssetAnswer(Answer):
     e_kwh: Numbers | None = None
     curtailed_kw: Numbers | None = None
     shed_kw: Numbers | None = None
+    tank_kg: Numbers | None = None
+    electrolyser_kw: Numbers | None = None
+    electrolyser_on: Numbers | None = None
+    fuel_cell_kw: Numbers | None = None
+    fuel_cell_on: Numbers | None = None
+    unmet_kg: Numbers | None = None
 
 
 class ShortfallAnswer(Answer):
@@ -82,9 +88,10 @@ class ShortfallAnswer(Answer):
 
     asset: str | None = None
     connection: str | None = None
-    kind: Literal["departure_energy", "trip_energy", "import_limit", "hydrogen_demand"]
+    kind: ShortfallKind
     at: Instant
     amount_kwh: float
+    amount_kg: float | None = None
 
 
 class ConflictAnswer(Answer):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer import DispatchProblem, dispatch
+from tests.optimizer.stations import check_hydrogen
 
 Document = dict[str, Any]
 START = datetime(2022, 8, 29, tzinfo=UTC)
@@ -118,6 +119,9 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             )
             parts["fuel"] += p_kw.sum() * hours / 1000 * asset.get("marginal_cost_per_mwh", 0.0)
             net[asset["connection"]] -= p_kw
+        elif asset["type"] == "hydrogen_station":
+            parts["start"] += check_hydrogen(asset, found, answer["shortfalls"], steps, hours, tolerance)
+            net[asset["connection"]] += p_kw
         else:
             check_store(asset, found, unserved, steps, hours, tolerance)
             parts["wear"] += -p_kw[p_kw < 0].sum() * hours / 1000 * asset.get("wear_cost_per_mwh", 0.0)

@@ -14,6 +14,7 @@ import pytest
 from energy.domain.network import ElementId, GridLimits, Terminal
 from optimizer import Dispatcher, DispatchProblem
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
+from tests.optimizer.stations import hydrogen_station
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -70,6 +71,24 @@ PROBLEMS: dict[str, Document] = {
     ),
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
     "relaxed_limit": problem_of([battery(e_end_min_kwh=15.0)], steps=1, import_limit_kw=12.0),
+    **dict.fromkeys(
+        ("hydrogen_tank", "machine_most", "machine_least", "machine_start", "one_machine"),
+        problem_of(
+            [
+                hydrogen_station(
+                    electrolyser={
+                        "p_min_kw": 20,
+                        "p_max_kw": 100,
+                        "kwh_per_kg": 50,
+                        "start_cost": 4,
+                        "on_at_start": True,
+                    },
+                    demand_kg=[1.0, 2.0],
+                )
+            ],
+            steps=2,
+        ),
+    ),
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
 }

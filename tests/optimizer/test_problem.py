@@ -10,6 +10,7 @@ import pytest
 
 from energy.domain.errors import InputError
 from optimizer import DispatchProblem, dispatch
+from optimizer.assets import ASSET_TYPES
 from optimizer.problem import ProblemDocument
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
 
@@ -45,7 +46,7 @@ def test_every_fault_is_named_at_once() -> None:
                     ],
                     trips=[trip(0.5, 0.75, 5.0)],
                 ),
-                {"type": "generator", "id": "chp", "connection": "poc"},
+                {"type": "reactor", "id": "fusion", "connection": "poc"},
             ],
             import_price_per_mwh=[1.0, 2.0],
         )
@@ -65,7 +66,7 @@ def test_every_fault_is_named_at_once() -> None:
         "connections[0].import_price_per_mwh",
     }
     assert "did you mean 'p_kw'" in found["assets[0].p_kww"]
-    assert "battery, ev, load, renewable" in found["assets[5].type"]
+    assert ", ".join(sorted(ASSET_TYPES)) in found["assets[5].type"]
 
 
 def test_a_faulty_field_hides_no_fault_of_another() -> None:
