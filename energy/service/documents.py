@@ -81,6 +81,11 @@ class AssetAnswer(Answer):
     fuel_cell_kw: Numbers | None = None
     fuel_cell_on: Numbers | None = None
     unmet_kg: Numbers | None = None
+    swaps_served: Numbers | None = None
+    unmet_swaps: Numbers | None = None
+    slots_full: Numbers | None = None
+    slot_kw: Items[Numbers] | None = None
+    slot_swaps: Items[Numbers] | None = None
 
 
 class ShortfallAnswer(Answer):
@@ -92,6 +97,7 @@ class ShortfallAnswer(Answer):
     at: Instant
     amount_kwh: float
     amount_kg: float | None = None
+    amount_swaps: float | None = None
 
 
 class ConflictAnswer(Answer):

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer import DispatchProblem, dispatch
-from tests.optimizer.stations import check_hydrogen
+from tests.optimizer.stations import check_hydrogen, check_swaps
 
 Document = dict[str, Any]
 START = datetime(2022, 8, 29, tzinfo=UTC)
@@ -119,6 +119,9 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             )
             parts["fuel"] += p_kw.sum() * hours / 1000 * asset.get("marginal_cost_per_mwh", 0.0)
             net[asset["connection"]] -= p_kw
+        elif asset["type"] == "swap_station":
+            parts["wear"] += check_swaps(asset, found, answer["shortfalls"], steps, hours, tolerance)
+            net[asset["connection"]] += p_kw
         elif asset["type"] == "hydrogen_station":
             parts["start"] += check_hydrogen(asset, found, answer["shortfalls"], steps, hours, tolerance)
             net[asset["connection"]] += p_kw

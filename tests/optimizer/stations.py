@@ -60,3 +60,50 @@ def check_hydrogen(
     worth = asset["electrolyser"]["kwh_per_kg"]
     assert all(np.isclose(s["amount_kwh"], s["amount_kg"] * worth) for s in told)
     return cost
+
+
+def swap_station(name: str = "rack", **more: Any) -> Document:
+    return {
+        "type": "swap_station",
+        "id": name,
+        "connection": "poc",
+        "slots": 2,
+        "battery": {"e_full_kwh": 10.0, "e_empty_kwh": 2.0, "charge_max_kw": 8.0, "charge_efficiency": 0.8},
+        "e_start_kwh": [6.0, 10.0],
+        **more,
+    }
+
+
+def check_swaps(
+    asset: Document, found: Document, shortfalls: list[Document], steps: int, hours: float, tolerance: float
+) -> float:
+    """Powers inside their bounds, energies that follow, only full batteries handed out. Returns wear."""
+    battery, slots = asset["battery"], asset["slots"]
+    full, empty = battery["e_full_kwh"], battery.get("e_empty_kwh", 0.0)
+    power, swaps = np.array(found["slot_kw"]), np.array(found["slot_swaps"])
+    assert power.shape == swaps.shape == (steps, slots)
+    assert (power <= battery["charge_max_kw"] + tolerance).all()
+    assert (-power <= battery.get("discharge_max_kw", 0.0) + tolerance).all()
+    assert set(swaps.ravel()) <= {0.0, 1.0}
+    assert np.allclose(found["p_kw"], power.sum(axis=1), atol=tolerance)
+    if asset.get("p_max_kw") is not None:
+        assert (np.abs(found["p_kw"]) <= asset["p_max_kw"] + tolerance).all()
+    energy = each_step(asset["e_start_kwh"], slots).copy()
+    into, out = battery.get("charge_efficiency", 1.0), battery.get("discharge_efficiency", 1.0)
+    for step in range(steps):
+        assert (energy[swaps[step] > 0] >= full - tolerance * steps).all()
+        energy = np.where(swaps[step] > 0, energy - (full - empty), energy)
+        charged, discharged = np.clip(power[step], 0, None), np.clip(-power[step], 0, None)
+        energy = energy + hours * (charged * into - discharged / out)
+        assert (energy >= empty - tolerance * steps).all()
+        assert (energy <= full + tolerance * steps).all()
+        assert np.isclose(found["e_kwh"][step], energy.sum(), atol=tolerance * steps)
+        assert found["slots_full"][step] == np.sum(energy >= full - 2e-6)
+    wanted = each_step(asset.get("swaps"), steps)
+    assert found["swaps_served"] == swaps.sum(axis=1).tolist()
+    assert found["unmet_swaps"] == (wanted - swaps.sum(axis=1)).tolist()
+    told = [s for s in shortfalls if s.get("asset") == asset["id"]]
+    assert all(s["kind"] == "unmet_swap" for s in told)
+    assert sum(s["amount_swaps"] for s in told) == sum(found["unmet_swaps"])
+    assert all(np.isclose(s["amount_kwh"], s["amount_swaps"] * (full - empty)) for s in told)
+    return float(np.clip(-power, 0, None).sum()) * hours / 1000 * asset.get("wear_cost_per_mwh", 0.0)

@@ -14,7 +14,7 @@ import pytest
 from energy.domain.network import ElementId, GridLimits, Terminal
 from optimizer import Dispatcher, DispatchProblem
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
-from tests.optimizer.stations import hydrogen_station
+from tests.optimizer.stations import hydrogen_station, swap_station
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -85,6 +85,36 @@ PROBLEMS: dict[str, Document] = {
                     },
                     demand_kg=[1.0, 2.0],
                 )
+            ],
+            steps=2,
+        ),
+    ),
+    **dict.fromkeys(
+        (
+            "slot_balance",
+            "swap_full",
+            "swaps_served",
+            "station_power",
+            "swap_count",
+            "swap_turn",
+            "swap_round",
+        ),
+        problem_of(
+            [
+                swap_station(p_max_kw=12.0, swaps=[1.0, 2.0]),
+                swap_station(
+                    "v2g",
+                    battery={
+                        "e_full_kwh": 10.0,
+                        "charge_max_kw": 8.0,
+                        "discharge_max_kw": 4.0,
+                        "charge_efficiency": 0.8,
+                        "discharge_efficiency": 0.5,
+                    },
+                    e_start_kwh=10.0,
+                    swaps=[1.0, 0.0],
+                    wear_cost_per_mwh=9.0,
+                ),
             ],
             steps=2,
         ),
