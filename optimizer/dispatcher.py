@@ -1,4 +1,4 @@
-"""The dispatcher: shortfalls first, then cost; grid limits and exclusions added where they are needed."""
+"""The dispatcher: a problem in, the best schedule or its conflicts out; grid limits added between solves."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
 
-from energy.domain.errors import DeadlineError, SolverError
-from energy.domain.network import FloatArray, GridLimits, IntArray
+from energy.domain.errors import SolverError
+from energy.domain.network import FloatArray, GridLimits
 from energy.domain.schedule import AssetSchedule, Schedule
 from optimizer.conflicts import find_conflicts
-from optimizer.exclusions import Exclusions
-from optimizer.grid_rows import UNITS, GridRows, GridSlack
+from optimizer.grid_rows import UNITS, GridSlack
 from optimizer.problem import DispatchProblem, answer, net_powers
-from optimizer.solver import NAME, Solution, Solver
+from optimizer.solver import NAME, Solution
+from optimizer.stages import Stages
 
 DECIMALS = 9
 """The solver's values are rounded to 1e-9 kW and kWh: further digits are noise."""
 NEGLIGIBLE = 1e-9
 """Powers and energies below this are zero."""
-UNSERVED_KWH = 1e-6
-"""Total shortfall below this is the solver's rounding."""
-HELD = 1e-12
-"""How much more than the least shortfall, relative, the cost stage may leave."""
 
 
 class Dispatcher:
@@ -42,21 +37,17 @@ class Dispatcher:
         started = clock.monotonic()
         self.problem = problem
         self.grid_slack: tuple[GridSlack, ...] = ()
-        self._program = program = build(problem)
-        self._solver = Solver(program.linear, mip_gap=problem.options.mip_gap)
-        self._exclusions = Exclusions(program, self._solver)
-        self._grid = GridRows(program, self._solver, problem.time.steps)
-        self._held: IntArray | None = None
-        self._until: float | None = None
+        self._stages = Stages(build(problem), problem.options)
+        self._program = self._stages.program
         self._build_seconds = clock.monotonic() - started
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
-        self._grid.add(limits, self._dearest)
+        self._stages.add(limits)
 
     def write(self, path: Path) -> None:
         """Write the program as it stands as an LP file, for reading."""
-        self._solver.write(path, self._program.names(), self._program.row_names())
+        self._stages.solver.write(path, self._program.names(), self._program.row_names())
 
     def solve(self, *, deadline_seconds: float | None = None) -> Schedule:
         """The best schedule under everything that was added, or the conflicts that prevent one.
@@ -67,102 +58,16 @@ class Dispatcher:
         started = clock.monotonic()
         if deadline_seconds is None and self.problem.options.deadline is not None:
             deadline_seconds = self.problem.options.deadline.total_seconds() - self._build_seconds
-        self._until = None if deadline_seconds is None else started + deadline_seconds
-        if self._held is not None:
-            self._solver.set_row_bounds(self._held, np.array([-np.inf]), np.array([np.inf]))
-        solution = self._solve()
+        self._stages.until = None if deadline_seconds is None else started + deadline_seconds
+        solution = self._stages.solve()
         found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
         return replace(found, solve_seconds=clock.monotonic() - started)
-
-    @property
-    def _dearest(self) -> float:
-        """A price per MWh above all that energy could cost or earn, peaks included."""
-        return 3.0 * max(1.0, float(np.abs(self._program.linear.cost).max(initial=0.0)))
-
-    def _remaining(self) -> float | None:
-        if self._until is None:
-            return None
-        remaining = self._until - clock.monotonic()
-        if remaining <= 0:
-            raise DeadlineError("the deadline passed before a schedule was found; allow more time")
-        return remaining
-
-    def _solve(self) -> Solution:
-        """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
-        per_kwh = self._dearest / self.problem.time.hours
-        solution = self._minimise(self._costs() + per_kwh * self._unserved())
-        if (
-            solution.x is None
-            or solution.status == "feasible"
-            or self._unserved() @ solution.x <= UNSERVED_KWH
-        ):
-            return solution
-        try:
-            return self._least_shortfall(per_kwh)
-        except DeadlineError:
-            if len(solution.x) < self._solver.columns:  # it breaks an exclusion that was found since
-                raise
-            return replace(solution, status="feasible")
-
-    def _least_shortfall(self, per_kwh: float) -> Solution:
-        """The cheapest of all schedules with the least shortfall."""
-        self._solver.set_mip_gap(0.0)
-        least = self._minimise(self._unserved() + self._grid.slack_costs() / per_kwh)
-        self._solver.set_mip_gap(self.problem.options.mip_gap)
-        if least.x is None:
-            return least
-        unserved = self._unserved()
-        amount = float(unserved @ least.x)
-        upper = np.array([amount + HELD * max(1.0, amount)])
-        self._held = self._solver.add_rows(
-            "held_shortfall", sp.csr_array(unserved[None, :]), np.array([-np.inf]), upper
-        )
-        return self._minimise(self._costs())
-
-    def _costs(self) -> FloatArray:
-        """Prices of all columns, grid slack included."""
-        costs = self._grid.slack_costs()
-        costs[: len(self._program.linear.cost)] += self._program.linear.cost
-        return costs
-
-    def _unserved(self) -> FloatArray:
-        """What is unserved, in kWh times priority, as coefficients on all columns."""
-        coefficients = np.zeros(self._solver.columns)
-        coefficients[self._program.connections.overruns] = self.problem.time.hours
-        for rows in self._program.assets:
-            coefficients[rows.needs] = rows.need_weights
-        return coefficients
-
-    def _minimise(self, cost: FloatArray) -> Solution:
-        """Minimise `cost` (columns added meanwhile are free) within all exclusions.
-
-        Where sides were chosen instead of optimised, `bound` is that of the program before.
-        """
-        exclusions, exact, bound = self._exclusions, not self._grid.some, -np.inf
-        exclusions.reopen()
-        while True:
-            self._solver.set_cost(np.concatenate([cost, np.zeros(self._solver.columns - len(cost))]))
-            solution = self._solver.run(self._remaining())
-            if solution.status == "no_solution":
-                raise DeadlineError("the deadline passed before a schedule was found; allow more time")
-            if solution.x is None and exclusions.chosen:
-                # a chosen side made it infeasible: only binaries can tell
-                exclusions.reopen()
-                exact = True
-                continue
-            if not exclusions.chosen:
-                bound = solution.bound
-            if solution.x is None or not (
-                self._grid.enter_broken(solution.x)
-                or exclusions.enforce(solution.x, exact=exact) | self._grid.hold_burnt_losses()
-            ):
-                return replace(solution, bound=min(bound, solution.bound))
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
         problem, program, notices = self.problem, self._program, []
         linear = program.linear
         clean = np.clip(np.round(x[: len(linear.cost)], DECIMALS), linear.lower, linear.upper)
-        losses = program.connections.losses[self._grid.lossy_steps]
+        losses = program.connections.losses[self._stages.grid.lossy_steps]
         clean[losses] = x[losses]
         schedules: dict[str, AssetSchedule] = {}
         shortfalls = []
@@ -170,14 +75,14 @@ class Dispatcher:
             schedules.update((key, _without_noise(schedule)) for key, schedule in rows.schedules(clean))
             shortfalls += list(rows.shortfalls(clean))
         dual = solution.dual
-        if self._solver.is_integer:
-            dual = self._solver.run_with_integers_fixed(x).dual
+        if self._stages.solver.is_integer:
+            dual = self._stages.solver.run_with_integers_fixed(x).dual
             notices.append("prices come from the linear problem with its integers fixed")
         if dual is None:
             raise SolverError("HiGHS gave no duals")
         if solution.status == "feasible":
             notices.append("the deadline passed: cost and shortfalls may be higher than they must be")
-        self.grid_slack = self._grid.slacks(x)
+        self.grid_slack = self._stages.grid.slacks(x)
         for kind in UNITS:
             amounts = [slack.amount for slack in self.grid_slack if slack.kind == kind]
             if amounts:
@@ -198,9 +103,9 @@ class Dispatcher:
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
         gap = gain / max(abs(total), 1e-9)
-        if self._exclusions.chosen and gap > problem.options.mip_gap:
+        if self._stages.exclusions.chosen and gap > problem.options.mip_gap:
             notices.append(
-                f"in {self._exclusions.chosen} cases a direction of power was chosen, not optimised; "
+                f"in {self._stages.exclusions.chosen} cases a direction of power was chosen, not optimised; "
                 f"at most {gain:.4g} {problem.currency} could be gained"
             )
             found = replace(found, status="feasible")
@@ -227,7 +132,7 @@ class Dispatcher:
             solver=NAME,
             connections={},
             assets={},
-            conflicts=find_conflicts(problem, self._program, self._solver, self._remaining()),
+            conflicts=find_conflicts(problem, self._program, self._stages.solver, self._stages.remaining()),
             notices=problem.notices,
         )
 

@@ -24,7 +24,8 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.time import TimeGrid
 from optimizer.assets import ASSET_TYPES, Asset
-from optimizer.assets.base import NumberSeries, Positive, PositiveSeries
+from optimizer.assets.base import Fraction, NumberSeries, Positive, PositiveSeries
+from optimizer.scenarios import Scenario, scenario_faults
 
 SCHEMA = "wattshed.dispatch/1"
 STEPS_MAX = 200_000
@@ -45,6 +46,7 @@ class Connection(Document):
 
     Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
     over `peak_interval` above `peak_import_so_far_kw`. Limits are kW each way; null is unlimited.
+    With scenarios, `breach_probability` is the chance that the limits may be exceeded at all.
     """
 
     id: Identifier
@@ -59,6 +61,7 @@ class Connection(Document):
     peak_import_so_far_kw: Positive = 0.0
     peak_interval: Duration = timedelta(minutes=15)
     parent: Identifier | None = None
+    breach_probability: Fraction = 0.0
 
     def faults(self, path: str, resolution: timedelta | None) -> Iterator[Fault]:
         """Everything that contradicts itself, once each field is right by itself."""
@@ -142,7 +145,11 @@ _AnyAsset = Annotated[Union[tuple(ASSET_TYPES.values())], Field(discriminator="t
 
 
 class ProblemDocument(Document):
-    """``wattshed.dispatch/1``: powers in kW, energies in kWh, prices per MWh, carbon in g/kWh."""
+    """``wattshed.dispatch/1``: powers in kW, energies in kWh, prices per MWh, carbon in g/kWh.
+
+    `frontier` asks for so many points between least cost and least emissions. With `scenarios` the
+    controls of all steps that begin within `first_stage` (null: the first step) are common to them.
+    """
 
     schema_: Literal["wattshed.dispatch/1"] = Field(alias="schema")
     name: str = ""
@@ -153,6 +160,9 @@ class ProblemDocument(Document):
     objective: Objective = Objective()
     network: Network | None = None
     options: Options = Options()
+    frontier: Annotated[int, Field(ge=2, le=50)] | None = None
+    scenarios: Items[Scenario] = ()
+    first_stage: Duration | None = None
 
 
 def read(document: Any) -> tuple[ProblemDocument, tuple[Asset, ...]]:
@@ -234,7 +244,10 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
     for path, item, name in _series(items, _objects(document.get("assets"))):
         if isinstance(steps, int) and isinstance(item.get(name), list | tuple):
             yield from series_fault(f"{path}.{name}", tuple(item[name]), steps)
-    yield from _connection_faults(items, connections, objective, resolution)
+    yield from _connection_faults(
+        items, connections, objective, resolution, needs_carbon=document.get("frontier") is not None
+    )
+    yield from _uncertainty_faults(document, connections, assets, resolution)
     if not items and isinstance(document.get("connections"), list | tuple):
         yield Fault("connections", "is empty; at least one is needed, to buy from and sell to")
     if network is not None:
@@ -285,6 +298,8 @@ def _connection_faults(
     connections: Sequence[Connection | None],
     objective: Objective,
     resolution: timedelta | None,
+    *,
+    needs_carbon: bool,
 ) -> Iterator[Fault]:
     signal = "marginal_carbon_g_per_kwh" if objective.carbon_signal == "marginal" else "carbon_g_per_kwh"
     parents: dict[str, Any] = {}
@@ -301,18 +316,70 @@ def _connection_faults(
             continue
         path = f"connections[{number}]"
         yield from connection.faults(path, resolution)
-        if connection.parent is None and objective.carbon_price_per_t > 0:
+        if connection.parent is None and (objective.carbon_price_per_t > 0 or needs_carbon):
             needed = {signal}
             if objective.export_carbon_credit == "average":
                 needed.add("carbon_g_per_kwh")
             for name in sorted(needed):
                 if getattr(connection, name) is None:
+                    priced = f"objective.carbon_price_per_t is {objective.carbon_price_per_t:g}"
                     yield Fault(
                         f"{path}.{name}",
-                        f"is missing, but objective.carbon_price_per_t is {objective.carbon_price_per_t:g}; "
+                        f"is missing, but {'a frontier is asked for' if needs_carbon else priced}; "
                         "a missing intensity is not zero",
                     )
         yield from _parent_faults(f"{path}.parent", connection, parents)
+
+
+def _uncertainty_faults(
+    document: Mapping[str, Any],
+    connections: Sequence[Connection | None],
+    assets: Sequence[Asset | None],
+    resolution: timedelta | None,
+) -> Iterator[Fault]:
+    """Faults of the frontier, the scenarios and what stands only beside them."""
+    for name, others in (("frontier", ("network", "scenarios")), ("scenarios", ("network",))):
+        for other in others:
+            if document.get(name) and document.get(other):
+                yield Fault(name, f"is not supported together with {other}; remove one of the two")
+    for name in ("frontier", "scenarios"):
+        if document.get(name):
+            yield Fault(name, "is not supported yet; remove it")
+    scenarios = _objects(document.get("scenarios"))
+    time = document.get("time")
+    steps = time.get("steps") if isinstance(time, Mapping) else None
+    steps = steps if isinstance(steps, int) else None
+    yield from scenario_faults(
+        scenarios,
+        {connection.id: connection for connection in connections if connection is not None},
+        {asset.id: asset for asset in assets if asset is not None},
+        SERIES_OF_CONNECTION,
+        steps,
+        resolution,
+    )
+    for number, connection in enumerate(connections):
+        path = f"connections[{number}].breach_probability"
+        if connection is None or connection.breach_probability == 0:
+            continue
+        if not scenarios:
+            yield Fault(path, "stands without scenarios, which say how likely a breach is; add them")
+        if connection.import_limit_kw is None and connection.export_limit_kw is None:
+            yield Fault(path, "stands without import_limit_kw or export_limit_kw; there is nothing to breach")
+    stage = document.get("first_stage")
+    if stage is None:
+        return
+    if not scenarios:
+        yield Fault("first_stage", "stands without scenarios; add them or remove it")
+    try:
+        length = _Resolution.model_validate({"resolution": stage}).resolution
+    except ValidationError:
+        return
+    if resolution is None or resolution <= timedelta(0):
+        return
+    if length <= timedelta(0) or length % resolution:
+        yield Fault("first_stage", "is no positive multiple of time.resolution; change one of the two")
+    elif steps is not None and length > resolution * steps:
+        yield Fault("first_stage", "is longer than the horizon; shorten it")
 
 
 def _parent_faults(path: str, connection: Connection, parents: Mapping[str, Any]) -> Iterator[Fault]:

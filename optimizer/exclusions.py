@@ -28,12 +28,9 @@ class Exclusions:
     def __init__(self, program: Program, solver: Solver) -> None:
         self._solver = solver
         self._upper = program.linear.upper
-        self._pairs = np.concatenate(
-            [program.connections.exclusive, *(rows.exclusive for rows in program.assets)]
-        )
+        self._pairs = program.exclusive
         self._exact = np.zeros(len(self._pairs), bool)
-        self._stepped = np.concatenate([np.zeros(0, np.int64), *(r.semicontinuous for r in program.assets)])
-        self._stepped_min = np.concatenate([np.zeros(0), *(r.semicontinuous_min for r in program.assets)])
+        self._stepped, self._stepped_min = program.semicontinuous
         self._stepped_exact = False
         self._closed = np.zeros(0, np.int64)
 

@@ -11,12 +11,14 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
+from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows
 from optimizer.connections import ConnectionRows
 from optimizer.problem import DispatchProblem
@@ -24,16 +26,83 @@ from optimizer.site import Site
 from optimizer.solver import LinearProgram
 
 
-@dataclass
-class Program:
-    """A problem as a linear program, and what its columns and rows mean."""
+@dataclass(frozen=True)
+class Part:
+    """One problem inside a program: what `connections` and `assets` number counts from its first column
+    and row. `probability` weighs what it costs and leaves unserved."""
 
-    linear: LinearProgram
+    problem: DispatchProblem
     connections: ConnectionRows
     assets: tuple[AssetRows, ...]
+    columns: slice
+    rows: slice
+    probability: float = 1.0
+
+    def unserved(self) -> FloatArray:
+        """What is unserved, in kWh times priority, as coefficients on its columns."""
+        coefficients = np.zeros(self.columns.stop - self.columns.start)
+        coefficients[self.connections.overruns] = self.problem.time.hours
+        for rows in self.assets:
+            coefficients[rows.needs] = rows.need_weights
+        return coefficients
+
+
+@dataclass
+class Program:
+    """A linear program of one problem, or of several scenarios of one, and what its columns mean.
+
+    Columns and rows beyond those of its parts tie the parts together.
+    """
+
+    linear: LinearProgram
+    parts: tuple[Part, ...]
     names: Callable[[], list[str]]
     row_names: Callable[[], list[str]]
     cost_scale: float
+
+    @property
+    def connections(self) -> ConnectionRows:
+        """The connections of a program of one part."""
+        (part,) = self.parts
+        return part.connections
+
+    @property
+    def assets(self) -> tuple[AssetRows, ...]:
+        """The assets of a program of one part."""
+        (part,) = self.parts
+        return part.assets
+
+    @cached_property
+    def exclusive(self) -> IntArray:
+        """Pairs of columns of which one must be zero, shape (pairs, 2)."""
+        return np.concatenate(
+            [
+                pairs + part.columns.start
+                for part in self.parts
+                for pairs in (part.connections.exclusive, *(rows.exclusive for rows in part.assets))
+            ]
+        )
+
+    @cached_property
+    def semicontinuous(self) -> tuple[IntArray, FloatArray]:
+        """Columns that are zero or at least so much."""
+        stepped = [
+            (rows.semicontinuous + part.columns.start, rows.semicontinuous_min)
+            for part in self.parts
+            for rows in part.assets
+        ]
+        return (
+            np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in stepped)]),
+            np.concatenate([np.zeros(0), *(least for _, least in stepped)]),
+        )
+
+    @cached_property
+    def unserved(self) -> FloatArray:
+        """What is unserved, in kWh times priority and probability, as coefficients on the columns."""
+        coefficients = np.zeros(len(self.linear.cost))
+        for part in self.parts:
+            coefficients[part.columns] = part.probability * part.unserved()
+        return coefficients
 
 
 def build(problem: DispatchProblem) -> Program:
@@ -48,10 +117,12 @@ def build(problem: DispatchProblem) -> Program:
             for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
         )
         connections = ConnectionRows(site, problem)
-        return _compile(site, connections, assets)
+        return _compile(problem, site, connections, assets)
 
 
-def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, ...]) -> Program:
+def _compile(
+    problem: DispatchProblem, site: Site, connections: ConnectionRows, assets: tuple[AssetRows, ...]
+) -> Program:
     form = LinearStandardFormCompiler().write(site.model, mixed_form=True, column_order=site.order)
     count = len(site.order)
     # the compiler leaves out columns that stand in no row; here every column keeps its number
@@ -95,7 +166,8 @@ def _compile(site: Site, connections: ConnectionRows, assets: tuple[AssetRows, .
         stated = [row.constraint.name.replace("[", "(").replace("]", ")") for row in form.rows]
         return [*stated, *(name for _, block in sparse for name in block.row_names())]
 
-    return Program(program, connections, assets, names, row_names, site.time.hours / 1000)
+    part = Part(problem, connections, assets, slice(0, first), slice(0, first_row))
+    return Program(program, (part,), names, row_names, site.mwh_per_kw)
 
 
 @contextmanager

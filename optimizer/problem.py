@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import cached_property
 from typing import Any
 
@@ -23,7 +24,7 @@ from energy.domain.schedule import (
     Shortfall,
     Status,
 )
-from energy.domain.time import TimeGrid
+from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import Asset
 from optimizer.documents import (
     SCHEMA,
@@ -35,6 +36,7 @@ from optimizer.documents import (
     ProblemDocument,
     read,
 )
+from optimizer.scenarios import Scenario
 from optimizer.solver import NAME
 
 __all__ = ["DispatchProblem", "ProblemDocument", "answer", "net_powers", "settle"]
@@ -61,6 +63,9 @@ class DispatchProblem:
     options: Options
 
     paths: Mapping[tuple[str, str], str]
+    frontier: int | None = None
+    scenarios: tuple[Scenario, ...] = ()
+    first_stage: timedelta | None = None
 
     @staticmethod
     def from_document(document: Any) -> DispatchProblem:
@@ -83,6 +88,9 @@ class DispatchProblem:
                 )
                 for number, item in enumerate(ids)
             },
+            frontier=head.frontier,
+            scenarios=tuple(sorted(head.scenarios, key=lambda scenario: scenario.id)),
+            first_stage=head.first_stage,
         )
 
     def document(self) -> dict[str, Any]:
@@ -106,6 +114,17 @@ class DispatchProblem:
             "objective": self.objective.model_dump(mode="json"),
             "network": None if self.network is None else self.network.model_dump(mode="json"),
             "options": self.options.model_dump(mode="json"),
+            "frontier": self.frontier,
+            "scenarios": [
+                {
+                    **scenario.model_dump(mode="json"),
+                    "series": {
+                        path: expand(v, steps).tolist() for path, v in sorted(scenario.series.items())
+                    },
+                }
+                for scenario in self.scenarios
+            ],
+            "first_stage": None if self.first_stage is None else format_duration(self.first_stage),
         }
 
     @cached_property

@@ -136,7 +136,7 @@ def test_settling_keeps_controls_and_counts_what_ac_says() -> None:
 
 def test_a_misspelt_option_of_highs_is_an_error() -> None:
     problem = DispatchProblem.from_document(problem_of([load(1.0)]))
-    solver = Dispatcher(problem)._solver
+    solver = Dispatcher(problem)._stages.solver
     assert isinstance(solver, Solver)
     with pytest.raises(SolverError, match="time_limti"):
         solver._option("time_limti", 5.0)
