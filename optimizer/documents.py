@@ -24,8 +24,9 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.time import TimeGrid
 from optimizer.assets import ASSET_TYPES, Asset
-from optimizer.assets.base import Fraction, NumberSeries, Positive, PositiveSeries
+from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.scenarios import Scenario, scenario_faults
+from optimizer.shedding import shedding_faults
 
 SCHEMA = "wattshed.dispatch/1"
 STEPS_MAX = 200_000
@@ -47,6 +48,7 @@ class Connection(Document):
     Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
     over `peak_interval` above `peak_import_so_far_kw`. Limits are kW each way; null is unlimited.
     With scenarios, `breach_probability` is the chance that the limits may be exceeded at all.
+    `shed_limit_fraction` and `shed_price_per_mwh` hold for the loads below that state none of their own.
     """
 
     id: Identifier
@@ -62,6 +64,8 @@ class Connection(Document):
     peak_interval: Duration = timedelta(minutes=15)
     parent: Identifier | None = None
     breach_probability: Fraction = 0.0
+    shed_limit_fraction: Fraction | None = None
+    shed_price_per_mwh: Number | None = None
 
     def faults(self, path: str, resolution: timedelta | None) -> Iterator[Fault]:
         """Everything that contradicts itself, once each field is right by itself."""
@@ -259,6 +263,7 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
         if network.vm_min_pu >= network.vm_max_pu:
             yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
+    yield from shedding_faults(assets, connections)
 
 
 def _resolution(time: Any) -> timedelta | None:

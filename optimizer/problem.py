@@ -37,6 +37,7 @@ from optimizer.documents import (
     read,
 )
 from optimizer.scenarios import Scenario
+from optimizer.shedding import with_terms
 from optimizer.solver import NAME
 
 __all__ = ["DispatchProblem", "ProblemDocument", "answer", "net_powers", "settle"]
@@ -71,12 +72,13 @@ class DispatchProblem:
     def from_document(document: Any) -> DispatchProblem:
         """Read a ``wattshed.dispatch/1``; `InputError` with every fault, each with its field path."""
         head, assets = read(document)
+        connections = {c.id: c for c in sorted(head.connections, key=lambda c: c.id)}
         return DispatchProblem(
             head.name,
             head.currency,
             TimeGrid(head.time.start, head.time.resolution, head.time.steps),
-            {c.id: c for c in sorted(head.connections, key=lambda c: c.id)},
-            tuple(sorted(assets, key=lambda asset: asset.id)),
+            connections,
+            tuple(with_terms(asset, connections) for asset in sorted(assets, key=lambda asset: asset.id)),
             head.objective,
             head.network,
             head.options,

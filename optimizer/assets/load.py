@@ -19,29 +19,31 @@ if TYPE_CHECKING:
 
 
 class Load(Asset):
-    """Demand `p_kw` (``+`` draws) and `q_kvar`; up to `shed_limit_fraction` of it may be shed."""
+    """Demand `p_kw` (``+`` draws) and `q_kvar`; up to `shed_limit_fraction` of it may be shed.
+
+    Where the load does not say how much and at what price, its connection does: see `optimizer.shedding`.
+    """
 
     series_fields: ClassVar[Sequence[str]] = ("p_kw", "q_kvar")
 
     type: Literal["load"]
     p_kw: NumberSeries
     q_kvar: NumberSeries = 0.0
-    shed_limit_fraction: Fraction = 0.0
+    shed_limit_fraction: Fraction | None = None
     shed_price_per_mwh: Number | None = None
 
     def faults(self, path: str) -> Iterator[Fault]:
         yield from super().faults(path)
-        if self.shed_limit_fraction > 0 and self.shed_price_per_mwh is None:
-            yield Fault(
-                f"{path}.shed_price_per_mwh",
-                f"is missing, but shed_limit_fraction is {self.shed_limit_fraction:g}; "
-                "say what shedding costs",
-            )
         if self.power_factor is not None and np.any(np.asarray(self.q_kvar)):
             yield Fault(f"{path}.power_factor", "stands beside q_kvar; give one of the two")
 
+    @property
+    def shed_fraction(self) -> float:
+        """The share that may be shed."""
+        return self.shed_limit_fraction or 0.0
+
     def terminals(self) -> tuple[Terminal, ...]:
-        return (self.terminal(1),) if self.shed_limit_fraction > 0 else ()
+        return (self.terminal(1),) if self.shed_fraction > 0 else ()
 
     def demand_kw(self, steps: int) -> FloatArray:
         """What would be drawn without shedding, shape (steps,)."""
@@ -51,7 +53,7 @@ class Load(Asset):
         return self._schedule(self.demand_kw(time.steps), np.zeros(time.steps))
 
     def _schedule(self, demand_kw: FloatArray, shed_kw: FloatArray) -> AssetSchedule:
-        series = {"shed_kw": shed_kw} if self.shed_limit_fraction > 0 else {}
+        series = {"shed_kw": shed_kw} if self.shed_fraction > 0 else {}
         return AssetSchedule(demand_kw - shed_kw, series)
 
     def reactive_kvar(self, drawn_kw: FloatArray) -> FloatArray:
@@ -75,14 +77,11 @@ class LoadRows(AssetRows):
     def __init__(self, site: Site, loads: Sequence[Load]) -> None:
         self._loads = loads
         self._steps = site.time.steps
-        self._sheddable = [load for load in loads if load.shed_limit_fraction > 0]
+        self._sheddable = [load for load in loads if load.shed_fraction > 0]
         for load in loads:
             site.draw_constant(load.connection, load.demand_kw(self._steps), flexible=False)
         limits = np.array(
-            [
-                np.clip(load.demand_kw(self._steps), 0, None) * load.shed_limit_fraction
-                for load in self._sheddable
-            ]
+            [np.clip(load.demand_kw(self._steps), 0, None) * load.shed_fraction for load in self._sheddable]
         ).reshape(len(self._sheddable), self._steps)
         prices = np.array([load.shed_price_per_mwh for load in self._sheddable], float)
         self._shed = site.columns(

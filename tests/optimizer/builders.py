@@ -104,9 +104,10 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             demand = series(asset["p_kw"], steps)
             shed = demand - p_kw
             assert (shed >= -tolerance).all()
-            most = asset.get("shed_limit_fraction", 0.0) * np.clip(demand, 0, None)
+            most = (inherited(document, asset, "shed_limit_fraction") or 0.0) * np.clip(demand, 0, None)
             assert (shed <= most + tolerance).all()
-            parts["shed"] += shed.sum() * hours / 1000 * (asset.get("shed_price_per_mwh") or 0.0)
+            price = inherited(document, asset, "shed_price_per_mwh") or 0.0
+            parts["shed"] += shed.sum() * hours / 1000 * price
             net[asset["connection"]] += p_kw
         elif asset["type"] == "renewable":
             available, curtailed = series(asset["available_kw"], steps), np.array(found["curtailed_kw"])
@@ -230,6 +231,16 @@ def check_store(
         )
         short = unserved.get((asset["id"], "departure_energy", stay["departure"]), 0.0)
         assert e_kwh[step] + later + short >= stay["e_departure_min_kwh"] - tolerance * steps
+
+
+def inherited(document: Document, asset: Document, name: str) -> Any:
+    """A term of a load's shedding: its own, else that of the nearest connection above that states one."""
+    if asset.get(name) is not None:
+        return asset[name]
+    above = next(
+        c for c in document["connections"] if c["id"] == (asset.get("connection") or asset["parent"])
+    )
+    return inherited(document, above, name) if above.get("parent") else above.get(name)
 
 
 def depth(document: Document, connection: str) -> int:
