@@ -16,6 +16,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
+from optimizer.assets.charging import Charged, Charging
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -126,6 +127,35 @@ class Asset(Document):
     @abstractmethod
     def baseline(self, time: TimeGrid) -> AssetSchedule:
         """What it does when nobody controls it."""
+
+    def charging(self, time: TimeGrid) -> Charging | None:
+        """How it charges when nobody controls it; None for what is no store that may wait."""
+        del time
+        return None
+
+    def charged(self, charged: Charged, time: TimeGrid) -> AssetSchedule:
+        """Its schedule after it charged so."""
+        del time
+        return AssetSchedule(charged.p_kw, {"e_kwh": charged.e_kwh})
+
+    def shortfalls_of(self, charged: Charged, time: TimeGrid) -> Iterator[Shortfall]:
+        """The needs that charging so leaves unmet."""
+        del charged, time
+        yield from ()
+
+    def relief_kw(self, time: TimeGrid) -> tuple[FloatArray, FloatArray]:
+        """How much less than in `baseline` it can draw, and feed, kW; shape (steps,) each."""
+        return np.zeros(time.steps), np.zeros(time.steps)
+
+    def relieved(self, less_kw: FloatArray, time: TimeGrid) -> AssetSchedule:
+        """The baseline with so much less drawn, or fed, as `relief_kw` allows."""
+        del less_kw
+        return self.baseline(time)
+
+    def broken(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[str]:
+        """Hard limits of its own that a schedule without control breaks, in words."""
+        del schedule, time
+        yield from ()
 
     def drawn_kw(self, p_kw: FloatArray) -> FloatArray:
         """Power drawn at the bus, consumer frame, from `p_kw` in the schedule's sign rule."""

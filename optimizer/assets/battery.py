@@ -13,6 +13,7 @@ from energy.domain.network import FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
+from optimizer.assets.charging import SERVED_KWH, Charging
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -65,6 +66,32 @@ class Battery(Asset):
     def baseline(self, time: TimeGrid) -> AssetSchedule:
         idle = np.zeros(time.steps)
         return AssetSchedule(idle, {"e_kwh": self.energies(idle, time)})
+
+    def charging(self, time: TimeGrid) -> Charging:
+        """Idle, but for what its least energies ask for."""
+        steps, least = time.steps, max(self.e_min_kwh, self.e_end_min_kwh or 0.0)
+        return Charging(
+            e_start_kwh=self.e_start_kwh,
+            e_min_kwh=self.e_min_kwh,
+            e_max_kwh=self.e_max_kwh,
+            efficiency=self.charge_efficiency,
+            retained=self.retained(time.hours),
+            most_kw=np.full(steps, self.charge_max_kw),
+            least_kw=np.zeros(steps),
+            target_kwh=np.full(steps, least),
+            drives_kwh=np.zeros(steps),
+            due=np.full(steps, steps - 1),
+        )
+
+    def broken(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[str]:
+        del time
+        energies = schedule.series["e_kwh"]
+        for name, reached, least in (
+            ("e_min_kwh", float(energies.min()), self.e_min_kwh),
+            ("e_end_min_kwh", float(energies[-1]), self.e_end_min_kwh or 0.0),
+        ):
+            if reached < least - SERVED_KWH:
+                yield f"battery {self.id!r} falls to {reached:.4g} kWh, below its {name} of {least:g}"
 
     def presses(self, limit: str) -> bool:
         return limit == "import_limit_kw"

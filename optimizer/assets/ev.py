@@ -26,14 +26,19 @@ from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, SparseBlock, TerminalPower
 from optimizer.assets.battery import energy_faults, stored_kwh, wear_cost
+from optimizer.assets.charging import (
+    SERVED_KWH,
+    Charged,
+    Charging,
+    vehicle_charging,
+    vehicle_shortfalls,
+)
 
 if TYPE_CHECKING:
     from optimizer.site import Columns, Site
 
 Entries = tuple[IntArray, IntArray, FloatArray]
 """Rows, columns and values of a part of a matrix."""
-SERVED_KWH = 1e-6
-"""Unserved energy below this is the solver's tolerance."""
 
 
 class Session(Document):
@@ -196,6 +201,12 @@ class ElectricVehicle(Asset):
                     unserved[what] = max(amount - (energy - self.e_min_kwh), 0.0)
                     energy -= amount - unserved[what]
         return AssetSchedule(p_kw, {"e_kwh": self.energies(p_kw, unserved, time)})
+
+    def charging(self, time: TimeGrid) -> Charging:
+        return vehicle_charging(self, time)
+
+    def shortfalls_of(self, charged: Charged, time: TimeGrid) -> Iterator[Shortfall]:
+        return vehicle_shortfalls(self, charged, time)
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}

@@ -52,6 +52,16 @@ class Load(Asset):
     def baseline(self, time: TimeGrid) -> AssetSchedule:
         return self._schedule(self.demand_kw(time.steps), np.zeros(time.steps))
 
+    def relief_kw(self, time: TimeGrid) -> tuple[FloatArray, FloatArray]:
+        return self.sheddable_kw(time.steps), np.zeros(time.steps)
+
+    def relieved(self, less_kw: FloatArray, time: TimeGrid) -> AssetSchedule:
+        return self._schedule(self.demand_kw(time.steps), less_kw)
+
+    def sheddable_kw(self, steps: int) -> FloatArray:
+        """What may be shed, kW, shape (steps,)."""
+        return np.clip(self.demand_kw(steps), 0, None) * self.shed_fraction
+
     def _schedule(self, demand_kw: FloatArray, shed_kw: FloatArray) -> AssetSchedule:
         series = {"shed_kw": shed_kw} if self.shed_fraction > 0 else {}
         return AssetSchedule(demand_kw - shed_kw, series)
@@ -80,9 +90,8 @@ class LoadRows(AssetRows):
         self._sheddable = [load for load in loads if load.shed_fraction > 0]
         for load in loads:
             site.draw_constant(load.connection, load.demand_kw(self._steps), flexible=False)
-        limits = np.array(
-            [np.clip(load.demand_kw(self._steps), 0, None) * load.shed_fraction for load in self._sheddable]
-        ).reshape(len(self._sheddable), self._steps)
+        limits = np.array([load.sheddable_kw(self._steps) for load in self._sheddable])
+        limits = limits.reshape(len(self._sheddable), self._steps)
         prices = np.array([load.shed_price_per_mwh for load in self._sheddable], float)
         self._shed = site.columns(
             "shed_kw", [load.id for load in self._sheddable], upper=limits, price=prices[:, None]

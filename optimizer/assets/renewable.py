@@ -39,6 +39,13 @@ class Renewable(Asset):
     def baseline(self, time: TimeGrid) -> AssetSchedule:
         return AssetSchedule(self.available(time.steps), {"curtailed_kw": np.zeros(time.steps)})
 
+    def relief_kw(self, time: TimeGrid) -> tuple[FloatArray, FloatArray]:
+        nothing = np.zeros(time.steps)
+        return nothing, self.available(time.steps) if self.curtailable else nothing
+
+    def relieved(self, less_kw: FloatArray, time: TimeGrid) -> AssetSchedule:
+        return AssetSchedule(self.available(time.steps) - less_kw, {"curtailed_kw": less_kw})
+
     def drawn_kw(self, p_kw: FloatArray) -> FloatArray:
         return -p_kw
 
