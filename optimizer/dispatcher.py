@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from energy.domain.errors import SolverError
+from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
 from energy.domain.schedule import AssetSchedule, Schedule
 from optimizer.conflicts import find_conflicts
+from optimizer.fallback import fallback
 from optimizer.grid_rows import UNITS, GridSlack
 from optimizer.problem import DispatchProblem, answer, net_powers
 from optimizer.solver import NAME, Solution
@@ -48,6 +49,10 @@ class Dispatcher:
     def write(self, path: Path) -> None:
         """Write the program as it stands as an LP file, for reading."""
         self._stages.solver.write(path, self._program.names(), self._program.row_names())
+
+    def cancel(self) -> None:
+        """Stop the solve under way, from another thread: it raises `CancelledError`. There is no going on."""
+        self._stages.solver.interrupt()
 
     def solve(self, *, deadline_seconds: float | None = None) -> Schedule:
         """The best schedule under everything that was added, or the conflicts that prevent one.
@@ -149,5 +154,8 @@ def _without_noise(schedule: AssetSchedule) -> AssetSchedule:
 
 
 def dispatch(problem: DispatchProblem) -> Schedule:
-    """Solve `problem` once, without a grid."""
-    return Dispatcher(problem).solve()
+    """Solve `problem` once, without a grid; the safe rule of `fallback` where its deadline is too short."""
+    try:
+        return Dispatcher(problem).solve()
+    except DeadlineError:
+        return fallback(problem)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Annotated, Any, Literal, TypeVar, Union
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from energy.domain.documents import (
     Document,
@@ -22,7 +22,7 @@ from energy.domain.documents import (
 )
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.time import TimeGrid
+from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.scenarios import Scenario, scenario_faults
@@ -30,6 +30,8 @@ from optimizer.shedding import shedding_faults
 
 SCHEMA = "wattshed.dispatch/1"
 STEPS_MAX = 200_000
+SHORTEST_DEADLINE = timedelta(seconds=2)
+"""Below this, reading and answering a large problem leave no time for anything between."""
 
 Part = TypeVar("Part", bound=Document)
 
@@ -137,10 +139,17 @@ class Network(Document):
     taps: Literal["ignore", "ratio"] = "ignore"
 
 
-class Options(Document):
-    """`deadline` counts from the start of the dispatch; null waits for the optimum."""
+def enough_time(deadline: timedelta) -> timedelta:
+    """`deadline`, unless it is too short to be kept."""
+    if deadline < SHORTEST_DEADLINE:
+        raise ValueError(f"{format_duration(deadline)} is too short; at least PT2S is needed")
+    return deadline
 
-    deadline: Duration | None = None
+
+class Options(Document):
+    """`deadline` counts from the accepted request; null waits for the optimum."""
+
+    deadline: Annotated[Duration, AfterValidator(enough_time)] | None = None
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
 
 

@@ -24,8 +24,8 @@ from itertools import chain
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.network import FloatArray, IntArray
-from energy.domain.schedule import AssetSchedule, Schedule, Shortfall
+from energy.domain.network import BoolArray, FloatArray, IntArray
+from energy.domain.schedule import AssetSchedule, Schedule
 from optimizer.assets.charging import Charged, Charging
 from optimizer.problem import DispatchProblem, answer
 
@@ -105,7 +105,7 @@ class _Rule:
         """Simulate, and answer."""
         problem, time = self._problem, self._problem.time
         schedules: dict[str, AssetSchedule] = dict(self._baselines)
-        shortfalls: list[Shortfall] = []
+        shortfalls = [s for asset in self._others for s in asset.unmet(self._baselines[asset.id], time)]
         for (asset, _), charged in zip(self._chargers, self._simulate(), strict=True):
             schedules[asset.id] = asset.charged(charged, time)
             shortfalls += asset.shortfalls_of(charged, time)
@@ -179,14 +179,31 @@ class _Rule:
 
     def _fitted(self, step: int, wanted: FloatArray, least: FloatArray, rank: IntArray) -> FloatArray:
         """The power each charger gets in a step; sheds and curtails what is left."""
-        power = wanted
         for _ in range(PASSES):
             power = self._granted(step, wanted, least, rank)
+            if not self._relieve(step, power):
+                return power
+        # curtailing took away what chargers were granted: those that press on a limit stand still
+        while (pressing := self._pressing(step, power)).any():
+            power = np.where(pressing, 0.0, power)
+            self._relieve(step, power)
+        return power
+
+    def _pressing(self, step: int, power: FloatArray) -> BoolArray:
+        """The chargers with power below a connection whose import limit is broken."""
+        broken = self._below @ self._own(step, power) > self._import_limit[:, step] + ROUNDING_KW
+        return ((self._below.T @ broken.astype(float))[self._at] > 0) & (power > 0)
+
+    def _relieve(self, step: int, power: FloatArray) -> bool:
+        """Shed and curtail what limits lack; says whether anything changed."""
+        changed = False
+        for _ in range(PASSES):
             shed = self._give(step, power, self._import_limit, self._shed, self._sheddable, 1.0)
             curtailed = self._give(step, power, self._export_limit, self._curtailed, self._curtailable, -1.0)
-            if not (shed or curtailed):
+            changed |= shed or curtailed
+            if not curtailed:
                 break
-        return power
+        return changed
 
     def _own(self, step: int, power: FloatArray) -> FloatArray:
         """Power drawn at each connection itself."""
@@ -247,4 +264,3 @@ def _path(number: int, above: Sequence[int | None]) -> list[int]:
     while (parent := above[path[-1]]) is not None:
         path.append(parent)
     return path
-

@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from energy.domain.errors import SolverError
+from energy.domain.errors import CancelledError, SolverError
 from energy.domain.network import FloatArray, IntArray
 
 NAME = f"HiGHS {highspy.Highs().version()}"
@@ -25,6 +25,7 @@ _STATUS = {
     highspy.HighsModelStatus.kUnboundedOrInfeasible: "infeasible_or_unbounded",
     highspy.HighsModelStatus.kUnbounded: "unbounded",
     highspy.HighsModelStatus.kTimeLimit: "time_limit",
+    highspy.HighsModelStatus.kInterrupt: "interrupted",
 }
 
 
@@ -71,6 +72,7 @@ class Solver:
             ("mip_feasibility_tolerance", 1e-7),
         ):
             self._option(option, value)
+        self._highs.HandleUserInterrupt = True
         matrix = sp.csc_array(program.matrix)
         matrix.data[np.abs(matrix.data) < NEGLIGIBLE] = 0.0
         matrix.eliminate_zeros()
@@ -183,6 +185,10 @@ class Solver:
             "changing integrality",
         )
 
+    def interrupt(self) -> None:
+        """Stop the run under way, and every later one, with `CancelledError`; for another thread."""
+        self._highs.cancelSolve()
+
     def run(self, seconds: float | None = None) -> Solution:
         """Solve from the present basis, at most `seconds` long.
 
@@ -195,6 +201,8 @@ class Solver:
             self._option("presolve", "off")
             status = self._run()
             self._option("presolve", "choose")
+        if status == "interrupted":
+            raise CancelledError("the dispatch was cancelled")
         if status == "infeasible":
             return Solution("infeasible", None, None, np.inf, np.inf)
         info = self._highs.getInfo()

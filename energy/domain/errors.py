@@ -3,6 +3,7 @@
 WattshedError
 ├── InputError        bad input, all faults at once            exit code 2
 ├── DeadlineError     nothing to return within the deadline    exit code 4
+├── CancelledError    stopped by whoever asked for it          exit code 130
 ├── StoreError        the store cannot be reached or read      exit code 5
 └── SolverError       a solver or an invariant failed          exit code 1
 
@@ -55,6 +56,12 @@ class DeadlineError(WattshedError):
     """The deadline passed and there is nothing to return."""
 
     exit_code = 4
+
+
+class CancelledError(WattshedError):
+    """Whoever asked for it stopped it."""
+
+    exit_code = 130
 
 
 class StoreError(WattshedError):

@@ -143,6 +143,11 @@ class Asset(Document):
         del charged, time
         yield from ()
 
+    def unmet(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[Shortfall]:
+        """The needs that a schedule leaves unmet, of what has no `charging`."""
+        del schedule, time
+        yield from ()
+
     def relief_kw(self, time: TimeGrid) -> tuple[FloatArray, FloatArray]:
         """How much less than in `baseline` it can draw, and feed, kW; shape (steps,) each."""
         return np.zeros(time.steps), np.zeros(time.steps)

@@ -159,6 +159,22 @@ class HydrogenStation(Asset):
         tank = np.clip(self.tank.start_kg + np.cumsum(made), self.tank.min_kg, self.tank.max_kg)
         return AssetSchedule(net, {"tank_kg": tank, **series, "unmet_kg": unmet_kg})
 
+    def unmet(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[Shortfall]:
+        yield from self.unserved(schedule.series["unmet_kg"], time)
+
+    def unserved(self, unmet_kg: FloatArray, time: TimeGrid) -> Iterator[Shortfall]:
+        """Vehicle demand that is not met, kg per step, as shortfalls."""
+        for step in np.flatnonzero(unmet_kg > SERVED_KG).tolist():
+            kg = float(unmet_kg[step])
+            yield Shortfall(
+                "hydrogen_demand",
+                time.instant(step),
+                kg * self.electrolyser.kwh_per_kg,
+                asset=self.id,
+                amount=kg,
+                unit="kg",
+            )
+
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         del time
         cost = 0.0
@@ -333,13 +349,4 @@ class HydrogenRows(AssetRows):
     def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
         for number, station in enumerate(self._stations):
             unmet = x[self._unmet.index[number]]
-            for step in np.flatnonzero(unmet > SERVED_KG).tolist():
-                kg = float(unmet[step])
-                yield Shortfall(
-                    "hydrogen_demand",
-                    self._time.instant(step),
-                    kg * station.electrolyser.kwh_per_kg,
-                    asset=station.id,
-                    amount=kg,
-                    unit="kg",
-                )
+            yield from station.unserved(unmet, self._time)

@@ -149,6 +149,22 @@ class SwapStation(Asset):
             },
         )
 
+    def unmet(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[Shortfall]:
+        yield from self.unserved(schedule.series["unmet_swaps"], time)
+
+    def unserved(self, unmet_swaps: FloatArray, time: TimeGrid) -> Iterator[Shortfall]:
+        """Swaps that are not met in each step, as shortfalls."""
+        for step in np.flatnonzero(unmet_swaps).tolist():
+            swaps = float(unmet_swaps[step])
+            yield Shortfall(
+                "unmet_swap",
+                time.instant(step),
+                swaps * self.swap_kwh,
+                asset=self.id,
+                amount=swaps,
+                unit="swaps",
+            )
+
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         discharged_kw = float(np.clip(-schedule.series["slot_kw"], 0, None).sum())
         return {"wear": discharged_kw * time.hours / 1000 * self.wear_cost_per_mwh}
@@ -310,13 +326,4 @@ class SwapRows(AssetRows):
 
     def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
         for number, station in enumerate(self._stations):
-            unmet = np.round(x[self._unmet.index[number]])
-            for step in np.flatnonzero(unmet).tolist():
-                yield Shortfall(
-                    "unmet_swap",
-                    self._time.instant(step),
-                    float(unmet[step]) * station.swap_kwh,
-                    asset=station.id,
-                    amount=float(unmet[step]),
-                    unit="swaps",
-                )
+            yield from station.unserved(np.round(x[self._unmet.index[number]]), self._time)

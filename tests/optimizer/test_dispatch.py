@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -284,6 +285,33 @@ def test_deadline_without_a_schedule() -> None:
 
     with pytest.raises(DeadlineError):
         Dispatcher(DispatchProblem.from_document(problem_of([load(1.0)]))).solve(deadline_seconds=0.0)
+
+
+def test_a_solve_stops_where_it_is_told_to() -> None:
+    from energy.domain.errors import CancelledError
+    from optimizer import Dispatcher
+
+    evs = [
+        ev([session(k % 8 / 2, 18 + k % 5, charge_min_kw=6.0, e_departure_min_kwh=24.0 + k / 2)], f"ev{k}")
+        for k in range(60)
+    ]
+    prices = [60.0 + 7.0 * (step % 11) for step in range(96)]
+    document = problem_of(
+        evs,
+        steps=96,
+        resolution="PT15M",
+        import_price_per_mwh=prices,
+        import_limit_kw=150.0,
+        options={"mip_gap": 0.0},
+    )
+    dispatcher = Dispatcher(DispatchProblem.from_document(document))
+    timer = threading.Timer(1.0, dispatcher.cancel)
+    timer.start()
+    with pytest.raises(CancelledError):
+        dispatcher.solve(deadline_seconds=60.0)
+    with pytest.raises(CancelledError):
+        dispatcher.solve()
+    timer.join()
 
 
 def test_a_schedule_at_the_deadline_carries_its_gap() -> None:
