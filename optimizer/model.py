@@ -97,6 +97,19 @@ class Program:
         )
 
     @cached_property
+    def reserves(self) -> tuple[IntArray, FloatArray]:
+        """Pairs (power, energy), shape (pairs, 2), whose power is zero unless the energy is so much."""
+        reserved = [
+            (rows.reserves + part.columns.start, rows.reserved_kwh)
+            for part in self.parts
+            for rows in part.assets
+        ]
+        return (
+            np.concatenate([np.zeros((0, 2), np.int64), *(pairs for pairs, _ in reserved)]),
+            np.concatenate([np.zeros(0), *(least for _, least in reserved)]),
+        )
+
+    @cached_property
     def unserved(self) -> FloatArray:
         """What is unserved, in kWh times priority and probability, as coefficients on the columns."""
         coefficients = np.zeros(len(self.linear.cost))

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray, GridLimits, IntArray
 from optimizer.documents import Options
-from optimizer.exclusions import Exclusions
+from optimizer.exclusions import EXACT_PAIRS, Exclusions
 from optimizer.grid_rows import GridRows
 from optimizer.solver import Solution, Solver
 
@@ -113,7 +113,8 @@ class Stages:
 
         Where sides were chosen instead of optimised, `bound` is that of the program before.
         """
-        exclusions, exact, bound = self.exclusions, not self.grid.some, -np.inf
+        exclusions, bound = self.exclusions, -np.inf
+        exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
         exclusions.reopen()
         while True:
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
@@ -123,12 +124,12 @@ class Stages:
             if solution.x is None and exclusions.chosen:
                 # a chosen side made it infeasible: only binaries can tell
                 exclusions.reopen()
-                exact = True
+                exact_up_to = np.inf
                 continue
             if not exclusions.chosen:
                 bound = solution.bound
             if solution.x is None or not (
                 self.grid.enter_broken(solution.x)
-                or exclusions.enforce(solution.x, exact=exact) | self.grid.hold_burnt_losses()
+                or exclusions.enforce(solution.x, exact_up_to=exact_up_to) | self.grid.hold_burnt_losses()
             ):
                 return replace(solution, bound=min(bound, solution.bound))

@@ -49,6 +49,8 @@ NumberSeries = Annotated[Series, AfterValidator(_bounded)]
 PositiveSeries = Annotated[Series, AfterValidator(_bounded), AfterValidator(_not_negative)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Efficiency = Annotated[float, Field(gt=1e-4, le=1)]
+Priority = Annotated[float, Field(gt=0, le=1e3)]
+"""What an unmet need weighs against those of others."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ class Asset(Document):
     bus: int | str | None = None
     power_factor: Annotated[float, Field(gt=0, le=1)] | None = None
     reactive_sign: Literal["consumes", "produces"] = "consumes"
-    priority: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    priority: Priority = 1.0
     district: Identifier | None = None
 
     @property
@@ -196,6 +198,8 @@ class AssetRows(ABC):
     Attributes:
         exclusive: pairs of columns of which one must be zero, shape (pairs, 2).
         semicontinuous: columns that are zero or at least `semicontinuous_min`.
+        reserves: pairs (power, energy), shape (pairs, 2): power is zero unless the energy is at least
+            `reserved_kwh`.
         needs: columns that measure what is unserved: kWh, or the unit of the need.
         need_weights: kWh that a unit of each counts for, times the priority of its asset.
         emitting: columns in kW that emit, and kg per kWh of each.
@@ -204,6 +208,8 @@ class AssetRows(ABC):
     exclusive: IntArray = np.zeros((0, 2), np.int64)
     semicontinuous: IntArray = np.zeros(0, np.int64)
     semicontinuous_min: FloatArray = np.zeros(0)
+    reserves: IntArray = np.zeros((0, 2), np.int64)
+    reserved_kwh: FloatArray = np.zeros(0)
     needs: IntArray = np.zeros(0, np.int64)
     need_weights: FloatArray = np.zeros(0)
     emitting: tuple[IntArray, FloatArray] = np.zeros(0, np.int64), np.zeros(0)

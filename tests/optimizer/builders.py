@@ -189,6 +189,7 @@ def check_store(
     if asset["type"] == "battery":
         charge_max += asset["charge_max_kw"]
         discharge_max += asset["discharge_max_kw"]
+        check_least(p_kw, asset, 1.0, tolerance)
     for stay in asset.get("sessions", ()):
         begin, end = (
             (datetime.fromisoformat(stay[key]) - START) / timedelta(hours=hours)
@@ -196,16 +197,16 @@ def check_store(
         )
         covered = np.clip(np.minimum(np.arange(steps) + 1, end) - np.maximum(np.arange(steps), begin), 0, 1)
         charge_max += covered * stay["charge_max_kw"]
-        discharge_max += covered * stay.get("discharge_max_kw", 0.0)
-        if stay.get("charge_min_kw"):
-            least = covered * stay["charge_min_kw"]
-            assert ((p_kw <= tolerance) | (p_kw >= least - tolerance)).all()
+        if asset.get("v2g_consent", True) and stay.get("v2g_consent", True):
+            discharge_max += covered * stay.get("discharge_max_kw", 0.0)
+        check_least(p_kw, stay, covered, tolerance)
     for drive in asset.get("trips", ()):
         step = int((datetime.fromisoformat(drive["arrival"]) - START) // timedelta(hours=hours))
         if 0 <= step < steps:
             drives[step] += drive["energy_kwh"] - unserved.get(
                 (asset["id"], "trip_energy", drive["arrival"]), 0.0
             )
+    assert (e_kwh[p_kw < -tolerance] >= asset.get("v2g_reserve_kwh", 0.0) - tolerance * steps).all()
     assert (p_kw <= charge_max + tolerance).all()
     assert (-p_kw <= discharge_max + tolerance).all()
     energy = asset["e_start_kwh"]
@@ -242,6 +243,13 @@ def inherited(document: Document, asset: Document, name: str) -> Any:
         c for c in document["connections"] if c["id"] == (asset.get("connection") or asset["parent"])
     )
     return inherited(document, above, name) if above.get("parent") else above.get(name)
+
+
+def check_least(p_kw: np.ndarray, powers: Document, covered: Any, tolerance: float) -> None:
+    """Each way nothing, or at least the minimum."""
+    for way, power in (("charge", p_kw), ("discharge", -p_kw)):
+        least = covered * np.full(len(p_kw), powers.get(f"{way}_min_kw", 0.0))
+        assert ((power <= tolerance) | (power >= least - tolerance)).all()
 
 
 def depth(document: Document, connection: str) -> int:

@@ -69,6 +69,12 @@ PROBLEMS: dict[str, Document] = {
         import_price_per_mwh=[10.0, 5.0],
         import_limit_kw=[10.0, 4.0],
     ),
+    "v2g_reserve": problem_of(
+        [ev([session(0, 2, discharge_max_kw=4.0)], e_min_kwh=2.0, v2g_reserve_kwh=9.0)],
+        steps=2,
+        import_price_per_mwh=[100.0, 10.0],
+        export_price_per_mwh=[60.0, 5.0],
+    ),
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
     "relaxed_limit": problem_of([battery(e_end_min_kwh=15.0)], steps=1, import_limit_kw=12.0),
     **dict.fromkeys(
