@@ -75,8 +75,8 @@ class Exclusions:
             self._reserve_exact |= broken
             binary, lowest = self._binaries(count), self._lower[energy]
             rise = self._reserved_kwh[broken] - lowest
-            self._rows("v2g_reserve", [(power, 1.0), (binary, -self._upper[power])], -np.inf, 0.0)
-            self._rows("v2g_reserve", [(energy, 1.0), (binary, -rise)], lowest, np.inf)
+            self._rows("discharge_reserve", [(power, 1.0), (binary, -self._upper[power])], -np.inf, 0.0)
+            self._rows("discharge_reserve", [(energy, 1.0), (binary, -rise)], lowest, np.inf)
         elif count:
             self._close(power)
         return bool(count)

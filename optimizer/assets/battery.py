@@ -83,7 +83,7 @@ class Battery(Asset):
             efficiency=self.charge_efficiency,
             retained=self.retained(time.hours),
             most_kw=np.full(steps, self.charge_max_kw),
-            least_kw=np.zeros(steps),
+            least_kw=np.full(steps, self.charge_min_kw),
             target_kwh=np.full(steps, least),
             drives_kwh=np.zeros(steps),
             due=np.full(steps, steps - 1),

@@ -69,7 +69,7 @@ PROBLEMS: dict[str, Document] = {
         import_price_per_mwh=[10.0, 5.0],
         import_limit_kw=[10.0, 4.0],
     ),
-    "v2g_reserve": problem_of(
+    "discharge_reserve": problem_of(
         [ev([session(0, 2, discharge_max_kw=4.0)], e_min_kwh=2.0, v2g_reserve_kwh=9.0)],
         steps=2,
         import_price_per_mwh=[100.0, 10.0],
