@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import PRICE_PARTS
@@ -41,6 +42,8 @@ class ConnectionRows:
         lowest, highest, inflexible = self._ranges(site)
         roots = np.array([connection.parent is None for connection in self._connections])
         apart = roots[:, None] & (exporting > importing)
+        if problem.frontier is not None:
+            apart |= roots[:, None] & self._apart_at_some_carbon_price(importing, exporting)
         import_limit = np.array([c.limit("import_limit_kw", steps) for c in self._connections])
         export_limit = np.array([c.limit("export_limit_kw", steps) for c in self._connections])
         excess = np.clip(inflexible - import_limit, 0.0, None)
@@ -89,6 +92,20 @@ class ConnectionRows:
 
         site.rows("import_limit", len(limited), rule=overrun)
         self._peaks(site, imports)
+
+    def _apart_at_some_carbon_price(self, importing: FloatArray, exporting: FloatArray) -> NDArray[np.bool_]:
+        """Whether exports earn more than imports cost at any price of carbon that is not negative."""
+        paid, earned, carried, credited = (
+            np.array(values)
+            for values in zip(
+                *(
+                    (*self._problem.carbon_prices(c), *self._problem.carbon_intensities(c))
+                    for c in self._connections
+                ),
+                strict=True,
+            )
+        )
+        return (exporting - earned > importing - paid) | (credited > carried)
 
     def _peaks(self, site: Site, imports: Columns) -> None:
         """peak_kw ≥ mean import of every peak interval − what the month has seen already."""

@@ -10,18 +10,15 @@ import numpy as np
 
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
-from energy.domain.schedule import AssetSchedule, Schedule
+from energy.domain.schedule import Schedule
 from optimizer.conflicts import find_conflicts
 from optimizer.fallback import fallback
+from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
-from optimizer.problem import DispatchProblem, answer, net_powers
+from optimizer.outcome import outcome
+from optimizer.problem import DispatchProblem
 from optimizer.solver import NAME, Solution
 from optimizer.stages import Stages
-
-DECIMALS = 9
-"""The solver's values are rounded to 1e-9 kW and kWh: further digits are noise."""
-NEGLIGIBLE = 1e-9
-"""Powers and energies below this are zero."""
 
 
 class Dispatcher:
@@ -69,16 +66,8 @@ class Dispatcher:
         return replace(found, solve_seconds=clock.monotonic() - started)
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
-        problem, program, notices = self.problem, self._program, []
-        linear = program.linear
-        clean = np.clip(np.round(x[: len(linear.cost)], DECIMALS), linear.lower, linear.upper)
-        losses = program.connections.losses[self._stages.grid.lossy_steps]
-        clean[losses] = x[losses]
-        schedules: dict[str, AssetSchedule] = {}
-        shortfalls = []
-        for rows in program.assets:
-            schedules.update((key, _without_noise(schedule)) for key, schedule in rows.schedules(clean))
-            shortfalls += list(rows.shortfalls(clean))
+        problem, program = self.problem, self._program
+        notices: list[str] = []
         dual = solution.dual
         if self._stages.solver.is_integer:
             dual = self._stages.solver.run_with_integers_fixed(x).dual
@@ -94,16 +83,14 @@ class Dispatcher:
                 notices.append(
                     f"linear {kind} limits are broken in {len(amounts)} steps, by at most {max(amounts):.4g}"
                 )
-        losses_kw = clean[program.connections.losses]
-        prices = program.connections.prices(dual, net_powers(problem, schedules, losses_kw))
-        found = answer(
-            problem,
-            {asset.id: schedules[asset.id] for asset in problem.assets},
+        (part,) = program.parts
+        found = outcome(
+            program,
+            part,
+            x,
+            dual,
             status="optimal" if solution.status == "optimal" else "feasible",
-            shortfalls=shortfalls,
-            losses_kw=losses_kw,
-            prices=prices,
-            build_seconds=self._build_seconds,
+            lossy_steps=self._stages.grid.lossy_steps,
         )
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
@@ -114,11 +101,16 @@ class Dispatcher:
                 f"at most {gain:.4g} {problem.currency} could be gained"
             )
             found = replace(found, status="feasible")
+        if problem.frontier is not None:
+            points, missing = Frontier(self._stages, x).points(problem.frontier)
+            found = replace(found, frontier=points)
+            notices += [] if missing is None else [missing]
         bounded = np.isfinite(gain)
         return replace(
             found,
             best_bound=total - gain if bounded else None,
             gap=gap if bounded else None,
+            build_seconds=self._build_seconds,
             notices=(*found.notices, *notices),
         )
 
@@ -140,17 +132,6 @@ class Dispatcher:
             conflicts=find_conflicts(problem, self._program, self._stages.solver, self._stages.remaining()),
             notices=problem.notices,
         )
-
-
-def _without_noise(schedule: AssetSchedule) -> AssetSchedule:
-    """The schedule with zeros for what is left where two powers cancel, no zero negative."""
-
-    def cleaned(values: FloatArray) -> FloatArray:
-        return np.where(np.abs(values) < NEGLIGIBLE, 0.0, values)
-
-    return AssetSchedule(
-        cleaned(schedule.p_kw), {name: cleaned(values) for name, values in schedule.series.items()}
-    )
 
 
 def dispatch(problem: DispatchProblem) -> Schedule:

@@ -46,6 +46,20 @@ class Part:
             coefficients[rows.needs] = rows.need_weights
         return coefficients
 
+    def emissions(self) -> FloatArray:
+        """kg per unit of each column: what root imports carry, less export credit, and assets' own."""
+        problem, hours = self.problem, self.problem.time.hours
+        coefficients = np.zeros(self.columns.stop - self.columns.start)
+        for number, connection in enumerate(problem.connections.values()):
+            if connection.parent is None:
+                carried, credited = problem.carbon_intensities(connection)
+                coefficients[self.connections.imports[number]] = carried * hours / 1000
+                coefficients[self.connections.exports[number]] = -credited * hours / 1000
+        for rows in self.assets:
+            columns, kg_per_kwh = rows.emitting
+            np.add.at(coefficients, columns, kg_per_kwh * hours)
+        return coefficients
+
 
 @dataclass
 class Program:

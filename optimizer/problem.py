@@ -156,14 +156,20 @@ class DispatchProblem:
             waiting = [key for key in waiting if key not in ready]
         return tuple(ordered)
 
-    def carbon_prices(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
-        """What carbon adds to a MWh imported, and credits to a MWh exported, shape (steps,) each."""
-        steps, price = self.time.steps, self.objective.carbon_price_per_t / 1000
+    def carbon_intensities(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
+        """g/kWh that count for an import, and are credited to an export, shape (steps,) each."""
+        steps = self.time.steps
         average = expand(connection.carbon_g_per_kwh or 0.0, steps)
         signal = average
         if self.objective.carbon_signal == "marginal":
             signal = expand(connection.marginal_carbon_g_per_kwh or 0.0, steps)
         credit = average if self.objective.export_carbon_credit == "average" else np.zeros(steps)
+        return signal, credit
+
+    def carbon_prices(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
+        """What carbon adds to a MWh imported, and credits to a MWh exported, shape (steps,) each."""
+        price = self.objective.carbon_price_per_t / 1000
+        signal, credit = self.carbon_intensities(connection)
         return signal * price, credit * price
 
     def import_price(self, connection: Connection) -> FloatArray:
@@ -349,6 +355,22 @@ def objective(
     unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
     parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
     return {"total": sum(parts.values()), **parts}
+
+
+def emissions_kg(
+    problem: DispatchProblem,
+    schedules: Mapping[str, AssetSchedule],
+    connections: Mapping[str, ConnectionSchedule],
+) -> float:
+    """What root imports carry by the carbon signal, less export credit, and what assets emit themselves."""
+    emitted = sum(asset.emissions_kg(schedules[asset.id], problem.time) for asset in problem.assets)
+    for key, connection in problem.connections.items():
+        if connection.parent is None:
+            flow = connections[key]
+            carried, credited = problem.carbon_intensities(connection)
+            grams = float(carried @ flow.import_kw - credited @ flow.export_kw) * problem.time.hours
+            emitted += grams / 1000
+    return float(emitted)
 
 
 def settle(

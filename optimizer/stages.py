@@ -38,14 +38,14 @@ class Stages:
         self.exclusions = Exclusions(program, self.solver)
         self.grid = GridRows(program, self.solver, time.steps)
         self.until: float | None = None
-        self._held: IntArray | None = None
+        self._holding: list[IntArray] = []
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
-        self.grid.add(limits, self._dearest)
+        self.grid.add(limits, self.dearest)
 
     @property
-    def _dearest(self) -> float:
+    def dearest(self) -> float:
         """A price per MWh above all that energy could cost or earn, peaks included."""
         return 3.0 * max(1.0, float(np.abs(self.program.linear.cost).max(initial=0.0)))
 
@@ -60,9 +60,10 @@ class Stages:
 
     def solve(self) -> Solution:
         """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
-        if self._held is not None:
-            self.solver.set_row_bounds(self._held, np.array([-np.inf]), np.array([np.inf]))
-        per_kwh = self._dearest / self._hours
+        for row in self._holding:
+            self.release(row)
+        self._holding.clear()
+        per_kwh = self.dearest / self._hours
         solution = self.minimise(self._costs() + per_kwh * self._unserved())
         if (
             solution.x is None
@@ -84,17 +85,32 @@ class Stages:
         self.solver.set_mip_gap(self._mip_gap)
         if least.x is None:
             return least
-        self._hold_shortfall(float(self._unserved() @ least.x))
+        self.hold_shortfall(least.x)
         return self.minimise(self._costs())
 
-    def _hold_shortfall(self, amount: float) -> None:
-        """No solution may leave more unserved from now on."""
-        self._held = self.solver.add_rows(
-            "held_shortfall",
-            sp.csr_array(self._unserved()[None, :]),
-            np.array([-np.inf]),
-            np.array([amount + HELD * max(1.0, amount)]),
-        )
+    def hold_shortfall(self, x: FloatArray) -> None:
+        """No solution may leave more unserved than `x`, until the next solve."""
+        unserved = self._unserved()
+        if unserved.any():
+            amount = float(unserved[: len(x)] @ x)
+            self.hold("held_shortfall", unserved, amount + HELD * max(1.0, amount))
+
+    def hold(self, name: str, coefficients: FloatArray, most: float) -> IntArray:
+        """One more row, coefficients · x ≤ most, until the next solve."""
+        wide = np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
+        row = self.solver.add_rows(name, sp.csr_array(wide[None, :]), np.array([-np.inf]), np.array([most]))
+        self._holding.append(row)
+        return row
+
+    def release(self, row: IntArray) -> None:
+        """Let a held row bind no more."""
+        self.solver.set_row_bounds(row, np.array([-np.inf]), np.array([np.inf]))
+
+    def bound(self, cost: FloatArray) -> float:
+        """No solution comes below this: the optimum with the exclusions that are in the program."""
+        self.exclusions.reopen()
+        self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
+        return self.solver.run(self.remaining()).bound
 
     def _costs(self) -> FloatArray:
         """Prices of all columns, grid slack included."""

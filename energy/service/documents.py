@@ -145,6 +145,29 @@ class AcAnswer(Answer):
     unsolved: Items[Instant] | None = None
 
 
+class FlowAnswer(Answer):
+    """Power through a connection, kW ≥ 0 each way."""
+
+    import_kw: Numbers
+    export_kw: Numbers
+
+
+class FrontierPointAnswer(Answer):
+    """A compromise between cost (objective without carbon and shortfall) and emissions, and its schedule.
+
+    `abatement_cost_per_t`: a price of carbon at which nothing is cheaper; in problems with integers, what
+    a t less has cost since the point before.
+    """
+
+    emissions_kg: float
+    cost: float
+    abatement_cost_per_t: float
+    objective: ObjectiveAnswer
+    connections: dict[str, FlowAnswer]
+    assets: dict[str, AssetAnswer]
+    shortfalls: Items[ShortfallAnswer]
+
+
 class DaySchedule(Answer):
     """``wattshed.schedule/1`` as a plan holds it: the day alone, without timings."""
 
@@ -163,6 +186,7 @@ class DaySchedule(Answer):
     conflicts: Items[ConflictAnswer]
     notices: Items[str]
     ac: AcAnswer | None = None
+    frontier: Items[FrontierPointAnswer] | None = None
 
 
 class ScheduleDocument(DaySchedule):

@@ -33,7 +33,7 @@ def problem_of(
         "connections": connections or [root],
         "assets": assets,
     }
-    for key in ("objective", "options", "network"):
+    for key in ("objective", "options", "network", "frontier", "scenarios", "first_stage"):
         if key in more:
             document[key] = more.pop(key)
     document["connections"] = [{**document["connections"][0], **more}, *document["connections"][1:]]

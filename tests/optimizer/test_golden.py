@@ -18,6 +18,13 @@ from tests.optimizer.stations import hydrogen_station, swap_station
 
 GOLDEN = Path(__file__).parent / "golden"
 
+FRONTIER = problem_of(
+    [load([0.0, 5.0]), battery()],
+    steps=2,
+    import_price_per_mwh=[90.0, 100.0],
+    carbon_g_per_kwh=[400.0, 50.0],
+    frontier=3,
+)
 PROBLEMS: dict[str, Document] = {
     "balance": problem_of(
         [load([5.0, 6.0], shed_limit_fraction=0.5, shed_price_per_mwh=300.0), renewable([2.0, 3.0])],
@@ -76,6 +83,8 @@ PROBLEMS: dict[str, Document] = {
         export_price_per_mwh=[60.0, 5.0],
     ),
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
+    "held_cost": problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=[400.0, 50.0], frontier=2),
+    "emission_limit": FRONTIER,
     "relaxed_limit": problem_of([battery(e_end_min_kwh=15.0)], steps=1, import_limit_kw=12.0),
     **dict.fromkeys(
         ("hydrogen_tank", "machine_most", "machine_least", "machine_start", "one_machine"),
@@ -186,7 +195,7 @@ def test_every_kind_of_constraint_has_a_golden_program() -> None:
     )
     stated = set(re.findall(r'site\.rows\("([a-z_]+)"', sources))
     sparse = {name for name in re.findall(r'f"([a-z_]+)\(\{', sources) if not name.endswith(("_kw", "_kwh"))}
-    added = set(re.findall(r'(?:add_rows|_rows)\(\s*"([a-z_]+)"', sources))
+    added = set(re.findall(r'(?:add_rows|_rows|hold)\(\s*"([a-z_]+)"', sources))
     assert stated | sparse | added == set(PROBLEMS)
 
 
