@@ -54,12 +54,14 @@ class ConnectionRows:
         )
         export_upper = np.where(apart, np.minimum(export_limit, np.clip(-lowest, 0, None)), export_limit)
         self._hard = (import_limit + excess, export_limit)
+        self._excess = excess
 
         imports = site.columns("import_kw", self.ids, upper=import_upper, price=importing)
         exports = site.columns("export_kw", self.ids, upper=export_upper, price=-exporting)
         overruns = site.columns("overrun_kw", self.ids, upper=excess)
         losses = site.columns("losses_kw", ["root"], upper=0.0)
         self.imports, self.exports, self.losses = imports.index, exports.index, losses.index[0]
+        self._overrun_columns = overruns.index
         self.overruns = overruns.index[excess > 0]
         self.throughput_kw = float(np.max(np.maximum(np.abs(lowest), np.abs(highest)), initial=1.0))
         pairs = apart & (import_upper > 0) & (export_upper > 0)
@@ -181,7 +183,29 @@ class ConnectionRows:
                             columns[number, bound],
                             bounds[number, bound],
                             -1,
+                            self._excess[number, bound] if columns is self.imports else None,
                         )
+                    )
+        return limits
+
+    @property
+    def shared_limits(self) -> Sequence[HardLimit]:
+        """The stated import and export limits, one column for each limited step: the flow, or its overrun
+        (then above a bound of zero) where inflexible load exceeds the limit."""
+        limits = []
+        steps = np.arange(self._steps)
+        for name, flows in (("import_limit_kw", self.imports), ("export_limit_kw", self.exports)):
+            for number, connection in enumerate(self._connections):
+                bounds = connection.limit(name, self._steps)
+                columns = flows[number]
+                if name == "import_limit_kw":
+                    over = self._excess[number] > 0
+                    columns = np.where(over, self._overrun_columns[number], columns)
+                    bounds = np.where(over, 0.0, bounds)
+                some = np.isfinite(bounds)
+                if some.any():
+                    limits.append(
+                        HardLimit((), connection.id, name, "kW", steps[some], columns[some], bounds[some], -1)
                     )
         return limits
 

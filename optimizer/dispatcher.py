@@ -11,7 +11,7 @@ import numpy as np
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
 from energy.domain.schedule import Schedule
-from optimizer.conflicts import find_conflicts
+from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
@@ -51,11 +51,12 @@ class Dispatcher:
         """Stop the solve under way, from another thread: it raises `CancelledError`. There is no going on."""
         self._stages.solver.interrupt()
 
-    def solve(self, *, deadline_seconds: float | None = None) -> Schedule:
+    def solve(self, *, deadline_seconds: float | None = None, explain: bool = True) -> Schedule:
         """The best schedule under everything that was added, or the conflicts that prevent one.
 
         Shortfalls are minimised first and held, then cost. `deadline_seconds` counts from this call and
-        replaces the problem's own deadline. Raises `DeadlineError` where it passes without a schedule.
+        replaces the problem's own deadline. With `explain` the answer names what keeps its shortfalls from
+        being served. Raises `DeadlineError` where it passes without a schedule.
         """
         started = clock.monotonic()
         if deadline_seconds is None and self.problem.options.deadline is not None:
@@ -63,7 +64,20 @@ class Dispatcher:
         self._stages.until = None if deadline_seconds is None else started + deadline_seconds
         solution = self._stages.solve()
         found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
+        if explain:
+            found = self.explained(found)
         return replace(found, solve_seconds=clock.monotonic() - started)
+
+    def explained(self, schedule: Schedule) -> Schedule:
+        """`schedule` with what keeps its shortfalls from being served, as far as the deadline allows."""
+        if not schedule.shortfalls or schedule.status == "feasible":
+            return schedule
+        try:
+            conflicts = of_shortfalls(self.problem, schedule, self._stages)
+        except DeadlineError:
+            notice = "the deadline passed before it was found what would serve the shortfalls"
+            return replace(schedule, notices=(*schedule.notices, notice))
+        return replace(schedule, conflicts=conflicts)
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
         problem, program = self.problem, self._program
@@ -129,7 +143,7 @@ class Dispatcher:
             solver=NAME,
             connections={},
             assets={},
-            conflicts=find_conflicts(problem, self._program, self._stages.solver, self._stages.remaining()),
+            conflicts=of_infeasible(problem, self._stages),
             notices=problem.notices,
         )
 

@@ -33,6 +33,9 @@ class Exclusions:
         self._lower, self._upper = program.linear.lower, program.linear.upper
         self._pairs = program.exclusive
         self._exact = np.zeros(len(self._pairs), bool)
+        self._of_flows = np.isin(self._pairs[:, 0], program.imports)
+        self._flow_rows: list[tuple[IntArray, FloatArray]] = []
+        self._heeds_flows = True
         self._stepped, self._stepped_min = program.semicontinuous
         self._stepped_exact = False
         self._reserves, self._reserved_kwh = program.reserves
@@ -54,13 +57,19 @@ class Exclusions:
 
     def _pair(self, x: FloatArray, exact_up_to: float) -> bool:
         broken = (x[self._pairs] > TOLERANCE).all(axis=1) & ~self._exact
+        broken &= self._heeds_flows | ~self._of_flows
         pairs = self._pairs[broken]
         if len(pairs) and int((broken | self._exact).sum()) <= exact_up_to:
             self._exact |= broken
             upper = self._upper[pairs]
             binary = self._binaries(len(pairs))
-            self._rows("exclusion", [(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0)
-            self._rows("exclusion", [(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1])
+            one, other = (
+                self._rows("exclusion", [(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0),
+                self._rows("exclusion", [(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1]),
+            )
+            flows = self._of_flows[broken]
+            self._flow_rows.append((one[flows], np.zeros(int(flows.sum()))))
+            self._flow_rows.append((other[flows], upper[flows, 1]))
         elif len(pairs):
             self._close(np.where(x[pairs[:, 0]] < x[pairs[:, 1]], pairs[:, 0], pairs[:, 1]))
         return bool(len(pairs))
@@ -99,6 +108,15 @@ class Exclusions:
         self._rows("semicontinuous", [(self._stepped, 1.0), (binary, -self._stepped_min)], 0.0, np.inf)
         return True
 
+    def heed_flows(self, heeds: bool) -> None:
+        """Whether the flows of a connection exclude each other. What they could carry does not depend on
+        it (both ways at once are a net flow), and their largest powers are those of the stated limits."""
+        self._heeds_flows = heeds
+        for rows, upper in self._flow_rows:
+            self._solver.set_row_bounds(
+                rows, np.full(len(rows), -np.inf), upper if heeds else np.full(len(rows), np.inf)
+            )
+
     def reopen(self) -> None:
         """Take back the choice of sides."""
         if len(self._closed):
@@ -115,13 +133,13 @@ class Exclusions:
         terms: list[tuple[IntArray, FloatArray | float]],
         lower: FloatArray | float,
         upper: FloatArray | float,
-    ) -> None:
-        """Rows lower ≤ Σ value · column ≤ upper, one for each position of the terms."""
+    ) -> IntArray:
+        """Rows lower ≤ Σ value · column ≤ upper, one for each position of the terms; their numbers."""
         count = len(terms[0][0])
         rows = np.concatenate([np.arange(count)] * len(terms))
         columns = np.concatenate([columns for columns, _ in terms])
         values = np.concatenate([np.broadcast_to(value, count) for _, value in terms])
-        self._solver.add_rows(
+        return self._solver.add_rows(
             name,
             sp.csr_array((values, (rows, columns)), shape=(count, self._solver.columns)),
             np.full(count, lower),

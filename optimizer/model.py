@@ -98,6 +98,11 @@ class Program:
         )
 
     @cached_property
+    def imports(self) -> IntArray:
+        """The columns of power imported through a connection."""
+        return np.concatenate([part.connections.imports.ravel() + part.columns.start for part in self.parts])
+
+    @cached_property
     def semicontinuous(self) -> tuple[IntArray, FloatArray]:
         """Columns that are zero or at least so much."""
         stepped = [

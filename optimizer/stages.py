@@ -37,11 +37,13 @@ class Stages:
         self.solver = Solver(program.linear, mip_gap=options.mip_gap)
         self.exclusions = Exclusions(program, self.solver)
         self.grid = GridRows(program, self.solver, time.steps)
+        self.limits: list[GridLimits] = []
         self.until: float | None = None
         self._holding: list[IntArray] = []
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
+        self.limits.append(limits)
         self.grid.add(limits, self.dearest)
 
     @property
@@ -60,9 +62,7 @@ class Stages:
 
     def solve(self) -> Solution:
         """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
-        for row in self._holding:
-            self.release(row)
-        self._holding.clear()
+        self.release_all()
         per_kwh = self.dearest / self._hours
         solution = self.minimise(self._costs() + per_kwh * self._unserved())
         if (
@@ -78,11 +78,25 @@ class Stages:
                 raise
             return replace(solution, status="feasible")
 
+    def release_all(self) -> None:
+        """Let no held row bind any more."""
+        for row in self._holding:
+            self.release(row)
+        self._holding.clear()
+
+    def unmet(self) -> FloatArray:
+        """Needs of assets that are unserved, in kWh times priority, as coefficients on all columns; broken
+        grid limits count as more than the needs that they could serve."""
+        coefficients = self._unserved()
+        for part in self.program.parts:
+            coefficients[part.columns][part.connections.overruns] = 0.0
+        return coefficients + self.grid.slack_costs() * self._hours / self.dearest
+
     def _least_shortfall(self, per_kwh: float) -> Solution:
         """The cheapest of all schedules with the least shortfall."""
         self.solver.set_mip_gap(0.0)
         least = self.minimise(self._unserved() + self.grid.slack_costs() / per_kwh)
-        self.solver.set_mip_gap(self._mip_gap)
+        self.restore_mip_gap()
         if least.x is None:
             return least
         self.hold_shortfall(least.x)
@@ -111,6 +125,10 @@ class Stages:
         self.exclusions.reopen()
         self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
         return self.solver.run(self.remaining()).bound
+
+    def restore_mip_gap(self) -> None:
+        """The gap that the problem's options allow."""
+        self.solver.set_mip_gap(self._mip_gap)
 
     def _costs(self) -> FloatArray:
         """Prices of all columns, grid slack included."""

@@ -82,7 +82,10 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Hard requirements that contradict each other, and the smallest relaxation that reconciles them."""
+    """Requirements that contradict each other, and the smallest relaxation that reconciles them.
+
+    `relaxation` is what to add to an upper limit or to take from a lower one; `message` says it in words.
+    """
 
     assets: tuple[str, ...]
     connection: str | None
@@ -91,6 +94,7 @@ class Conflict:
     limit: str
     relaxation: float
     unit: str
+    message: str = ""
 
     def document(self) -> dict[str, Any]:
         return {
@@ -101,6 +105,7 @@ class Conflict:
             "limit": self.limit,
             "relaxation": self.relaxation,
             "unit": self.unit,
+            "message": self.message,
         }
 
 

@@ -101,7 +101,7 @@ class ShortfallAnswer(Answer):
 
 
 class ConflictAnswer(Answer):
-    """Hard requirements that contradict each other, and the least relaxation that reconciles them."""
+    """Requirements that contradict each other, and the least relaxation that reconciles them."""
 
     assets: Items[str]
     connection: str | None
@@ -110,6 +110,7 @@ class ConflictAnswer(Answer):
     limit: str
     relaxation: float
     unit: str
+    message: str
 
 
 class ElementAnswer(Answer):

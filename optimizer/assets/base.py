@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from energy.domain.documents import Document, Identifier, Series
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
-from energy.domain.schedule import AssetSchedule, Shortfall
+from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.charging import Charged, Charging
 
@@ -67,7 +67,8 @@ class TerminalPower:
 class HardLimit:
     """Column bounds that nothing may break: what `conflicts` names where they contradict each other.
 
-    `sense` is +1 where the columns must stay above `bounds`, −1 where below.
+    `sense` is +1 where the columns must stay above `bounds`, −1 where below. `allowed` is by how much the
+    bounds lie beyond the stated limit already.
     """
 
     assets: tuple[str, ...]
@@ -78,6 +79,7 @@ class HardLimit:
     columns: IntArray
     bounds: FloatArray
     sense: Literal[1, -1]
+    allowed: FloatArray | None = None
 
 
 class Asset(Document):
@@ -176,6 +178,16 @@ class Asset(Document):
         """Whether it can push its connection against a limit without being able to give way."""
         del limit
         return False
+
+    def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
+        """Its needs and hard limits that it could not keep if it had every connection to itself."""
+        del time
+        yield from ()
+
+    def relaxed(self, conflicts: Sequence[Conflict]) -> Asset:
+        """The same asset with the limits that `out_of_reach` named eased by their relaxations."""
+        del conflicts
+        return self
 
     @abstractmethod
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:

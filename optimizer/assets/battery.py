@@ -10,10 +10,11 @@ from pydantic import Field
 
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, Terminal
-from energy.domain.schedule import AssetSchedule
+from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
 from optimizer.assets.charging import SERVED_KWH, Charging
+from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
 
 if TYPE_CHECKING:
     from optimizer.assets.ev import Session
@@ -101,6 +102,12 @@ class Battery(Asset):
 
     def presses(self, limit: str) -> bool:
         return limit == "import_limit_kw"
+
+    def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
+        return battery_out_of_reach(self, time)
+
+    def relaxed(self, conflicts: Sequence[Conflict]) -> Battery:
+        return relaxed_battery(self, conflicts)
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}

@@ -12,12 +12,13 @@ import numpy as np
 from energy.domain.documents import Document, Instant, Items
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, Terminal
-from energy.domain.schedule import AssetSchedule, Shortfall
+from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, Priority
 from optimizer.assets.battery import energy_faults, least_power_faults, stored_kwh, wear_cost
 from optimizer.assets.charging import Charged, Charging, vehicle_charging, vehicle_shortfalls
 from optimizer.assets.fleet import FleetRows
+from optimizer.assets.reach import ev_out_of_reach, relaxed_ev
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -211,6 +212,12 @@ class ElectricVehicle(Asset):
 
     def shortfalls_of(self, charged: Charged, time: TimeGrid) -> Iterator[Shortfall]:
         return vehicle_shortfalls(self, charged, time)
+
+    def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
+        return ev_out_of_reach(self, time)
+
+    def relaxed(self, conflicts: Sequence[Conflict]) -> ElectricVehicle:
+        return relaxed_ev(self, conflicts)
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}

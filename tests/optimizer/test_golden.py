@@ -13,6 +13,7 @@ import pytest
 
 from energy.domain.network import ElementId, GridLimits, Terminal
 from optimizer import Dispatcher, DispatchProblem
+from optimizer.conflicts import SharedLimits
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
 from tests.optimizer.stations import hydrogen_station, swap_station
 
@@ -25,6 +26,7 @@ FRONTIER = problem_of(
     carbon_g_per_kwh=[400.0, 50.0],
     frontier=3,
 )
+ELASTIC = ("held_need", "limit_excess", "limit_slack")
 PROBLEMS: dict[str, Document] = {
     "balance": problem_of(
         [load([5.0, 6.0], shed_limit_fraction=0.5, shed_price_per_mwh=300.0), renewable([2.0, 3.0])],
@@ -85,7 +87,17 @@ PROBLEMS: dict[str, Document] = {
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
     "held_cost": problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=[400.0, 50.0], frontier=2),
     "emission_limit": FRONTIER,
-    "relaxed_limit": problem_of([battery(e_end_min_kwh=15.0)], steps=1, import_limit_kw=12.0),
+    "relaxed_limit": problem_of([battery(e_end_min_kwh=9.0)], steps=1, import_limit_kw=8.0),
+    **dict.fromkeys(
+        ("kept_overrun", "relaxed_overrun"),
+        problem_of([load(12.0), battery(e_end_min_kwh=6.0)], steps=1, import_limit_kw=9.0),
+    ),
+    **dict.fromkeys(
+        ELASTIC,
+        problem_of(
+            [ev([session(0, 2, e_departure_min_kwh=25.0)]), load([0.0, 7.0])], steps=2, import_limit_kw=6.0
+        ),
+    ),
     **dict.fromkeys(
         ("hydrogen_tank", "machine_most", "machine_least", "machine_start", "one_machine"),
         problem_of(
@@ -170,7 +182,9 @@ def written(kind: str, path: Path) -> str:
     dispatcher = Dispatcher(DispatchProblem.from_document(PROBLEMS[kind]))
     if kind in LIMITS:
         dispatcher.add(LIMITS[kind])
-    dispatcher.solve()
+    dispatcher.solve(explain=False)
+    if kind in ELASTIC:
+        SharedLimits(dispatcher._stages).least()
     dispatcher.write(path)
     return path.read_text(encoding="utf-8")
 
