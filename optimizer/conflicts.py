@@ -1,101 +1,332 @@
-"""Why a problem is infeasible: the hard limits that contradict each other, and the smallest relaxation.
+"""Why needs are unmet or hard limits cannot hold, and the smallest relaxation that would help.
 
-Every hard limit gets one slack of its own (kW for the limits of connections, kWh for energies); the sum
-of slacks is minimised. What stays above zero is the conflict.
+First in closed form, asset by asset (`Asset.out_of_reach`). What is left comes from limits that assets
+share: an elastic linear program in which every asset's hard limit, and every connection's import and
+export limit, has one slack over all its steps (Chinneck, Feasibility and Infeasibility in Optimization,
+2008, ch. 6). The weighted sum of slacks is minimised; those above zero are the conflict. The weights are
+1 per kW and per kWh, and `KWH_PER_KG` per kg.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.errors import DeadlineError, SolverError
+from energy.domain.errors import SolverError
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.schedule import Conflict
-from optimizer.assets.base import HardLimit
+from energy.domain.schedule import Conflict, Schedule, Shortfall
+from optimizer.assets.base import Asset, HardLimit
+from optimizer.assets.reach import when
 from optimizer.problem import DispatchProblem
 from optimizer.solver import Solver
 
 if TYPE_CHECKING:
-    from optimizer.model import Program
+    from optimizer.stages import Stages
 
 RELAXED = 1e-6
 """A slack below this is the solver's tolerance."""
+DECIMALS = 6
+"""Relaxations are rounded to this many: further digits are the solver's."""
+KWH_PER_KG = 33.33
+"""Lower heating value of hydrogen."""
+HELD = 1e-9
+"""How much more than the least, relative, a later stage may leave."""
+WEIGHT = {"kW": 1.0, "kWh": 1.0, "kg": KWH_PER_KG}
+Terms = Sequence[tuple[IntArray, FloatArray | float]]
+WAY = {"import_limit_kw": "import", "export_limit_kw": "export"}
 
 
-def find_conflicts(
-    problem: DispatchProblem, program: Program, solver: Solver, seconds: float | None
-) -> tuple[Conflict, ...]:
-    """The conflicts of an infeasible problem. Uses up `solver`: its bounds and costs are changed."""
+def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, ...]:
+    """The hard limits that contradict each other. Uses up `stages`: bounds and costs are changed."""
+    declared = {(limit.assets, limit.limit) for rows in stages.program.assets for limit in rows.hard_limits}
+    closed = [one for one in _out_of_reach(problem) if (one.assets, one.limit) in declared]
+    if closed:
+        problem, stages = _eased(problem, closed, stages)
+        if stages.solve().x is not None:
+            return tuple(closed)
+    return _merged((*closed, *_hard_conflicts(problem, stages)))
+
+
+def of_shortfalls(problem: DispatchProblem, schedule: Schedule, stages: Stages) -> tuple[Conflict, ...]:
+    """What keeps the needs that `schedule` leaves unmet, and overloaded import limits, from being kept.
+
+    Applied together the relaxations leave no shortfall. `stages` is left as it was found.
+    """
+    closed = _out_of_reach(problem)
+    if closed:
+        problem, stages = _eased(problem, closed, stages)
+    shared = SharedLimits(stages)
+    try:
+        widened, x = shared.least()
+    finally:
+        shared.close()
+    left = [
+        _unexplained(problem, shortfall)
+        for rows in stages.program.assets
+        for shortfall in rows.shortfalls(x[: len(stages.program.linear.cost)])
+    ]
+    return (*closed, *(_shared(problem, schedule, *one) for one in widened), *left)
+
+
+def _out_of_reach(problem: DispatchProblem) -> tuple[Conflict, ...]:
+    """What assets could not do if each had its connections to itself, without solving anything."""
+    return tuple(conflict for asset in problem.assets for conflict in asset.out_of_reach(problem.time))
+
+
+def _eased(
+    problem: DispatchProblem, conflicts: Sequence[Conflict], stages: Stages
+) -> tuple[DispatchProblem, Stages]:
+    """The problem with the own limits of assets relaxed as `conflicts` say, under the same grid limits."""
+    from optimizer.model import build
+    from optimizer.stages import Stages
+
+    of: dict[str, list[Conflict]] = defaultdict(list)
+    for conflict in conflicts:
+        of[conflict.assets[0]].append(conflict)
+    assets = tuple(asset.relaxed(of[asset.id]) if asset.id in of else asset for asset in problem.assets)
+    problem = replace(problem, assets=assets)
+    anew = Stages(build(problem), problem.options)
+    for limits in stages.limits:
+        anew.add(limits)
+    anew.until = stages.until
+    return problem, anew
+
+
+def _merged(conflicts: Sequence[Conflict]) -> tuple[Conflict, ...]:
+    """One conflict per asset, connection and limit where closed form and elastic program name the same."""
+    found: dict[tuple[object, ...], Conflict] = {}
+    for one in conflicts:
+        key = (
+            one.assets,
+            one.connection,
+            one.limit,
+            *((one.start, one.end) if one.limit not in WAY else ()),
+        )
+        other = found.get(key)
+        if other is not None:
+            relaxation = one.relaxation + other.relaxation
+            one = replace(other, relaxation=relaxation, message=f"{other.message} {one.message}")
+        found[key] = one
+    return tuple(found.values())
+
+
+def _hard_conflicts(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, ...]:
+    """The least weighted sum of relaxations of hard limits that makes the problem feasible."""
+    program, solver = stages.program, stages.solver
+    stages.exclusions.reopen()
+    stages.exclusions.heed_flows(False)
     declared = [*program.connections.hard_limits, *(h for rows in program.assets for h in rows.hard_limits)]
     limits = [limit for limit in declared if len(limit.columns)]
     slacks = solver.add_columns("relaxation", np.zeros(len(limits)), np.full(len(limits), np.inf))
     lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
     for limit, slack in zip(limits, slacks, strict=True):
-        _soften(solver, limit, int(slack), lower, upper)
+        _soften(solver, limit, int(slack), lower, upper, program.connections.throughput_kw)
     cost = np.zeros(solver.columns)
-    cost[slacks] = 1.0
-    solver.set_cost(cost)
-    solution = solver.run(seconds)
-    if solution.status == "no_solution":
-        raise DeadlineError("the deadline passed before the conflicts were found; allow more time")
+    cost[slacks] = [WEIGHT[limit.unit] for limit in limits]
+    solution = stages.minimise(cost)
     if solution.x is None:
         raise SolverError("no relaxation of the hard limits makes the problem feasible")
     conflicts = []
     for limit, slack in zip(limits, slacks, strict=True):
-        relaxation = float(solution.x[slack])
+        relaxation = round(float(solution.x[slack]), DECIMALS)
         if relaxation > RELAXED:
-            beyond = limit.sense * (limit.bounds - solution.x[limit.columns]) > RELAXED
-            conflicts.append(_conflict(problem, limit, limit.steps[beyond], relaxation))
+            stated = limit.bounds if limit.allowed is None else limit.bounds - limit.allowed
+            beyond = limit.sense * (stated - solution.x[limit.columns]) > RELAXED
+            conflicts.append(_hard(problem, limit, limit.steps[beyond], relaxation))
     return tuple(conflicts)
 
 
-def _soften(solver: Solver, limit: HardLimit, slack: int, lower: FloatArray, upper: FloatArray) -> None:
-    """Turn the bounds of a limit into rows with a slack."""
+def _soften(
+    solver: Solver, limit: HardLimit, slack: int, lower: FloatArray, upper: FloatArray, most_kw: float
+) -> None:
+    """Turn the bounds of a limit into rows with a slack; no flow is ever above `most_kw`."""
     if limit.sense > 0:
         lower[limit.columns] = -np.inf
     else:
         upper[limit.columns] = np.inf
     solver.set_bounds(limit.columns, lower[limit.columns], upper[limit.columns])
-    count = len(limit.columns)
-    rows = np.arange(count)
-    matrix = sp.csr_array(
-        (
-            np.concatenate([np.ones(count), np.full(count, float(limit.sense))]),
-            (np.concatenate([rows, rows]), np.concatenate([limit.columns, np.full(count, slack)])),
-        ),
-        shape=(count, solver.columns),
-    )
-    infinite = np.full(count, np.inf)
+    infinite = np.full(len(limit.columns), np.inf)
+    terms = [(limit.columns, 1.0), (np.full(len(limit.columns), slack), float(limit.sense))]
     if limit.sense > 0:
-        solver.add_rows("relaxed_limit", matrix, limit.bounds, infinite)
-    else:
-        solver.add_rows("relaxed_limit", matrix, -infinite, limit.bounds)
+        solver.add_rows("relaxed_limit", _rows(solver, terms), limit.bounds, infinite)
+        return
+    over = np.zeros(len(limit.columns), bool) if limit.allowed is None else limit.allowed > 0
+    plain = [(columns[~over], value) for columns, value in terms]
+    solver.add_rows("relaxed_limit", _rows(solver, plain), -infinite[~over], limit.bounds[~over])
+    if limit.allowed is not None and over.any():
+        # a raised limit takes the overrun's place, it does not add to it: one of the two holds
+        count, allowed = int(over.sum()), limit.allowed[over]
+        raised = solver.add_columns("raised", np.zeros(count), np.ones(count), integer=True)
+        kept = [(limit.columns[over], 1.0), (raised, -most_kw)]
+        solver.add_rows("kept_overrun", _rows(solver, kept), -infinite[over], limit.bounds[over])
+        either: Terms = [*((columns[over], value) for columns, value in terms), (raised, allowed)]
+        solver.add_rows("relaxed_overrun", _rows(solver, either), -infinite[over], limit.bounds[over])
 
 
-def _conflict(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxation: float) -> Conflict:
-    assets = limit.assets or _assets_behind(problem, limit)
+def _rows(solver: Solver, terms: Terms) -> sp.csr_array:
+    """Σ value · column, one row for each position of the terms."""
+    count = len(terms[0][0])
+    row = np.tile(np.arange(count), len(terms))
+    column = np.concatenate([columns for columns, _ in terms])
+    value = np.concatenate([np.broadcast_to(value, count) for _, value in terms])
+    return sp.csr_array((value, (row, column)), shape=(count, solver.columns))
+
+
+class SharedLimits:
+    """The connection limits of one program, widened by slacks: which of them keep needs from being met.
+
+    After `close` the program is what it was before, but for rows and columns without effect.
+    """
+
+    def __init__(self, stages: Stages) -> None:
+        connections = stages.program.connections
+        self._stages, self._solver = stages, stages.solver
+        self._limits = list(connections.shared_limits)
+        self._flows = np.concatenate(
+            [connections.imports.ravel(), connections.exports.ravel(), connections.overruns]
+        )
+        self._added: list[IntArray] = []
+        stages.release_all()
+        stages.exclusions.reopen()
+        stages.exclusions.heed_flows(False)
+        stages.solver.set_mip_gap(0.0)
+        count = len(self._flows)
+        stages.solver.set_bounds(self._flows, np.zeros(count), np.full(count, np.inf))
+
+    def least(self) -> tuple[list[tuple[HardLimit, IntArray, float]], FloatArray]:
+        """Each limit to widen, in which steps and by how many kW, so that as little is unmet as without any
+        connection limit; and that solution."""
+        unmet = self._stages.unmet()
+        self._hold(unmet, self._solved(unmet))
+        solver, count = self._solver, len(self._limits)
+        sizes = [len(limit.columns) for limit in self._limits]
+        every = np.concatenate([np.zeros(0, np.int64), *(limit.columns for limit in self._limits)])
+        slack = solver.add_columns("limit_slack", np.zeros(count), np.full(count, np.inf))
+        excess = solver.add_columns("limit_excess", np.zeros(len(every)), np.full(len(every), np.inf))
+        bounds = np.concatenate([np.zeros(0), *(limit.bounds for limit in self._limits)])
+        below = np.full(len(every), -np.inf)
+        beyond = _rows(solver, [(every, 1.0), (excess, -1.0)])
+        self._added.append(solver.add_rows("limit_excess", beyond, below, bounds))
+        within = _rows(solver, [(excess, 1.0), (np.repeat(slack, sizes), -1.0)])
+        self._added.append(solver.add_rows("limit_slack", within, below, np.zeros(len(every))))
+        cost = np.zeros(solver.columns)
+        cost[slack] = WEIGHT["kW"]
+        widened = self._solved(cost)
+        most = widened[slack]
+        solver.set_bounds(slack, np.zeros(count), most * (1 + HELD) + HELD)
+        # where a limit is wider than it need be in a step, nothing says so yet
+        cost = np.zeros(solver.columns)
+        cost[excess] = 1.0
+        x = self._solved(cost)
+        edges = np.cumsum([0, *sizes])
+        found = []
+        for number, limit in enumerate(self._limits):
+            if most[number] > RELAXED:
+                used = x[excess[edges[number] : edges[number + 1]]]
+                found.append((limit, limit.steps[used > RELAXED], round(float(most[number]), DECIMALS)))
+        return found, x
+
+    def _hold(self, unmet: FloatArray, x: FloatArray) -> None:
+        least = float(unmet @ x[: len(unmet)])
+        columns = np.flatnonzero(unmet)
+        matrix = sp.csr_array(
+            (unmet[columns], (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
+        )
+        upper = np.array([least + HELD * max(1.0, least)])
+        self._added.append(self._solver.add_rows("held_need", matrix, np.array([-np.inf]), upper))
+
+    def _solved(self, cost: FloatArray) -> FloatArray:
+        solution = self._stages.minimise(cost)
+        if solution.x is None:
+            raise SolverError("wider connection limits made a feasible problem infeasible")
+        return solution.x
+
+    def close(self) -> None:
+        """Put the limits back."""
+        stages, linear = self._stages, self._stages.program.linear
+        stages.exclusions.reopen()
+        stages.exclusions.heed_flows(True)
+        stages.restore_mip_gap()
+        self._solver.set_bounds(self._flows, linear.lower[self._flows], linear.upper[self._flows])
+        for rows in self._added:
+            self._solver.set_row_bounds(rows, np.full(len(rows), -np.inf), np.full(len(rows), np.inf))
+
+
+def _hard(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxation: float) -> Conflict:
+    assets = limit.assets or tuple(
+        asset.id for asset in _below(problem, limit.connection) if asset.presses(limit.limit)
+    )
     # a store is filled over all the time before its content is due
     first = 0 if limit.unit in ("kWh", "kg") else int(steps.min())
+    start, end = problem.time.instant(first), problem.time.instant(int(steps.max()) + 1)
+    span = f"from {when(start, problem.time)} to {when(end, problem.time)}"
+    if limit.assets:
+        message = (
+            f"asset {limit.assets[0]!r}: {limit.limit} is out of reach by {relaxation:.4g} {limit.unit} with "
+            "what its connections carry. Lower it, or raise the limits above it."
+        )
+    else:
+        names = ", ".join(repr(key) for key in assets)
+        message = (
+            f"connection {limit.connection!r}: {span} {names or 'its assets'} must exceed {limit.limit} by "
+            f"{relaxation:.4g} kW. Raise the limit, or ease what they must do."
+        )
+    return Conflict(assets, limit.connection, start, end, limit.limit, relaxation, limit.unit, message)
+
+
+def _shared(
+    problem: DispatchProblem, schedule: Schedule, limit: HardLimit, steps: IntArray, kw: float
+) -> Conflict:
+    """A connection limit that keeps needs from being met, with the assets that press against it."""
+    short = {shortfall.asset for shortfall in schedule.shortfalls}
+    sign = 1.0 if limit.limit == "import_limit_kw" else -1.0
+    below = [
+        asset
+        for asset in _below(problem, limit.connection)
+        if asset.id in short or (sign * asset.drawn_kw(schedule.assets[asset.id].p_kw)[steps] > RELAXED).any()
+    ]
+    start, end = problem.time.instant(int(steps.min())), problem.time.instant(int(steps.max()) + 1)
+    names = [repr(asset.id) for asset in below if asset.id in short]
+    whose = "inflexible load" if not names else ", ".join(names[:5]) + (" and others" if names[5:] else "")
+    message = (
+        f"connection {limit.connection!r}: {kw:.4g} kW more {WAY[limit.limit]} between "
+        f"{when(start, problem.time)} and {when(end, problem.time)} would serve {whose}. Raise "
+        f"{limit.limit}, move or lower the needs, or allow the shortfall."
+    )
+    assets = tuple(asset.id for asset in below)
+    return Conflict(assets, limit.connection, start, end, limit.limit, kw, "kW", message)
+
+
+def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
+    """A need that no wider connection would meet and that its asset has no closed form for."""
+    asset = next(asset for asset in problem.assets if asset.id == shortfall.asset)
+    amount, unit = shortfall.amount_kwh, "kWh"
+    if shortfall.unit is not None and shortfall.amount is not None:
+        amount, unit = shortfall.amount, shortfall.unit
+    within = "" if problem.network is None else ", within the limits of the grid"
     return Conflict(
-        assets,
-        limit.connection,
-        problem.time.instant(first),
-        problem.time.instant(int(steps.max()) + 1),
-        limit.limit,
-        relaxation,
-        limit.unit,
+        (asset.id,),
+        asset.connection,
+        problem.time.start,
+        max(shortfall.at, problem.time.start),
+        shortfall.kind,
+        amount,
+        unit,
+        f"asset {asset.id!r}: {shortfall.kind} at {when(shortfall.at, problem.time)} is short of "
+        f"{amount:.4g} {unit} whatever its connections could carry{within}. Lower the need, or allow "
+        "the shortfall.",
     )
 
 
-def _assets_behind(problem: DispatchProblem, limit: HardLimit) -> tuple[str, ...]:
-    """The assets at or below the connection that press against its limit and cannot give way."""
-    below = {limit.connection}
+def _below(problem: DispatchProblem, connection: str) -> list[Asset]:
+    """The assets at or below a connection."""
+    below = {connection}
     for key in problem.from_roots:
         if problem.connections[key].parent in below:
             below.add(key)
-    return tuple(
-        asset.id for asset in problem.assets if asset.connection in below and asset.presses(limit.limit)
-    )
+    return [asset for asset in problem.assets if asset.connection in below]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import PRICE_PARTS
@@ -27,8 +28,6 @@ class ConnectionRows:
             linearisation of the step is added.
         exclusive: pairs (import, export) that prices do not keep apart, shape (pairs, 2).
         overruns: columns, kW above an import limit, that count as shortfall.
-        hard: upper bounds of imports and of exports that nothing may break, kW; infinite where an island
-            sets the bound.
     """
 
     def __init__(self, site: Site, problem: DispatchProblem) -> None:
@@ -43,28 +42,26 @@ class ConnectionRows:
         lowest, highest, inflexible = self._ranges(site)
         roots = np.array([connection.parent is None for connection in self._connections])
         apart = roots[:, None] & (exporting > importing)
+        if problem.frontier is not None:
+            apart |= roots[:, None] & self._apart_at_some_carbon_price(importing, exporting)
         import_limit = np.array([c.limit("import_limit_kw", steps) for c in self._connections])
         export_limit = np.array([c.limit("export_limit_kw", steps) for c in self._connections])
-        exchange = np.array([problem.islands.exchange_kw[key] for key in self.ids])
         excess = np.clip(inflexible - import_limit, 0.0, None)
-        # where load is shed for an island, no import limit is overrun
-        excess[np.array([site.sheds[key] for key in self.ids])] = 0.0
         if problem.network is not None:
             excess[self._root, np.isfinite(import_limit[self._root])] = np.inf
         import_upper = np.where(
             apart, np.minimum(import_limit + excess, np.clip(highest, 0, None)), import_limit + excess
         )
         export_upper = np.where(apart, np.minimum(export_limit, np.clip(-lowest, 0, None)), export_limit)
-        own = (import_limit + excess, export_limit)
-        self.hard = tuple(np.where(limit < exchange, limit, np.inf) for limit in own)
-        import_upper, export_upper = np.minimum(import_upper, exchange), np.minimum(export_upper, exchange)
-        self._alone = exchange == 0.0
+        self._hard = (import_limit + excess, export_limit)
+        self._excess = excess
 
         imports = site.columns("import_kw", self.ids, upper=import_upper, price=importing)
         exports = site.columns("export_kw", self.ids, upper=export_upper, price=-exporting)
         overruns = site.columns("overrun_kw", self.ids, upper=excess)
         losses = site.columns("losses_kw", ["root"], upper=0.0)
         self.imports, self.exports, self.losses = imports.index, exports.index, losses.index[0]
+        self._overrun_columns = overruns.index
         self.overruns = overruns.index[excess > 0]
         self.throughput_kw = float(np.max(np.maximum(np.abs(lowest), np.abs(highest)), initial=1.0))
         pairs = apart & (import_upper > 0) & (export_upper > 0)
@@ -97,6 +94,20 @@ class ConnectionRows:
 
         site.rows("import_limit", len(limited), rule=overrun)
         self._peaks(site, imports)
+
+    def _apart_at_some_carbon_price(self, importing: FloatArray, exporting: FloatArray) -> NDArray[np.bool_]:
+        """Whether exports earn more than imports cost at any price of carbon that is not negative."""
+        paid, earned, carried, credited = (
+            np.array(values)
+            for values in zip(
+                *(
+                    (*self._problem.carbon_prices(c), *self._problem.carbon_intensities(c))
+                    for c in self._connections
+                ),
+                strict=True,
+            )
+        )
+        return (exporting - earned > importing - paid) | (credited > carried)
 
     def _peaks(self, site: Site, imports: Columns) -> None:
         """peak_kw ≥ mean import of every peak interval − what the month has seen already."""
@@ -134,8 +145,6 @@ class ConnectionRows:
                 low, high = low + ends[0], high + ends[1]
             own[key] = np.stack([low, high, site.inflexible_kw[key]])
         for key in reversed(self._problem.from_roots):
-            exchange = self._problem.islands.exchange_kw[key]
-            own[key] = np.clip(own[key], -exchange, exchange)
             parent = self._problem.connections[key].parent
             if parent is not None:
                 own[parent] = own[parent] + own[key]
@@ -158,8 +167,8 @@ class ConnectionRows:
         limits = []
         steps = np.arange(self._steps)
         for name, columns, bounds in (
-            ("import_limit_kw", self.imports, self.hard[0]),
-            ("export_limit_kw", self.exports, self.hard[1]),
+            ("import_limit_kw", self.imports, self._hard[0]),
+            ("export_limit_kw", self.exports, self._hard[1]),
         ):
             for number, key in enumerate(self.ids):
                 bound = np.isfinite(bounds[number])
@@ -174,7 +183,29 @@ class ConnectionRows:
                             columns[number, bound],
                             bounds[number, bound],
                             -1,
+                            self._excess[number, bound] if columns is self.imports else None,
                         )
+                    )
+        return limits
+
+    @property
+    def shared_limits(self) -> Sequence[HardLimit]:
+        """The stated import and export limits, one column for each limited step: the flow, or its overrun
+        (then above a bound of zero) where inflexible load exceeds the limit."""
+        limits = []
+        steps = np.arange(self._steps)
+        for name, flows in (("import_limit_kw", self.imports), ("export_limit_kw", self.exports)):
+            for number, connection in enumerate(self._connections):
+                bounds = connection.limit(name, self._steps)
+                columns = flows[number]
+                if name == "import_limit_kw":
+                    over = self._excess[number] > 0
+                    columns = np.where(over, self._overrun_columns[number], columns)
+                    bounds = np.where(over, 0.0, bounds)
+                some = np.isfinite(bounds)
+                if some.any():
+                    limits.append(
+                        HardLimit((), connection.id, name, "kW", steps[some], columns[some], bounds[some], -1)
                     )
         return limits
 
@@ -184,7 +215,7 @@ class ConnectionRows:
         At a root that imports (exports) the energy and carbon parts are those of its tariff and the peak
         part is the dual of its peak rows; what is left is the rent of its limit: scarcity where the
         limit is overrun, congestion elsewhere. Where nothing flows, its own assets set the energy price.
-        A child adds its own peak and limit to its parent's parts; an island has its own energy price.
+        A child adds its own peak and limit to its parent's parts.
         """
         problem = self._problem
         totals = dual[self._balance_rows]
@@ -205,16 +236,14 @@ class ConnectionRows:
                 parts["energy"] = np.select([drawing, giving], [energy_in, energy_out], totals[number])
                 explained = drawing | giving
             else:
-                alone = self._alone[number]
                 parts.update(
                     {
-                        part: np.where(alone, 0.0, values)
+                        part: values.copy()
                         for part, values in found[connection.parent].items()
                         if part in parts
                     }
                 )
-                parts["energy"] = np.where(alone, totals[number], parts["energy"])
-                explained = ~alone
+                explained = np.ones(self._steps, bool)
             parts["peak"] = parts["peak"] + np.where(drawing, peak[number], 0.0)
             rest = np.where(explained, totals[number] - np.sum(list(parts.values()), axis=0), 0.0)
             rest[np.abs(rest) < 1e-9 * np.maximum(1.0, np.abs(totals[number]))] = 0.0

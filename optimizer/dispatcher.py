@@ -10,18 +10,15 @@ import numpy as np
 
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
-from energy.domain.schedule import AssetSchedule, Schedule
-from optimizer.conflicts import find_conflicts
+from energy.domain.schedule import Schedule
+from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fallback import fallback
+from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
-from optimizer.problem import DispatchProblem, answer, net_powers
+from optimizer.outcome import outcome
+from optimizer.problem import DispatchProblem
 from optimizer.solver import NAME, Solution
 from optimizer.stages import Stages
-
-DECIMALS = 9
-"""The solver's values are rounded to 1e-9 kW and kWh: further digits are noise."""
-NEGLIGIBLE = 1e-9
-"""Powers and energies below this are zero."""
 
 
 class Dispatcher:
@@ -54,11 +51,12 @@ class Dispatcher:
         """Stop the solve under way, from another thread: it raises `CancelledError`. There is no going on."""
         self._stages.solver.interrupt()
 
-    def solve(self, *, deadline_seconds: float | None = None) -> Schedule:
+    def solve(self, *, deadline_seconds: float | None = None, explain: bool = True) -> Schedule:
         """The best schedule under everything that was added, or the conflicts that prevent one.
 
         Shortfalls are minimised first and held, then cost. `deadline_seconds` counts from this call and
-        replaces the problem's own deadline. Raises `DeadlineError` where it passes without a schedule.
+        replaces the problem's own deadline. With `explain` the answer names what keeps its shortfalls from
+        being served. Raises `DeadlineError` where it passes without a schedule.
         """
         started = clock.monotonic()
         if deadline_seconds is None and self.problem.options.deadline is not None:
@@ -66,19 +64,24 @@ class Dispatcher:
         self._stages.until = None if deadline_seconds is None else started + deadline_seconds
         solution = self._stages.solve()
         found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
+        if explain:
+            found = self.explained(found)
         return replace(found, solve_seconds=clock.monotonic() - started)
 
+    def explained(self, schedule: Schedule) -> Schedule:
+        """`schedule` with what keeps its shortfalls from being served, as far as the deadline allows."""
+        if not schedule.shortfalls or schedule.status == "feasible":
+            return schedule
+        try:
+            conflicts = of_shortfalls(self.problem, schedule, self._stages)
+        except DeadlineError:
+            notice = "the deadline passed before it was found what would serve the shortfalls"
+            return replace(schedule, notices=(*schedule.notices, notice))
+        return replace(schedule, conflicts=conflicts)
+
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
-        problem, program, notices = self.problem, self._program, []
-        linear = program.linear
-        clean = np.clip(np.round(x[: len(linear.cost)], DECIMALS), linear.lower, linear.upper)
-        losses = program.connections.losses[self._stages.grid.lossy_steps]
-        clean[losses] = x[losses]
-        schedules: dict[str, AssetSchedule] = {}
-        shortfalls = []
-        for rows in program.assets:
-            schedules.update((key, _without_noise(schedule)) for key, schedule in rows.schedules(clean))
-            shortfalls += list(rows.shortfalls(clean))
+        problem, program = self.problem, self._program
+        notices: list[str] = []
         dual = solution.dual
         if self._stages.solver.is_integer:
             dual = self._stages.solver.run_with_integers_fixed(x).dual
@@ -94,16 +97,14 @@ class Dispatcher:
                 notices.append(
                     f"linear {kind} limits are broken in {len(amounts)} steps, by at most {max(amounts):.4g}"
                 )
-        losses_kw = clean[program.connections.losses]
-        prices = program.connections.prices(dual, net_powers(problem, schedules, losses_kw))
-        found = answer(
-            problem,
-            {asset.id: schedules[asset.id] for asset in problem.assets},
+        (part,) = program.parts
+        found = outcome(
+            program,
+            part,
+            x,
+            dual,
             status="optimal" if solution.status == "optimal" else "feasible",
-            shortfalls=shortfalls,
-            losses_kw=losses_kw,
-            prices=prices,
-            build_seconds=self._build_seconds,
+            lossy_steps=self._stages.grid.lossy_steps,
         )
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
@@ -114,11 +115,16 @@ class Dispatcher:
                 f"at most {gain:.4g} {problem.currency} could be gained"
             )
             found = replace(found, status="feasible")
+        if problem.frontier is not None:
+            points, missing = Frontier(self._stages, x).points(problem.frontier)
+            found = replace(found, frontier=points)
+            notices += [] if missing is None else [missing]
         bounded = np.isfinite(gain)
         return replace(
             found,
             best_bound=total - gain if bounded else None,
             gap=gap if bounded else None,
+            build_seconds=self._build_seconds,
             notices=(*found.notices, *notices),
         )
 
@@ -137,20 +143,9 @@ class Dispatcher:
             solver=NAME,
             connections={},
             assets={},
-            conflicts=find_conflicts(problem, self._program, self._stages.solver, self._stages.remaining()),
+            conflicts=of_infeasible(problem, self._stages),
             notices=problem.notices,
         )
-
-
-def _without_noise(schedule: AssetSchedule) -> AssetSchedule:
-    """The schedule with zeros for what is left where two powers cancel, no zero negative."""
-
-    def cleaned(values: FloatArray) -> FloatArray:
-        return np.where(np.abs(values) < NEGLIGIBLE, 0.0, values)
-
-    return AssetSchedule(
-        cleaned(schedule.p_kw), {name: cleaned(values) for name, values in schedule.series.items()}
-    )
 
 
 def dispatch(problem: DispatchProblem) -> Schedule:

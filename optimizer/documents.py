@@ -25,7 +25,6 @@ from energy.domain.network import FloatArray, IntArray
 from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
-from optimizer.islands import Islandable
 from optimizer.scenarios import Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
 
@@ -45,7 +44,7 @@ class TimeDocument(Document):
     steps: Annotated[int, Field(ge=1, le=STEPS_MAX)]
 
 
-class Connection(Islandable):
+class Connection(Document):
     """Where assets meet the grid, or a child connection its parent. Roots buy and sell.
 
     Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
@@ -274,10 +273,6 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
             yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
     yield from shedding_faults(assets, connections)
-    for number, (item, connection) in enumerate(zip(items, connections, strict=True)):
-        # an `island` that cannot be read is a fault of its own, and hides whether there is one
-        if connection is not None and isinstance(item.get("island", False), bool):
-            yield from connection.island_faults(f"connections[{number}]", networked=network is not None)
 
 
 def _resolution(time: Any) -> timedelta | None:
@@ -361,9 +356,8 @@ def _uncertainty_faults(
         for other in others:
             if document.get(name) and document.get(other):
                 yield Fault(name, f"is not supported together with {other}; remove one of the two")
-    for name in ("frontier", "scenarios"):
-        if document.get(name):
-            yield Fault(name, "is not supported yet; remove it")
+    if document.get("scenarios"):
+        yield Fault("scenarios", "is not supported yet; remove it")
     scenarios = _objects(document.get("scenarios"))
     time = document.get("time")
     steps = time.get("steps") if isinstance(time, Mapping) else None

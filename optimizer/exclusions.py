@@ -1,4 +1,5 @@
-"""What a linear program cannot say: one of two powers is zero, or a power is zero or at least so much.
+"""What a linear program cannot say: one of two powers is zero, a power is zero or at least so much, or it
+is zero unless an energy is high enough.
 
 Mostly prices say it already. Binaries enter only for the pairs that a linear answer breaks.
 """
@@ -18,20 +19,27 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 """kW below which a power is the solver's rounding."""
+KWH_TOLERANCE = 1e-5
+"""kWh below a reserve that are the solver's rounding, summed over a horizon."""
 EXACT_PAIRS = 300
 """Beyond this many broken pairs a branch and bound finds nothing in useful time: sides are chosen instead."""
 
 
 class Exclusions:
-    """Pairs of columns of which one must be zero, and semicontinuous columns, of one program."""
+    """Pairs of columns of which one must be zero, semicontinuous columns and reserves, of one program."""
 
     def __init__(self, program: Program, solver: Solver) -> None:
         self._solver = solver
-        self._upper = program.linear.upper
+        self._lower, self._upper = program.linear.lower, program.linear.upper
         self._pairs = program.exclusive
         self._exact = np.zeros(len(self._pairs), bool)
+        self._of_flows = np.isin(self._pairs[:, 0], program.imports)
+        self._flow_rows: list[tuple[IntArray, FloatArray]] = []
+        self._heeds_flows = True
         self._stepped, self._stepped_min = program.semicontinuous
         self._stepped_exact = False
+        self._reserves, self._reserved_kwh = program.reserves
+        self._reserve_exact = np.zeros(len(self._reserves), bool)
         self._closed = np.zeros(0, np.int64)
 
     @property
@@ -39,24 +47,52 @@ class Exclusions:
         """For how many pairs a side was chosen instead of optimised."""
         return len(self._closed)
 
-    def enforce(self, x: FloatArray, *, exact: bool) -> bool:
+    def enforce(self, x: FloatArray, *, exact_up_to: float) -> bool:
         """Rule out what `x` does wrong; False where it does nothing wrong.
 
-        With `exact` (and not too many pairs) by binaries, else by closing the smaller side of each pair.
+        Up to so many pairs by binaries, beyond by closing the smaller side of each pair.
         """
-        broken = (x[self._pairs] > TOLERANCE).all(axis=1)
+        paired, reserved = self._pair(x, exact_up_to), self._reserve(x, exact_up_to)
+        return self._step(x) or paired or reserved
+
+    def _pair(self, x: FloatArray, exact_up_to: float) -> bool:
+        broken = (x[self._pairs] > TOLERANCE).all(axis=1) & ~self._exact
+        broken &= self._heeds_flows | ~self._of_flows
         pairs = self._pairs[broken]
-        if len(pairs) and exact and int((broken | self._exact).sum()) <= EXACT_PAIRS:
+        if len(pairs) and int((broken | self._exact).sum()) <= exact_up_to:
             self._exact |= broken
             upper = self._upper[pairs]
             binary = self._binaries(len(pairs))
-            self._rows("exclusion", [(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0)
-            self._rows("exclusion", [(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1])
+            one, other = (
+                self._rows("exclusion", [(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0),
+                self._rows("exclusion", [(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1]),
+            )
+            flows = self._of_flows[broken]
+            self._flow_rows.append((one[flows], np.zeros(int(flows.sum()))))
+            self._flow_rows.append((other[flows], upper[flows, 1]))
         elif len(pairs):
-            side = np.where(x[pairs[:, 0]] < x[pairs[:, 1]], pairs[:, 0], pairs[:, 1])
-            self._closed = np.concatenate([self._closed, side])
-            self._solver.set_bounds(side, np.zeros(len(side)), np.zeros(len(side)))
-        return self._step(x) or bool(len(pairs))
+            self._close(np.where(x[pairs[:, 0]] < x[pairs[:, 1]], pairs[:, 0], pairs[:, 1]))
+        return bool(len(pairs))
+
+    def _reserve(self, x: FloatArray, exact_up_to: float) -> bool:
+        """power ≤ upper · binary and energy ≥ lowest + (reserve − lowest) · binary, where `x` breaks it."""
+        power, energy = self._reserves.T
+        broken = (x[power] > TOLERANCE) & (x[energy] < self._reserved_kwh - KWH_TOLERANCE)
+        broken &= ~self._reserve_exact
+        power, energy, count = power[broken], energy[broken], int(broken.sum())
+        if count and int((broken | self._reserve_exact).sum()) <= exact_up_to:
+            self._reserve_exact |= broken
+            binary, lowest = self._binaries(count), self._lower[energy]
+            rise = self._reserved_kwh[broken] - lowest
+            self._rows("discharge_reserve", [(power, 1.0), (binary, -self._upper[power])], -np.inf, 0.0)
+            self._rows("discharge_reserve", [(energy, 1.0), (binary, -rise)], lowest, np.inf)
+        elif count:
+            self._close(power)
+        return bool(count)
+
+    def _close(self, columns: IntArray) -> None:
+        self._closed = np.concatenate([self._closed, columns])
+        self._solver.set_bounds(columns, np.zeros(len(columns)), np.zeros(len(columns)))
 
     def _step(self, x: FloatArray) -> bool:
         """Binaries for all semicontinuous columns once one of them takes a forbidden value."""
@@ -71,6 +107,15 @@ class Exclusions:
         )
         self._rows("semicontinuous", [(self._stepped, 1.0), (binary, -self._stepped_min)], 0.0, np.inf)
         return True
+
+    def heed_flows(self, heeds: bool) -> None:
+        """Whether the flows of a connection exclude each other. What they could carry does not depend on
+        it (both ways at once are a net flow), and their largest powers are those of the stated limits."""
+        self._heeds_flows = heeds
+        for rows, upper in self._flow_rows:
+            self._solver.set_row_bounds(
+                rows, np.full(len(rows), -np.inf), upper if heeds else np.full(len(rows), np.inf)
+            )
 
     def reopen(self) -> None:
         """Take back the choice of sides."""
@@ -88,13 +133,13 @@ class Exclusions:
         terms: list[tuple[IntArray, FloatArray | float]],
         lower: FloatArray | float,
         upper: FloatArray | float,
-    ) -> None:
-        """Rows lower ≤ Σ value · column ≤ upper, one for each position of the terms."""
+    ) -> IntArray:
+        """Rows lower ≤ Σ value · column ≤ upper, one for each position of the terms; their numbers."""
         count = len(terms[0][0])
         rows = np.concatenate([np.arange(count)] * len(terms))
         columns = np.concatenate([columns for columns, _ in terms])
         values = np.concatenate([np.broadcast_to(value, count) for _, value in terms])
-        self._solver.add_rows(
+        return self._solver.add_rows(
             name,
             sp.csr_array((values, (rows, columns)), shape=(count, self._solver.columns)),
             np.full(count, lower),

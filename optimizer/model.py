@@ -21,7 +21,6 @@ from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows
 from optimizer.connections import ConnectionRows
-from optimizer.islands import IslandRows
 from optimizer.problem import DispatchProblem
 from optimizer.site import Site
 from optimizer.solver import LinearProgram
@@ -45,6 +44,20 @@ class Part:
         coefficients[self.connections.overruns] = self.problem.time.hours
         for rows in self.assets:
             coefficients[rows.needs] = rows.need_weights
+        return coefficients
+
+    def emissions(self) -> FloatArray:
+        """kg per unit of each column: what root imports carry, less export credit, and assets' own."""
+        problem, hours = self.problem, self.problem.time.hours
+        coefficients = np.zeros(self.columns.stop - self.columns.start)
+        for number, connection in enumerate(problem.connections.values()):
+            if connection.parent is None:
+                carried, credited = problem.carbon_intensities(connection)
+                coefficients[self.connections.imports[number]] = carried * hours / 1000
+                coefficients[self.connections.exports[number]] = -credited * hours / 1000
+        for rows in self.assets:
+            columns, kg_per_kwh = rows.emitting
+            np.add.at(coefficients, columns, kg_per_kwh * hours)
         return coefficients
 
 
@@ -85,6 +98,11 @@ class Program:
         )
 
     @cached_property
+    def imports(self) -> IntArray:
+        """The columns of power imported through a connection."""
+        return np.concatenate([part.connections.imports.ravel() + part.columns.start for part in self.parts])
+
+    @cached_property
     def semicontinuous(self) -> tuple[IntArray, FloatArray]:
         """Columns that are zero or at least so much."""
         stepped = [
@@ -95,6 +113,19 @@ class Program:
         return (
             np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in stepped)]),
             np.concatenate([np.zeros(0), *(least for _, least in stepped)]),
+        )
+
+    @cached_property
+    def reserves(self) -> tuple[IntArray, FloatArray]:
+        """Pairs (power, energy), shape (pairs, 2), whose power is zero unless the energy is so much."""
+        reserved = [
+            (rows.reserves + part.columns.start, rows.reserved_kwh)
+            for part in self.parts
+            for rows in part.assets
+        ]
+        return (
+            np.concatenate([np.zeros((0, 2), np.int64), *(pairs for pairs, _ in reserved)]),
+            np.concatenate([np.zeros(0), *(least for _, least in reserved)]),
         )
 
     @cached_property
@@ -109,19 +140,15 @@ class Program:
 def build(problem: DispatchProblem) -> Program:
     """The linear program of `problem`, without what only some steps need (exclusions, grid limits)."""
     with _no_collection():
-        site = Site(
-            problem.time, problem.connections, problem.objective.carbon_price_per_t, problem.islands.sheds
-        )
+        site = Site(problem.time, problem.connections, problem.objective.carbon_price_per_t)
         by_type: dict[type[Asset], list[Asset]] = defaultdict(list)
         for asset in problem.assets:
             by_type[type(asset)].append(asset)
-        assets: tuple[AssetRows, ...] = tuple(
+        assets = tuple(
             kind.rows(site, members)
             for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
         )
         connections = ConnectionRows(site, problem)
-        if problem.islands:
-            assets = (*assets, IslandRows(site, problem, assets, connections))
         return _compile(problem, site, connections, assets)
 
 

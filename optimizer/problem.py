@@ -36,7 +36,6 @@ from optimizer.documents import (
     ProblemDocument,
     read,
 )
-from optimizer.islands import Islands
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
 from optimizer.solver import NAME
@@ -136,11 +135,6 @@ class DispatchProblem:
         return "sha256:" + hashlib.sha256(rfc8785.dumps(self.document())).hexdigest()
 
     @cached_property
-    def islands(self) -> Islands:
-        """The connections that run on their own for a while."""
-        return Islands(self)
-
-    @cached_property
     def notices(self) -> tuple[str, ...]:
         """What was clipped, left out or assumed, in words."""
         unpriced = (
@@ -149,8 +143,7 @@ class DispatchProblem:
             for way, what in (("import", "imports cost nothing"), ("export", "exports earn nothing"))
             if connection.parent is None and getattr(connection, f"{way}_price_per_mwh") is None
         )
-        clipped = (notice for asset in self.assets for notice in asset.notices(self.time))
-        return (*unpriced, *self.islands.notices(), *clipped)
+        return (*unpriced, *(notice for asset in self.assets for notice in asset.notices(self.time)))
 
     @cached_property
     def from_roots(self) -> tuple[str, ...]:
@@ -163,14 +156,20 @@ class DispatchProblem:
             waiting = [key for key in waiting if key not in ready]
         return tuple(ordered)
 
-    def carbon_prices(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
-        """What carbon adds to a MWh imported, and credits to a MWh exported, shape (steps,) each."""
-        steps, price = self.time.steps, self.objective.carbon_price_per_t / 1000
+    def carbon_intensities(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
+        """g/kWh that count for an import, and are credited to an export, shape (steps,) each."""
+        steps = self.time.steps
         average = expand(connection.carbon_g_per_kwh or 0.0, steps)
         signal = average
         if self.objective.carbon_signal == "marginal":
             signal = expand(connection.marginal_carbon_g_per_kwh or 0.0, steps)
         credit = average if self.objective.export_carbon_credit == "average" else np.zeros(steps)
+        return signal, credit
+
+    def carbon_prices(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
+        """What carbon adds to a MWh imported, and credits to a MWh exported, shape (steps,) each."""
+        price = self.objective.carbon_price_per_t / 1000
+        signal, credit = self.carbon_intensities(connection)
         return signal * price, credit * price
 
     def import_price(self, connection: Connection) -> FloatArray:
@@ -356,6 +355,22 @@ def objective(
     unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
     parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
     return {"total": sum(parts.values()), **parts}
+
+
+def emissions_kg(
+    problem: DispatchProblem,
+    schedules: Mapping[str, AssetSchedule],
+    connections: Mapping[str, ConnectionSchedule],
+) -> float:
+    """What root imports carry by the carbon signal, less export credit, and what assets emit themselves."""
+    emitted = sum(asset.emissions_kg(schedules[asset.id], problem.time) for asset in problem.assets)
+    for key, connection in problem.connections.items():
+        if connection.parent is None:
+            flow = connections[key]
+            carried, credited = problem.carbon_intensities(connection)
+            grams = float(carried @ flow.import_kw - credited @ flow.export_kw) * problem.time.hours
+            emitted += grams / 1000
+    return float(emitted)
 
 
 def settle(

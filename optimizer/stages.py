@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray, GridLimits, IntArray
 from optimizer.documents import Options
-from optimizer.exclusions import Exclusions
+from optimizer.exclusions import EXACT_PAIRS, Exclusions
 from optimizer.grid_rows import GridRows
 from optimizer.solver import Solution, Solver
 
@@ -37,15 +37,17 @@ class Stages:
         self.solver = Solver(program.linear, mip_gap=options.mip_gap)
         self.exclusions = Exclusions(program, self.solver)
         self.grid = GridRows(program, self.solver, time.steps)
+        self.limits: list[GridLimits] = []
         self.until: float | None = None
-        self._held: IntArray | None = None
+        self._holding: list[IntArray] = []
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
-        self.grid.add(limits, self._dearest)
+        self.limits.append(limits)
+        self.grid.add(limits, self.dearest)
 
     @property
-    def _dearest(self) -> float:
+    def dearest(self) -> float:
         """A price per MWh above all that energy could cost or earn, peaks included."""
         return 3.0 * max(1.0, float(np.abs(self.program.linear.cost).max(initial=0.0)))
 
@@ -60,9 +62,8 @@ class Stages:
 
     def solve(self) -> Solution:
         """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
-        if self._held is not None:
-            self.solver.set_row_bounds(self._held, np.array([-np.inf]), np.array([np.inf]))
-        per_kwh = self._dearest / self._hours
+        self.release_all()
+        per_kwh = self.dearest / self._hours
         solution = self.minimise(self._costs() + per_kwh * self._unserved())
         if (
             solution.x is None
@@ -77,24 +78,57 @@ class Stages:
                 raise
             return replace(solution, status="feasible")
 
+    def release_all(self) -> None:
+        """Let no held row bind any more."""
+        for row in self._holding:
+            self.release(row)
+        self._holding.clear()
+
+    def unmet(self) -> FloatArray:
+        """Needs of assets that are unserved, in kWh times priority, as coefficients on all columns; broken
+        grid limits count as more than the needs that they could serve."""
+        coefficients = self._unserved()
+        for part in self.program.parts:
+            coefficients[part.columns][part.connections.overruns] = 0.0
+        return coefficients + self.grid.slack_costs() * self._hours / self.dearest
+
     def _least_shortfall(self, per_kwh: float) -> Solution:
         """The cheapest of all schedules with the least shortfall."""
         self.solver.set_mip_gap(0.0)
         least = self.minimise(self._unserved() + self.grid.slack_costs() / per_kwh)
-        self.solver.set_mip_gap(self._mip_gap)
+        self.restore_mip_gap()
         if least.x is None:
             return least
-        self._hold_shortfall(float(self._unserved() @ least.x))
+        self.hold_shortfall(least.x)
         return self.minimise(self._costs())
 
-    def _hold_shortfall(self, amount: float) -> None:
-        """No solution may leave more unserved from now on."""
-        self._held = self.solver.add_rows(
-            "held_shortfall",
-            sp.csr_array(self._unserved()[None, :]),
-            np.array([-np.inf]),
-            np.array([amount + HELD * max(1.0, amount)]),
-        )
+    def hold_shortfall(self, x: FloatArray) -> None:
+        """No solution may leave more unserved than `x`, until the next solve."""
+        unserved = self._unserved()
+        if unserved.any():
+            amount = float(unserved[: len(x)] @ x)
+            self.hold("held_shortfall", unserved, amount + HELD * max(1.0, amount))
+
+    def hold(self, name: str, coefficients: FloatArray, most: float) -> IntArray:
+        """One more row, coefficients · x ≤ most, until the next solve."""
+        wide = np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
+        row = self.solver.add_rows(name, sp.csr_array(wide[None, :]), np.array([-np.inf]), np.array([most]))
+        self._holding.append(row)
+        return row
+
+    def release(self, row: IntArray) -> None:
+        """Let a held row bind no more."""
+        self.solver.set_row_bounds(row, np.array([-np.inf]), np.array([np.inf]))
+
+    def bound(self, cost: FloatArray) -> float:
+        """No solution comes below this: the optimum with the exclusions that are in the program."""
+        self.exclusions.reopen()
+        self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
+        return self.solver.run(self.remaining()).bound
+
+    def restore_mip_gap(self) -> None:
+        """The gap that the problem's options allow."""
+        self.solver.set_mip_gap(self._mip_gap)
 
     def _costs(self) -> FloatArray:
         """Prices of all columns, grid slack included."""
@@ -113,7 +147,8 @@ class Stages:
 
         Where sides were chosen instead of optimised, `bound` is that of the program before.
         """
-        exclusions, exact, bound = self.exclusions, not self.grid.some, -np.inf
+        exclusions, bound = self.exclusions, -np.inf
+        exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
         exclusions.reopen()
         while True:
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
@@ -123,12 +158,12 @@ class Stages:
             if solution.x is None and exclusions.chosen:
                 # a chosen side made it infeasible: only binaries can tell
                 exclusions.reopen()
-                exact = True
+                exact_up_to = np.inf
                 continue
             if not exclusions.chosen:
                 bound = solution.bound
             if solution.x is None or not (
                 self.grid.enter_broken(solution.x)
-                or exclusions.enforce(solution.x, exact=exact) | self.grid.hold_burnt_losses()
+                or exclusions.enforce(solution.x, exact_up_to=exact_up_to) | self.grid.hold_burnt_losses()
             ):
                 return replace(solution, bound=min(bound, solution.bound))

@@ -20,7 +20,6 @@ ShortfallKind = Literal[
     "energy_window",
     "unserved_run",
     "unmet_swap",
-    "unserved_load",
 ]
 OBJECTIVE_PARTS = ("energy", "peak", "carbon", "wear", "start", "fuel", "curtailment", "shed", "shortfall")
 PRICE_PARTS = ("energy", "losses", "congestion", "voltage", "carbon", "peak", "scarcity")
@@ -45,6 +44,12 @@ class AssetSchedule:
 
     p_kw: FloatArray
     series: Mapping[str, FloatArray] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "p_kw": self.p_kw.tolist(),
+            **{name: series.tolist() for name, series in self.series.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,10 @@ class Shortfall:
 
 @dataclass(frozen=True)
 class Conflict:
-    """Hard requirements that contradict each other, and the smallest relaxation that reconciles them."""
+    """Requirements that contradict each other, and the smallest relaxation that reconciles them.
+
+    `relaxation` is what to add to an upper limit or to take from a lower one; `message` says it in words.
+    """
 
     assets: tuple[str, ...]
     connection: str | None
@@ -86,6 +94,7 @@ class Conflict:
     limit: str
     relaxation: float
     unit: str
+    message: str = ""
 
     def document(self) -> dict[str, Any]:
         return {
@@ -96,6 +105,39 @@ class Conflict:
             "limit": self.limit,
             "relaxation": self.relaxation,
             "unit": self.unit,
+            "message": self.message,
+        }
+
+
+@dataclass(frozen=True)
+class FrontierPoint:
+    """One compromise between cost and emissions, and the schedule that reaches it.
+
+    `cost` is the objective without its carbon and shortfall parts. `abatement_cost_per_t` is a price of
+    carbon at which no schedule is cheaper than this one; in problems with integers, what a t less has
+    cost since the point before.
+    """
+
+    emissions_kg: float
+    cost: float
+    abatement_cost_per_t: float
+    objective: Mapping[str, float]
+    connections: Mapping[str, ConnectionSchedule]
+    assets: Mapping[str, AssetSchedule]
+    shortfalls: tuple[Shortfall, ...]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "emissions_kg": self.emissions_kg,
+            "cost": self.cost,
+            "abatement_cost_per_t": self.abatement_cost_per_t,
+            "objective": dict(self.objective),
+            "connections": {
+                key: {"import_kw": flow.import_kw.tolist(), "export_kw": flow.export_kw.tolist()}
+                for key, flow in self.connections.items()
+            },
+            "assets": {key: asset.document() for key, asset in self.assets.items()},
+            "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
         }
 
 
@@ -123,6 +165,7 @@ class Schedule:
     conflicts: tuple[Conflict, ...] = ()
     notices: tuple[str, ...] = ()
     ac: Mapping[str, Any] | None = None
+    frontier: tuple[FrontierPoint, ...] = ()
 
     def document(self) -> dict[str, Any]:
         """The schedule as JSON-ready ``wattshed.schedule/1``."""
@@ -146,17 +189,13 @@ class Schedule:
                 }
                 for key, value in self.connections.items()
             },
-            "assets": {
-                key: {
-                    "p_kw": value.p_kw.tolist(),
-                    **{name: series.tolist() for name, series in value.series.items()},
-                }
-                for key, value in self.assets.items()
-            },
+            "assets": {key: value.document() for key, value in self.assets.items()},
             "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
             "conflicts": [conflict.document() for conflict in self.conflicts],
             "notices": list(self.notices),
         }
         if self.ac is not None:
             document["ac"] = dict(self.ac)
+        if self.frontier:
+            document["frontier"] = [point.document() for point in self.frontier]
         return document

@@ -112,11 +112,11 @@ class _Loop:
         for number in range(1, ROUNDS_MAX + 1):
             self._progress(number / (ROUNDS_MAX + 1), f"dispatch and AC power flow, round {number}")
             try:
-                proposal = cuts.dispatcher.solve(deadline_seconds=self._remaining())
+                proposal = cuts.dispatcher.solve(deadline_seconds=self._remaining(), explain=False)
             except DeadlineError:
                 if self._best is None:
                     raise
-                return self._finished(number - 1, "feasible")
+                return self._finished(number - 1, cuts, "feasible")
             self._solve_seconds += proposal.solve_seconds
             if proposal.status == "infeasible":
                 return proposal, point.state
@@ -137,7 +137,7 @@ class _Loop:
             refine = number == 1 or answer.state.secure
             misjudged = self._misjudged(proposal, answer.state) if refine else None
             cuts.add(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
-        return self._finished(number)
+        return self._finished(number, cuts)
 
     def _keep(self, answer: _Point) -> bool:
         """Remember the best answer; says whether the search goes on."""
@@ -157,15 +157,16 @@ class _Loop:
         confirmed = _cost(answer) - promised <= WORTH_A_ROUND * _turnover(answer)
         return answer.state.secure and confirmed and not stale.any()
 
-    def _finished(self, rounds: int, status: Status | None = None) -> tuple[Schedule, GridState]:
+    def _finished(self, rounds: int, cuts: Cuts, status: Status | None = None) -> tuple[Schedule, GridState]:
         best = self._best
         assert best is not None
+        explained = best.schedule if status is not None else cuts.dispatcher.explained(best.schedule)
         schedule = replace(
-            best.schedule,
-            status=status or best.schedule.status,
+            explained,
+            status=status or explained.status,
             bound_kind="linear",
             solve_seconds=self._solve_seconds,
-            notices=(*best.schedule.notices, *_unsolved_notices(best.state), *self._twin.notices),
+            notices=(*explained.notices, *_unsolved_notices(best.state), *self._twin.notices),
             ac=_ac_document(self._twin, best, rounds),
         )
         return schedule, best.state

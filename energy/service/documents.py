@@ -75,7 +75,6 @@ class AssetAnswer(Answer):
     e_kwh: Numbers | None = None
     curtailed_kw: Numbers | None = None
     shed_kw: Numbers | None = None
-    unserved_kw: Numbers | None = None
     tank_kg: Numbers | None = None
     electrolyser_kw: Numbers | None = None
     electrolyser_on: Numbers | None = None
@@ -102,7 +101,7 @@ class ShortfallAnswer(Answer):
 
 
 class ConflictAnswer(Answer):
-    """Hard requirements that contradict each other, and the least relaxation that reconciles them."""
+    """Requirements that contradict each other, and the least relaxation that reconciles them."""
 
     assets: Items[str]
     connection: str | None
@@ -111,6 +110,7 @@ class ConflictAnswer(Answer):
     limit: str
     relaxation: float
     unit: str
+    message: str
 
 
 class ElementAnswer(Answer):
@@ -146,6 +146,29 @@ class AcAnswer(Answer):
     unsolved: Items[Instant] | None = None
 
 
+class FlowAnswer(Answer):
+    """Power through a connection, kW ≥ 0 each way."""
+
+    import_kw: Numbers
+    export_kw: Numbers
+
+
+class FrontierPointAnswer(Answer):
+    """A compromise between cost (objective without carbon and shortfall) and emissions, and its schedule.
+
+    `abatement_cost_per_t`: a price of carbon at which nothing is cheaper; in problems with integers, what
+    a t less has cost since the point before.
+    """
+
+    emissions_kg: float
+    cost: float
+    abatement_cost_per_t: float
+    objective: ObjectiveAnswer
+    connections: dict[str, FlowAnswer]
+    assets: dict[str, AssetAnswer]
+    shortfalls: Items[ShortfallAnswer]
+
+
 class DaySchedule(Answer):
     """``wattshed.schedule/1`` as a plan holds it: the day alone, without timings."""
 
@@ -164,6 +187,7 @@ class DaySchedule(Answer):
     conflicts: Items[ConflictAnswer]
     notices: Items[str]
     ac: AcAnswer | None = None
+    frontier: Items[FrontierPointAnswer] | None = None
 
 
 class ScheduleDocument(DaySchedule):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from energy.domain.documents import Document, Identifier, Series
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
-from energy.domain.schedule import AssetSchedule, Shortfall
+from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.charging import Charged, Charging
 
@@ -49,6 +49,8 @@ NumberSeries = Annotated[Series, AfterValidator(_bounded)]
 PositiveSeries = Annotated[Series, AfterValidator(_bounded), AfterValidator(_not_negative)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Efficiency = Annotated[float, Field(gt=1e-4, le=1)]
+Priority = Annotated[float, Field(gt=0, le=1e3)]
+"""What an unmet need weighs against those of others."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class TerminalPower:
 class HardLimit:
     """Column bounds that nothing may break: what `conflicts` names where they contradict each other.
 
-    `sense` is +1 where the columns must stay above `bounds`, −1 where below.
+    `sense` is +1 where the columns must stay above `bounds`, −1 where below. `allowed` is by how much the
+    bounds lie beyond the stated limit already.
     """
 
     assets: tuple[str, ...]
@@ -76,20 +79,7 @@ class HardLimit:
     columns: IntArray
     bounds: FloatArray
     sense: Literal[1, -1]
-
-
-@dataclass(frozen=True)
-class Store:
-    """What an asset holds when the horizon ends, for an island that goes on: of each unit of `content` (a
-    Pyomo variable) above `least` it feeds `kwh_per_unit`, as far as `retained_per_hour` leaves it."""
-
-    asset: str
-    connection: str
-    content: Any
-    least: float
-    kwh_per_unit: float
-    feed_max_kw: float
-    retained_per_hour: float = 1.0
+    allowed: FloatArray | None = None
 
 
 class Asset(Document):
@@ -108,7 +98,7 @@ class Asset(Document):
     bus: int | str | None = None
     power_factor: Annotated[float, Field(gt=0, le=1)] | None = None
     reactive_sign: Literal["consumes", "produces"] = "consumes"
-    priority: Annotated[float, Field(gt=0, le=1e3)] = 1.0
+    priority: Priority = 1.0
     district: Identifier | None = None
 
     @property
@@ -184,14 +174,20 @@ class Asset(Document):
         """Reactive power drawn with that active power."""
         return np.abs(drawn_kw) * self.q_per_power
 
-    def feeding_kw(self, steps: int) -> FloatArray:
-        """What it could feed without a store, kW, shape (steps,): what an island can count on."""
-        return np.zeros(steps)
-
     def presses(self, limit: str) -> bool:
         """Whether it can push its connection against a limit without being able to give way."""
         del limit
         return False
+
+    def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
+        """Its needs and hard limits that it could not keep if it had every connection to itself."""
+        del time
+        yield from ()
+
+    def relaxed(self, conflicts: Sequence[Conflict]) -> Asset:
+        """The same asset with the limits that `out_of_reach` named eased by their relaxations."""
+        del conflicts
+        return self
 
     @abstractmethod
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
@@ -214,6 +210,8 @@ class AssetRows(ABC):
     Attributes:
         exclusive: pairs of columns of which one must be zero, shape (pairs, 2).
         semicontinuous: columns that are zero or at least `semicontinuous_min`.
+        reserves: pairs (power, energy), shape (pairs, 2): power is zero unless the energy is at least
+            `reserved_kwh`.
         needs: columns that measure what is unserved: kWh, or the unit of the need.
         need_weights: kWh that a unit of each counts for, times the priority of its asset.
         emitting: columns in kW that emit, and kg per kWh of each.
@@ -222,6 +220,8 @@ class AssetRows(ABC):
     exclusive: IntArray = np.zeros((0, 2), np.int64)
     semicontinuous: IntArray = np.zeros(0, np.int64)
     semicontinuous_min: FloatArray = np.zeros(0)
+    reserves: IntArray = np.zeros((0, 2), np.int64)
+    reserved_kwh: FloatArray = np.zeros(0)
     needs: IntArray = np.zeros(0, np.int64)
     need_weights: FloatArray = np.zeros(0)
     emitting: tuple[IntArray, FloatArray] = np.zeros(0, np.int64), np.zeros(0)
@@ -242,10 +242,6 @@ class AssetRows(ABC):
 
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         """Power drawn at terminals that no column changes, kW, shape (steps,)."""
-        yield from ()
-
-    def stores(self) -> Iterator[Store]:
-        """What is left at the end of the horizon, of every asset that can feed it back."""
         yield from ()
 
     @abstractmethod

@@ -10,12 +10,14 @@ from pydantic import Field
 
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, Terminal
-from energy.domain.schedule import AssetSchedule
+from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, Store, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
 from optimizer.assets.charging import SERVED_KWH, Charging
+from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
 
 if TYPE_CHECKING:
+    from optimizer.assets.ev import Session
     from optimizer.site import Site
 
 
@@ -24,11 +26,15 @@ class Battery(Asset):
 
     e' = e · (1 − self_discharge_per_hour)^h
          + charge_efficiency · p_charge · h − p_discharge · h / discharge_efficiency
+
+    Each power is nothing, or at least its minimum (`charge_min_kw`, `discharge_min_kw`).
     """
 
     type: Literal["battery"]
     charge_max_kw: Positive
     discharge_max_kw: Positive
+    charge_min_kw: Positive = 0.0
+    discharge_min_kw: Positive = 0.0
     e_min_kwh: Positive = 0.0
     e_max_kwh: Positive
     e_start_kwh: Positive
@@ -40,6 +46,7 @@ class Battery(Asset):
 
     def faults(self, path: str) -> Iterator[Fault]:
         yield from super().faults(path)
+        yield from least_power_faults(path, self)
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
         if self.e_end_min_kwh is not None and self.e_end_min_kwh > self.e_max_kwh:
             yield Fault(
@@ -77,7 +84,7 @@ class Battery(Asset):
             efficiency=self.charge_efficiency,
             retained=self.retained(time.hours),
             most_kw=np.full(steps, self.charge_max_kw),
-            least_kw=np.zeros(steps),
+            least_kw=np.full(steps, self.charge_min_kw),
             target_kwh=np.full(steps, least),
             drives_kwh=np.zeros(steps),
             due=np.full(steps, steps - 1),
@@ -95,6 +102,12 @@ class Battery(Asset):
 
     def presses(self, limit: str) -> bool:
         return limit == "import_limit_kw"
+
+    def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
+        return battery_out_of_reach(self, time)
+
+    def relaxed(self, conflicts: Sequence[Conflict]) -> Battery:
+        return relaxed_battery(self, conflicts)
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}
@@ -142,6 +155,10 @@ class BatteryRows(AssetRows):
             site.draw(battery.connection, self._charge, number, 1.0)
             site.draw(battery.connection, self._discharge, number, -1.0)
         self.exclusive = np.column_stack([self._charge.index.ravel(), self._discharge.index.ravel()])
+        columns = np.concatenate([self._charge.index, self._discharge.index])
+        least = np.concatenate([each("charge_min_kw"), each("discharge_min_kw")])[:, 0]
+        self.semicontinuous = columns[least > 0].ravel()
+        self.semicontinuous_min = np.repeat(least[least > 0], site.time.steps)
 
     @property
     def hard_limits(self) -> Sequence[HardLimit]:
@@ -171,18 +188,6 @@ class BatteryRows(AssetRows):
             yield TerminalPower(battery.terminal(1), self._steps, self._charge.index[number], ones)
             yield TerminalPower(battery.terminal(-1), self._steps, self._discharge.index[number], -ones)
 
-    def stores(self) -> Iterator[Store]:
-        for number, battery in enumerate(self._batteries):
-            yield Store(
-                battery.id,
-                battery.connection,
-                self._energy.variable[number, int(self._steps[-1])],
-                battery.e_min_kwh,
-                battery.discharge_efficiency,
-                battery.discharge_max_kw,
-                battery.retained(1.0),
-            )
-
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for number, battery in enumerate(self._batteries):
             p_kw = x[self._charge.index[number]] - x[self._discharge.index[number]]
@@ -201,6 +206,14 @@ def stored_kwh(
 def wear_cost(p_kw: FloatArray, wear_cost_per_mwh: float, time: TimeGrid) -> float:
     """What discharging costs, per MWh at the connection."""
     return float(np.clip(-p_kw, 0, None).sum()) * time.hours / 1000 * wear_cost_per_mwh
+
+
+def least_power_faults(path: str, powers: Battery | Session) -> Iterator[Fault]:
+    """Least powers above the largest."""
+    for way in ("charge", "discharge"):
+        least, most = getattr(powers, f"{way}_min_kw"), getattr(powers, f"{way}_max_kw")
+        if least > most:
+            yield Fault(f"{path}.{way}_min_kw", f"{least:g} kW is above {way}_max_kw {most:g}; lower it")
 
 
 def energy_faults(path: str, e_min_kwh: float, e_start_kwh: float, e_max_kwh: float) -> Iterator[Fault]:

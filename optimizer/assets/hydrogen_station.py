@@ -14,7 +14,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, HardLimit, Positive, PositiveSeries, Store, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, HardLimit, Positive, PositiveSeries, TerminalPower
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -333,20 +333,6 @@ class HydrogenRows(AssetRows):
             terminal = self._stations[item.station].terminal(item.direction)
             sign = np.full(len(steps), float(item.direction))
             yield TerminalPower(terminal, steps, self._power.index[row], sign)
-
-    def stores(self) -> Iterator[Store]:
-        for number, station in enumerate(self._stations):
-            cell = station.fuel_cell
-            if cell is not None:
-                content = self._tank.variable[number, self._time.steps - 1]
-                yield Store(
-                    station.id,
-                    station.connection,
-                    content,
-                    station.tank.min_kg,
-                    cell.kwh_per_kg,
-                    cell.p_max_kw,
-                )
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         power: list[dict[str, FloatArray]] = [{} for _ in self._stations]

@@ -13,11 +13,20 @@ import pytest
 
 from energy.domain.network import ElementId, GridLimits, Terminal
 from optimizer import Dispatcher, DispatchProblem
-from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, trip
+from optimizer.conflicts import SharedLimits
+from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
 from tests.optimizer.stations import hydrogen_station, swap_station
 
 GOLDEN = Path(__file__).parent / "golden"
 
+FRONTIER = problem_of(
+    [load([0.0, 5.0]), battery()],
+    steps=2,
+    import_price_per_mwh=[90.0, 100.0],
+    carbon_g_per_kwh=[400.0, 50.0],
+    frontier=3,
+)
+ELASTIC = ("held_need", "limit_excess", "limit_slack")
 PROBLEMS: dict[str, Document] = {
     "balance": problem_of(
         [load([5.0, 6.0], shed_limit_fraction=0.5, shed_price_per_mwh=300.0), renewable([2.0, 3.0])],
@@ -69,8 +78,26 @@ PROBLEMS: dict[str, Document] = {
         import_price_per_mwh=[10.0, 5.0],
         import_limit_kw=[10.0, 4.0],
     ),
+    "discharge_reserve": problem_of(
+        [ev([session(0, 2, discharge_max_kw=4.0)], e_min_kwh=2.0, v2g_reserve_kwh=9.0)],
+        steps=2,
+        import_price_per_mwh=[100.0, 10.0],
+        export_price_per_mwh=[60.0, 5.0],
+    ),
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
-    "relaxed_limit": problem_of([battery(e_end_min_kwh=15.0)], steps=1, import_limit_kw=12.0),
+    "held_cost": problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=[400.0, 50.0], frontier=2),
+    "emission_limit": FRONTIER,
+    "relaxed_limit": problem_of([battery(e_end_min_kwh=9.0)], steps=1, import_limit_kw=8.0),
+    **dict.fromkeys(
+        ("kept_overrun", "relaxed_overrun"),
+        problem_of([load(12.0), battery(e_end_min_kwh=6.0)], steps=1, import_limit_kw=9.0),
+    ),
+    **dict.fromkeys(
+        ELASTIC,
+        problem_of(
+            [ev([session(0, 2, e_departure_min_kwh=25.0)]), load([0.0, 7.0])], steps=2, import_limit_kw=6.0
+        ),
+    ),
     **dict.fromkeys(
         ("hydrogen_tank", "machine_most", "machine_least", "machine_start", "one_machine"),
         problem_of(
@@ -119,22 +146,6 @@ PROBLEMS: dict[str, Document] = {
             steps=2,
         ),
     ),
-    **dict.fromkeys(
-        ("island_feed", "island_rest"),
-        problem_of(
-            [
-                load(3.0, priority=2.0, shed_limit_fraction=0.5, shed_price_per_mwh=300.0),
-                battery(
-                    e_start_kwh=6.0, e_min_kwh=1.0, discharge_efficiency=0.8, self_discharge_per_hour=0.1
-                ),
-            ],
-            steps=2,
-            island=True,
-            island_from=at(1),
-            island_duration="PT3H",
-            island_return_ramp_kw_per_h=2.0,
-        ),
-    ),
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
 }
@@ -171,7 +182,9 @@ def written(kind: str, path: Path) -> str:
     dispatcher = Dispatcher(DispatchProblem.from_document(PROBLEMS[kind]))
     if kind in LIMITS:
         dispatcher.add(LIMITS[kind])
-    dispatcher.solve()
+    dispatcher.solve(explain=False)
+    if kind in ELASTIC:
+        SharedLimits(dispatcher._stages).least()
     dispatcher.write(path)
     return path.read_text(encoding="utf-8")
 
@@ -196,7 +209,7 @@ def test_every_kind_of_constraint_has_a_golden_program() -> None:
     )
     stated = set(re.findall(r'site\.rows\("([a-z_]+)"', sources))
     sparse = {name for name in re.findall(r'f"([a-z_]+)\(\{', sources) if not name.endswith(("_kw", "_kwh"))}
-    added = set(re.findall(r'(?:add_rows|_rows)\(\s*"([a-z_]+)"', sources))
+    added = set(re.findall(r'(?:add_rows|_rows|hold)\(\s*"([a-z_]+)"', sources))
     assert stated | sparse | added == set(PROBLEMS)
 
 

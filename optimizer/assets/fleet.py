@@ -1,0 +1,296 @@
+"""The rows of a fleet of EVs.
+
+A fleet enters the linear program as sparse rows; Pyomo sees only the fleet's power per connection and
+step. Columns, in this order, over *pieces* (a session in one step it touches) and *states* (an EV at
+the end of a step that a session touches or a trip ends in):
+
+    charge[piece], discharge[piece with V2G], e[state], trip_short[trip], need_short[need]
+
+Rows: energy from state to state, departure needs, and the link to the fleet's power.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from energy.domain.network import FloatArray, IntArray
+from energy.domain.schedule import AssetSchedule, Shortfall
+from optimizer.assets.base import AssetRows, SparseBlock, TerminalPower
+from optimizer.assets.charging import SERVED_KWH
+
+if TYPE_CHECKING:
+    from optimizer.assets.ev import ElectricVehicle
+    from optimizer.site import Columns, Site
+
+Entries = tuple[IntArray, IntArray, FloatArray]
+"""Rows, columns and values of a part of a matrix."""
+
+
+class FleetRows(AssetRows):
+    """All EVs of a problem as sparse rows."""
+
+    def __init__(self, site: Site, evs: Sequence[ElectricVehicle]) -> None:
+        self._evs, self._time = evs, site.time
+        self._connections = sorted({ev.connection for ev in evs})
+        self._stays = [(number, stay) for number, ev in enumerate(evs) for stay in ev.stays(site.time)]
+        self._drives = [
+            (number, order, step, trip)
+            for number, ev in enumerate(evs)
+            for order, (step, trip) in enumerate(ev.drives(site.time))
+        ]
+        self._cut_into_pieces()
+        self._find_states()
+        widths = [len(self._piece_ev), len(self._v2g), len(self._keys), len(self._drives), len(self._needs)]
+        edges = pairwise(np.concatenate([[0], np.cumsum(widths)]))
+        charge, discharge, energy, trip_short, need_short = (np.arange(a, b) for a, b in edges)
+        self._local, self._local_energy = (charge, discharge, trip_short, need_short), energy
+
+        energy_entries, energy_rhs = self._energy_rows(energy)
+        need_entries, need_rhs = self._need_rows(energy)
+        fleet = self._fleet_power(site)
+        link_entries, self._link_keys, first_link = self._link_rows()
+        entries = energy_entries + need_entries + link_entries
+        rows, columns, values = (np.concatenate([entry[k] for entry in entries]) for k in range(3))
+        equal = np.concatenate([energy_rhs, need_rhs, np.zeros(len(self._link_keys))])
+        upper = equal.copy()
+        upper[len(energy_rhs) : first_link] = np.inf
+        lowest, cost = np.zeros(sum(widths)), np.zeros(sum(widths))
+        e_min = self._of_evs("e_min_kwh")
+        lowest[energy] = e_min[self._state_ev]
+        cost[discharge] = self._of_evs("wear_cost_per_mwh")[self._piece_ev[self._v2g]]
+        need_upper = self._need_kwh - e_min[self._need_ev]
+        highest = [
+            self._charge_max,
+            self._discharge_max[self._v2g],
+            self._of_evs("e_max_kwh")[self._state_ev],
+            self._drive_kwh,
+            need_upper,
+        ]
+        links = np.arange(first_link, len(equal)), fleet.index.ravel()[self._link_keys]
+        self.sparse = SparseBlock(
+            entries=(rows, columns, values),
+            links=(*links, -np.ones(len(self._link_keys))),
+            lower=lowest,
+            upper=np.concatenate(highest),
+            cost=cost,
+            row_lower=equal,
+            row_upper=upper,
+            column_names=self._column_names,
+            row_names=self._row_names,
+        )
+
+    def _of_evs(self, name: str) -> FloatArray:
+        return np.array([getattr(ev, name) for ev in self._evs], float)
+
+    def _cut_into_pieces(self) -> None:
+        """The pieces of all sessions, by EV and step, with the power that the covered share allows."""
+        stays = self._stays
+
+        def of_stays(values: Iterator[float]) -> FloatArray:
+            return np.fromiter(values, float, len(stays))
+
+        stay_ev = np.array([number for number, _ in stays], np.int64)
+        first = np.array([stay.first for _, stay in stays], np.int64)
+        last = np.array([stay.last for _, stay in stays], np.int64)
+        begin, end = of_stays(stay.begin for _, stay in stays), of_stays(stay.end for _, stay in stays)
+        length = last - first + 1
+        stay_of = np.repeat(np.arange(len(stays)), length)
+        start_of_stay = np.cumsum(length) - length
+        step = np.arange(int(length.sum())) - start_of_stay[stay_of] + first[stay_of]
+        share = np.minimum(step + 1.0, end[stay_of]) - np.maximum(step, begin[stay_of])
+        self._piece_ev, self._piece_step = stay_ev[stay_of], step
+        self._charge_max = of_stays(s.session.charge_max_kw for _, s in stays)[stay_of] * share
+        self._charge_min = of_stays(s.session.charge_min_kw for _, s in stays)[stay_of] * share
+        discharge_max = of_stays(self._evs[number].discharge_max_kw(s.session) for number, s in stays)
+        self._discharge_max = discharge_max[stay_of] * share
+        self._discharge_min = of_stays(s.session.discharge_min_kw for _, s in stays)[stay_of] * share
+        self._v2g = np.flatnonzero(self._discharge_max > 0)
+        need = of_stays(stay.need_kwh for _, stay in stays)
+        self._needs = np.flatnonzero(need > self._of_evs("e_min_kwh")[stay_ev])
+        self._need_ev, self._need_kwh = stay_ev[self._needs], need[self._needs]
+        self._need_step = last[self._needs]
+
+    def _find_states(self) -> None:
+        """The states, by EV and step, and which of them each piece, drive and need changes."""
+        steps = self._time.steps
+        drive_ev = np.array([drive[0] for drive in self._drives], np.int64)
+        drive_step = np.array([drive[2] for drive in self._drives], np.int64)
+        self._drive_kwh = np.array([drive[3].energy_kwh for drive in self._drives], float)
+        piece_key, drive_key = self._piece_ev * steps + self._piece_step, drive_ev * steps + drive_step
+        self._keys, state_at = _distinct(len(self._evs) * steps, piece_key, drive_key)
+        self._state_ev = self._keys // steps
+        self._state_of_piece, self._state_of_drive = state_at[piece_key], state_at[drive_key]
+        self._state_of_need = state_at[self._need_ev * steps + self._need_step]
+
+    def _energy_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
+        """e − e_before − gain·charge + loss·discharge − trip_short = e_start (first state) − trips."""
+        charge, discharge, trip_short, _ = self._local
+        states, v2g = len(energy), self._v2g
+        gain = self._of_evs("charge_efficiency") * self._time.hours
+        loss = self._time.hours / self._of_evs("discharge_efficiency")
+        first = np.concatenate([[True], self._state_ev[1:] != self._state_ev[:-1]])[:states]
+        following = np.flatnonzero(~first)
+        entries = [
+            (np.arange(states), energy, np.ones(states)),
+            (following, energy[following - 1], -np.ones(len(following))),
+            (self._state_of_piece, charge, -gain[self._piece_ev]),
+            (self._state_of_piece[v2g], discharge, loss[self._piece_ev[v2g]]),
+            (self._state_of_drive, trip_short, -np.ones(len(trip_short))),
+        ]
+        driven = np.bincount(self._state_of_drive, self._drive_kwh, minlength=states)
+        return entries, np.where(first, self._of_evs("e_start_kwh")[self._state_ev], 0.0) - driven
+
+    def _need_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
+        """e + need_short ≥ need, before the energy of a trip that begins after the session leaves."""
+        _, _, trip_short, need_short = self._local
+        rows = len(energy) + np.arange(len(self._needs))
+        rhs = self._need_kwh.copy()
+        entries = [
+            (rows, energy[self._state_of_need], np.ones(len(rows))),
+            (rows, need_short, np.ones(len(rows))),
+        ]
+        for position, stay_number in enumerate(self._needs):
+            departure = self._stays[stay_number][1].session.departure
+            for order in np.flatnonzero(self._state_of_drive == self._state_of_need[position]):
+                if self._drives[order][3].departure >= departure:
+                    rhs[position] -= self._drive_kwh[order]
+                    entries.append((rows[[position]], trip_short[[order]], -np.ones(1)))
+        return entries, rhs
+
+    def _fleet_power(self, site: Site) -> Columns:
+        """The power of all EVs at a connection, in Pyomo."""
+        shape = len(self._connections), site.time.steps
+        key, count = self._link_key(), shape[0] * shape[1]
+        fleet = site.columns(
+            "fleet_kw",
+            self._connections,
+            lower=-np.bincount(key, self._discharge_max, count).reshape(shape),
+            upper=np.bincount(key, self._charge_max, count).reshape(shape),
+        )
+        for number, connection in enumerate(self._connections):
+            site.draw(connection, fleet, number, 1.0)
+        return fleet
+
+    def _link_key(self) -> IntArray:
+        """Connection and step of each piece."""
+        fleet_of = np.array([self._connections.index(ev.connection) for ev in self._evs])
+        return fleet_of[self._piece_ev] * self._time.steps + self._piece_step
+
+    def _link_rows(self) -> tuple[list[Entries], IntArray, int]:
+        """Σ charge − Σ discharge − fleet_kw = 0, its key (connection and step) and the first row's number."""
+        charge, discharge, _, _ = self._local
+        key = self._link_key()
+        link_keys, link_at = _distinct(len(self._connections) * self._time.steps, key)
+        first = len(self._keys) + len(self._needs)
+        row = first + link_at[key]
+        entries = [
+            (row, charge, np.ones(len(charge))),
+            (row[self._v2g], discharge, -np.ones(len(discharge))),
+        ]
+        return entries, link_keys, first
+
+    def place(self, first_column: int) -> None:
+        self._charge, self._discharge, self._trip_short, self._need_short = (
+            local + first_column for local in self._local
+        )
+        self.exclusive = np.column_stack([self._charge[self._v2g], self._discharge])
+        least = np.concatenate([self._charge_min, self._discharge_min[self._v2g]])
+        self.semicontinuous = np.concatenate([self._charge, self._discharge])[least > 0]
+        self.semicontinuous_min = least[least > 0]
+        reserve = self._of_evs("v2g_reserve_kwh")[self._piece_ev[self._v2g]]
+        reserved = reserve > self._of_evs("e_min_kwh")[self._piece_ev[self._v2g]]
+        energy = first_column + self._local_energy[self._state_of_piece[self._v2g]]
+        self.reserves = np.column_stack([self._discharge, energy])[reserved]
+        self.reserved_kwh = reserve[reserved]
+        self.needs = np.concatenate([self._trip_short, self._need_short])
+        of_drives = [self._evs[number].priority for number, *_ in self._drives]
+        of_needs = [
+            self._evs[n].priority_of(stay.session) for n, stay in map(self._stays.__getitem__, self._needs)
+        ]
+        self.need_weights = np.array(of_drives + of_needs, float)
+
+    def terminal_powers(self) -> Iterator[TerminalPower]:
+        edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))
+        v2g_ev = self._piece_ev[self._v2g]
+        v2g_edges = np.searchsorted(v2g_ev, np.arange(len(self._evs) + 1))
+        for number, ev in enumerate(self._evs):
+            pieces = np.arange(edges[number], edges[number + 1])
+            if len(pieces):
+                yield TerminalPower(
+                    ev.terminal(1), self._piece_step[pieces], self._charge[pieces], np.ones(len(pieces))
+                )
+            back = np.arange(v2g_edges[number], v2g_edges[number + 1])
+            if len(back):
+                yield TerminalPower(
+                    ev.terminal(-1),
+                    self._piece_step[self._v2g[back]],
+                    self._discharge[back],
+                    -np.ones(len(back)),
+                )
+
+    def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
+        steps = self._time.steps
+        size = len(self._evs) * steps
+        power = np.bincount(self._piece_ev * steps + self._piece_step, x[self._charge], size)
+        back = self._v2g
+        power -= np.bincount(self._piece_ev[back] * steps + self._piece_step[back], x[self._discharge], size)
+        power = power.reshape(-1, steps)
+        unserved = self._unserved_trips(x)
+        for number, ev in enumerate(self._evs):
+            p_kw = power[number]
+            energies = ev.energies(p_kw, unserved.get(number, {}), self._time)
+            yield ev.id, AssetSchedule(p_kw, {"e_kwh": np.clip(energies, ev.e_min_kwh, ev.e_max_kwh)})
+
+    def _unserved_trips(self, x: FloatArray) -> dict[int, dict[int, float]]:
+        unserved: dict[int, dict[int, float]] = {}
+        for column in np.flatnonzero(x[self._trip_short] > SERVED_KWH):
+            number, order, _, _ = self._drives[column]
+            unserved.setdefault(number, {})[order] = float(x[self._trip_short[column]])
+        return unserved
+
+    def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
+        for row in np.flatnonzero(x[self._need_short] > SERVED_KWH):
+            number, stay = self._stays[self._needs[row]]
+            yield Shortfall(
+                "departure_energy", stay.at, float(x[self._need_short[row]]), asset=self._evs[number].id
+            )
+        for column in np.flatnonzero(x[self._trip_short] > SERVED_KWH):
+            number, _, _, trip = self._drives[column]
+            yield Shortfall(
+                "trip_energy", trip.arrival, float(x[self._trip_short[column]]), asset=self._evs[number].id
+            )
+
+    def _column_names(self) -> list[str]:
+        steps = self._time.steps
+        piece = [
+            f"({self._evs[ev].id},{step})" for ev, step in zip(self._piece_ev, self._piece_step, strict=True)
+        ]
+        state = [f"({self._evs[key // steps].id},{key % steps})" for key in self._keys]
+        drives = [f"({self._evs[number].id},{order})" for number, order, _, _ in self._drives]
+        needs = [f"({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
+        return [
+            *(f"ev_charge_kw{label}" for label in piece),
+            *(f"ev_discharge_kw{piece[k]}" for k in self._v2g),
+            *(f"ev_e_kwh{label}" for label in state),
+            *(f"trip_short_kwh{label}" for label in drives),
+            *(f"need_short_kwh{label}" for label in needs),
+        ]
+
+    def _row_names(self) -> list[str]:
+        steps = self._time.steps
+        state = [f"ev_energy({self._evs[key // steps].id},{key % steps})" for key in self._keys]
+        needs = [f"ev_need({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
+        link = [f"fleet_power({self._connections[key // steps]},{key % steps})" for key in self._link_keys]
+        return [*state, *needs, *link]
+
+
+def _distinct(size: int, *keys: IntArray) -> tuple[IntArray, IntArray]:
+    """The distinct keys, ascending, and the position of each key below `size` among them."""
+    present = np.zeros(size, bool)
+    for some in keys:
+        present[some] = True
+    return np.flatnonzero(present), np.cumsum(present) - 1
