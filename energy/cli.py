@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Annotated, NoReturn
 
 import typer
 
 from energy.domain.errors import InputError, WattshedError
 from energy.domain.progress import Progress
-from energy.feeds.documents import read_json, write_json
+from energy.feeds.documents import read_json, write_bytes, write_json
 
 app = typer.Typer(
     name="wattshed",
@@ -107,16 +108,20 @@ def dispatch(
     output: Output = None,
     deadline: Annotated[
         str | None,
-        typer.Option(help="ISO 8601 duration from now (PT10S); replaces options.deadline of the problem."),
+        typer.Option(
+            help="ISO 8601 duration from now, at least PT2S; replaces options.deadline of the problem."
+        ),
     ] = None,
 ) -> None:
     """Solve a wattshed.dispatch/1 problem: powers in kW, energies in kWh, prices per MWh. Stateless."""
-    from energy.service.dispatch import dispatch_document
+    accepted = monotonic()
+    from energy.service.dispatch import dispatch_apart
 
+    answer = dispatch_apart(read_json(problem), deadline, accepted=accepted)
     with _progress() as progress:
-        schedule = dispatch_document(read_json(problem), deadline=deadline, progress=progress)
-    write_json(schedule, output)
-    if schedule["status"] == "infeasible":
+        status, schedule = answer(progress)
+    write_bytes(schedule, output)
+    if status == "infeasible":
         raise typer.Exit(INFEASIBLE)
 
 

@@ -16,7 +16,7 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 
 from energy.api.problems import fault_list
-from energy.api.reading import DurationParameter, JsonBody, LocalDay, Parameters, Serving
+from energy.api.reading import Accepted, DurationParameter, JsonBody, LocalDay, Parameters, Serving
 from energy.api.schemas import JOB_RESPONSES, body_of
 from energy.domain.documents import Document, parse
 from energy.domain.errors import InputError
@@ -58,10 +58,17 @@ class PlanRequest(Document):
     "/dispatches", openapi_extra=body_of("dispatch"), responses=JOB_RESPONSES, response_class=JSONResponse
 )
 async def start_dispatch(
-    service: Serving, document: JsonBody, waiting: WaitQuery, idempotency_key: IdempotencyKey = None
+    service: Serving,
+    accepted: Accepted,
+    document: JsonBody,
+    waiting: WaitQuery,
+    idempotency_key: IdempotencyKey = None,
 ) -> Response:
-    """Solve a dispatch problem (kW, kWh, prices per MWh); the result is a `wattshed.schedule/1`."""
-    job = await run_in_threadpool(service.start_dispatch, document, key=idempotency_key)
+    """Solve a dispatch problem (kW, kWh, prices per MWh); the result is a `wattshed.schedule/1`.
+
+    `options.deadline` counts from here: waiting for other dispatches is part of it.
+    """
+    job = await run_in_threadpool(service.start_dispatch, document, key=idempotency_key, accepted=accepted)
     return await _answered(service, job, waiting.wait)
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from datetime import date, datetime, timedelta
+from time import monotonic
 from typing import Annotated, Any, TypeVar
 
 from fastapi import Depends, Query, Request, Response
@@ -42,6 +43,14 @@ def service_of(request: Request) -> Service:
 
 
 Serving = Annotated[Service, Depends(service_of)]
+
+
+async def accepted_at() -> float:
+    """When the request was accepted, on the monotonic clock; asked for before its body is read."""
+    return monotonic()
+
+
+Accepted = Annotated[float, Depends(accepted_at)]
 
 
 async def json_body(request: Request) -> Any:

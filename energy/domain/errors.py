@@ -12,8 +12,9 @@ An infeasible dispatch is not an error: it is a `Schedule` with status ``infeasi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,10 @@ class InputError(WattshedError):
             raise ValueError("an InputError needs at least one fault")
         self.title = title
         super().__init__("\n".join(str(fault) for fault in self.faults))
+
+    def __reduce__(self) -> tuple[Callable[..., InputError], tuple[tuple[Fault, ...]]]:
+        # from process to process with all faults, where an exception's text alone would travel
+        return partial(InputError, title=self.title), (self.faults,)
 
 
 class DeadlineError(WattshedError):

@@ -71,9 +71,34 @@ def read_json(source: str) -> Any:
 
 def json_bytes(document: Any) -> bytes:
     """Stable JSON: sorted keys, UTF-8, shortest float form, a newline at the end."""
-    return (
-        json.dumps(document, sort_keys=True, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-    ).encode()
+    return (_indented(document, "\n") + "\n").encode()
+
+
+_PLAIN = frozenset((float, int, bool, str, type(None)))
+
+
+def _indented(value: Any, line: str) -> str:
+    """What `json.dumps` gives with ``indent=1``, ten times as fast for long series.
+
+    The standard encoder is slow as soon as it indents; here it writes a whole series at a time. `line` is
+    the line break with the indentation of `value`.
+    """
+    deeper = line + " "
+    if isinstance(value, dict) and value:
+        items = (
+            f"{_encoded(key if isinstance(key, str) else json.dumps(key))}: {_indented(item, deeper)}"
+            for key, item in sorted(value.items())
+        )
+        return f"{{{deeper}{f',{deeper}'.join(items)}{line}}}"
+    if isinstance(value, list | tuple) and value:
+        if _PLAIN.issuperset(map(type, value)):
+            return f"[{deeper}{_encoded(value, f',{deeper}')[1:-1]}{line}]"
+        return f"[{deeper}{f',{deeper}'.join(_indented(item, deeper) for item in value)}{line}]"
+    return _encoded(value)
+
+
+def _encoded(value: Any, separator: str = ", ") -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(separator, ": "))
 
 
 @contextmanager
@@ -98,7 +123,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_json(document: Any, target: str | None) -> None:
     """Write `document` to the file `target`, or to standard output where it is None or ``-``."""
-    data = json_bytes(document)
+    write_bytes(json_bytes(document), target)
+
+
+def write_bytes(data: bytes, target: str | None) -> None:
+    """Write a whole file, or to standard output where `target` is None or ``-``."""
     if target in (None, "-"):
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()

@@ -22,6 +22,7 @@ from energy.domain.schedule import AssetSchedule, Schedule, Status
 from energy.domain.time import format_instant
 from energy.service.cuts import Cuts
 from energy.service.remedies import remedies
+from energy.service.safe_rule import safe_on_grid
 from optimizer import DispatchProblem, settle
 from optimizer.assets.load import Load
 
@@ -54,6 +55,7 @@ def dispatch_on_grid(
     *,
     deadline: float | None = None,
     progress: Progress = silent,
+    for_now: Callable[[Schedule], None] | None = None,
 ) -> tuple[Schedule, GridState]:
     """The best schedule of `problem` that AC power flow allows on `twin`, and its AC solution.
 
@@ -61,9 +63,10 @@ def dispatch_on_grid(
     problem's own counts. The schedule carries ``ac``; where no round was secure it is the least insecure
     one, with its violations. An infeasible problem gives its conflicts and the uncontrolled state.
 
-    Raises `DeadlineError` where the deadline passes before a first schedule.
+    With a deadline the safe rule is proven first; it is the answer, ``fallback``, where no schedule is
+    found in time. `for_now` is given every answer that is better than those before.
     """
-    return _Loop(problem, twin, deadline, progress).run()
+    return _Loop(problem, twin, deadline, progress, for_now).run()
 
 
 @dataclass(frozen=True)
@@ -90,12 +93,18 @@ class _Loop:
     """One dispatch on one grid."""
 
     def __init__(
-        self, problem: DispatchProblem, twin: Twin, deadline: float | None, progress: Progress
+        self,
+        problem: DispatchProblem,
+        twin: Twin,
+        deadline: float | None,
+        progress: Progress,
+        for_now: Callable[[Schedule], None] | None = None,
     ) -> None:
         if deadline is None and problem.options.deadline is not None:
             deadline = problem.options.deadline.total_seconds()
         self._until = None if deadline is None else clock.monotonic() + deadline
-        self._problem, self._twin, self._progress = problem, twin, progress
+        self._problem, self._twin, self._progress, self._for_now = problem, twin, progress, for_now
+        self._safe: _Point | None = None
         self._root = next(key for key, c in problem.connections.items() if c.parent is None)
         self._best: _Point | None = None
         self._outdated = False
@@ -104,6 +113,8 @@ class _Loop:
 
     def run(self) -> tuple[Schedule, GridState]:
         problem = self._problem
+        if self._until is not None:
+            self._prove_safe_rule()
         self._progress(0.0, "AC power flow without control")
         uncontrolled = problem.uncontrolled()
         point = self._start(uncontrolled)
@@ -114,9 +125,9 @@ class _Loop:
             try:
                 proposal = cuts.dispatcher.solve(deadline_seconds=self._remaining(), explain=False)
             except DeadlineError:
-                if self._best is None:
+                if self._best is None and self._safe is None:
                     raise
-                return self._finished(number - 1, cuts, "feasible")
+                return self._finished(number - 1, None, "feasible" if self._best is not None else "fallback")
             self._solve_seconds += proposal.solve_seconds
             if proposal.status == "infeasible":
                 return proposal, point.state
@@ -145,11 +156,23 @@ class _Loop:
         self._outdated = False
         if best is None or answer.rank < best.rank:
             self._best = answer
+            self._tell("feasible")
         if best is None or answer.severity < LESS_SEVERE * best.severity:
             self._stalled = 0
             return True
         self._stalled += 1
         return self._stalled < (STALLED_ROUNDS if best.severity else POLISHING_ROUNDS)
+
+    def _prove_safe_rule(self) -> None:
+        """Have an answer at hand before anything that takes long; a quarter of the time is for it."""
+        self._progress(0.0, "AC power flow of the safe rule")
+        enough = clock.monotonic() + (self._remaining() or 0.0) / 4
+        self._safe = safe_on_grid(self._problem, self._proven, lambda: clock.monotonic() < enough)
+        self._tell("fallback")
+
+    def _tell(self, status: Status) -> None:
+        if self._for_now is not None:
+            self._for_now(self._finished(0, None, status)[0])
 
     def _settled(self, proposal: Schedule, answer: _Point, stale: BoolArray) -> bool:
         """Whether AC allows the proposal, and confirms what it promised."""
@@ -157,10 +180,12 @@ class _Loop:
         confirmed = _cost(answer) - promised <= WORTH_A_ROUND * _turnover(answer)
         return answer.state.secure and confirmed and not stale.any()
 
-    def _finished(self, rounds: int, cuts: Cuts, status: Status | None = None) -> tuple[Schedule, GridState]:
-        best = self._best
+    def _finished(
+        self, rounds: int, cuts: Cuts | None, status: Status | None = None
+    ) -> tuple[Schedule, GridState]:
+        best = self._best or self._safe
         assert best is not None
-        explained = best.schedule if status is not None else cuts.dispatcher.explained(best.schedule)
+        explained = best.schedule if cuts is None else cuts.dispatcher.explained(best.schedule)
         schedule = replace(
             explained,
             status=status or explained.status,

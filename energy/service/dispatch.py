@@ -3,42 +3,139 @@
 from __future__ import annotations
 
 import time as clock
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from energy.domain.errors import Fault, InputError
+from pydantic import ValidationError
+
+from energy.domain.errors import DeadlineError, Fault, InputError
 from energy.domain.network import OperatingLimits
 from energy.domain.progress import Progress, silent
+from energy.domain.schedule import Schedule
 from energy.domain.time import parse_duration
+from energy.feeds.documents import json_bytes
+from energy.service.child import Child, Deadline, forked
 from optimizer import Dispatcher, DispatchProblem
+from optimizer.documents import Options, enough_time
+from optimizer.fallback import fallback
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
 
 
+UNCHECKED = "fallback: there was no time for AC power flow; whether the grid carries this is not known"
+
+USED, LATEST = 0.95, 1.1
+"""Of a deadline so much is used: the rest is for sending the answer. A first answer may come so late."""
+
+
 def dispatch_document(
-    document: Any, deadline: str | None = None, progress: Progress = silent
+    document: Any,
+    deadline: str | None = None,
+    progress: Progress = silent,
+    *,
+    until: float | None = None,
+    for_now: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
     """Solve a problem, coupled to a grid where it has a `network`.
 
-    `deadline` (ISO 8601, from now) replaces the problem's own. Raises `InputError` with every fault, and
-    `DeadlineError` where nothing can be returned in time; an infeasible problem is an answer.
+    `deadline` (ISO 8601, from now) replaces the problem's own; `until`, on the monotonic clock, replaces
+    both. With one, the safe rule is made first and given to `for_now`; it is the answer where nothing
+    better is found in time. Raises `InputError` with every fault; an infeasible problem is an answer.
     """
     started = clock.monotonic()
-    limit = None if deadline is None else _deadline(deadline)
+    if deadline is not None:
+        _deadline(deadline)
     progress(0.0, "reading the problem")
     problem = DispatchProblem.from_document(document)
+    if until is None and (due := answer_by(document, deadline, started)) is not None:
+        until = due.until
+    if until is None:
+        return _scheduled(problem, None, progress).document()
+    safe = fallback(problem)
+    if problem.network is not None:
+        safe = replace(safe, notices=(*safe.notices, UNCHECKED))
+    answer = safe.document()
+
+    def offer(schedule: Schedule) -> None:
+        if for_now is not None:
+            for_now(schedule.document())
+
+    offer(safe)
+    # what making this answer took is left for making the next one
+    spare = clock.monotonic() - started
+    try:
+        return _scheduled(problem, until - spare, progress, offer).document()
+    except DeadlineError:
+        return answer
+
+
+def dispatch_apart(
+    document: Any, deadline: str | None = None, *, accepted: float | None = None
+) -> Callable[[Progress], tuple[str, bytes]]:
+    """`dispatch_document` in a child process that is killed at the deadline, and when the caller stops.
+
+    The deadline counts from `accepted`, on the monotonic clock. Call what is returned for the answer's
+    status and its JSON: the child writes that too, which takes its time with thousands of assets.
+    """
+    due = answer_by(document, deadline, clock.monotonic() if accepted is None else accepted)
+    return Child(forked(), partial(_dispatch_json, document, deadline), due).outcome
+
+
+def _dispatch_json(
+    document: Any,
+    deadline: str | None,
+    *,
+    progress: Progress,
+    until: float | None = None,
+    for_now: Callable[[tuple[str, bytes]], None] | None = None,
+) -> tuple[str, bytes]:
+    def written(answer: dict[str, Any]) -> tuple[str, bytes]:
+        return answer["status"], json_bytes(answer)
+
+    def offer(answer: dict[str, Any]) -> None:
+        if for_now is not None:
+            for_now(written(answer))
+
+    return written(dispatch_document(document, deadline, progress, until=until, for_now=offer))
+
+
+def answer_by(document: Any, deadline: str | None, accepted: float) -> Deadline | None:
+    """When an answer to a problem accepted then is due; None where there is no deadline.
+
+    What is no deadline in the document is none here: reading the problem refuses it.
+    """
+    if deadline is not None:
+        limit: timedelta | None = _deadline(deadline)
+    else:
+        try:
+            limit = Options.model_validate({"deadline": document["options"]["deadline"]}).deadline
+        except (ValidationError, TypeError, KeyError):
+            limit = None
     if limit is None:
-        limit = problem.options.deadline
+        return None
+    return Deadline(accepted + USED * limit.total_seconds(), accepted + LATEST * limit.total_seconds())
+
+
+def _scheduled(
+    problem: DispatchProblem,
+    until: float | None,
+    progress: Progress,
+    for_now: Callable[[Schedule], None] | None = None,
+) -> Schedule:
+    """The best schedule found by `until`; `DeadlineError` where there is none."""
 
     def remaining() -> float | None:
-        return None if limit is None else limit.total_seconds() - (clock.monotonic() - started)
+        return None if until is None else until - clock.monotonic()
 
     if problem.network is None:
         progress(0.1, "building the model")
         dispatcher = Dispatcher(problem)
         progress(0.4, "dispatch")
-        return dispatcher.solve(deadline_seconds=remaining()).document()
+        return dispatcher.solve(deadline_seconds=remaining())
     progress(0.05, f"loading grid {problem.network.grid}")
     problem, twin = _on_grid(problem)
     # pandapower costs seconds to import, and most problems have no grid
@@ -49,8 +146,9 @@ def dispatch_document(
         twin,
         deadline=remaining(),
         progress=lambda share, message: progress(0.2 + 0.8 * share, message),
+        for_now=for_now,
     )
-    return schedule.document()
+    return schedule
 
 
 def _on_grid(problem: DispatchProblem) -> tuple[DispatchProblem, Twin]:
@@ -92,9 +190,6 @@ def _live_bus(twin: Twin, key: int | str) -> int:
 
 def _deadline(text: str) -> timedelta:
     try:
-        limit = parse_duration(text)
+        return enough_time(parse_duration(text))
     except ValueError as error:
         raise InputError(Fault("--deadline", str(error))) from None
-    if limit <= timedelta(0):
-        raise InputError(Fault("--deadline", f"{text} is no time at all; give at least PT1S"))
-    return limit

@@ -1,7 +1,8 @@
 """Long work in the background: plans one at a time in this process, dispatches in child processes.
 
-A solver cannot be interrupted from inside, and a kill is the only dependable cancel; so a dispatch,
-which needs nothing but its document, runs in a child process of its own. A plan uses the city that is
+A kill is the only dependable cancel, and the only one in time; so a dispatch, which needs nothing but its
+document, runs in a child process of its own. One with a deadline that still waits for its turn when half
+of its time is gone starts beside the others: a deadline counts from the request. A plan uses the city that is
 loaded here and the store; it runs in a thread and is cancelled at its next word of progress.
 
 Jobs live as long as the process: what must outlast it (plans) is in the store.
@@ -10,40 +11,24 @@ Jobs live as long as the process: what must outlast it (plans) is in the store.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import queue
-import signal
 import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext, SpawnContext
-from multiprocessing.process import BaseProcess
-from typing import Any, Literal, Protocol
+from time import monotonic
+from typing import Any, Literal
 
-from energy.domain.errors import Fault, InputError, WattshedError
-from energy.domain.progress import Progress
+from energy.domain.errors import CancelledError, Fault, InputError, WattshedError
 from energy.domain.records import Job
+from energy.service.child import Child, Deadline, Work, served
+from energy.service.dispatch import dispatch_document
 
 KEPT = 200
 """So many finished jobs can still be asked for; older ones are forgotten."""
 
 _log = logging.getLogger(__name__)
-
-
-class Work(Protocol):
-    """What a job does: ``functools.partial(dispatch_document, document)`` is one.
-
-    For a dispatch it must be picklable, and so must its answer.
-    """
-
-    def __call__(self, *, progress: Progress) -> Any: ...
-
-
-class _CancelledError(Exception):
-    """Raised out of a plan's progress call."""
 
 
 @dataclass
@@ -53,8 +38,9 @@ class _Entry:
     job: Job
     work: Work
     fingerprint: str
+    deadline: Deadline | None = None
     cancelled: bool = False
-    process: BaseProcess | None = None
+    child: Child | None = None
 
 
 class Jobs:
@@ -68,13 +54,7 @@ class Jobs:
         self._lock = threading.Lock()
         self._entries: dict[str, _Entry] = {}
         self._of_key: dict[str, str] = {}
-        # one forked server holds the imports, so that a child starts in milliseconds
-        self._context: ForkServerContext | SpawnContext
-        if "forkserver" in multiprocessing.get_all_start_methods():
-            self._context = multiprocessing.get_context("forkserver")
-            self._context.set_forkserver_preload(["energy.service.dispatch"])
-        else:
-            self._context = multiprocessing.get_context("spawn")
+        self._context = served(dispatch_document)
         self._waiting: dict[str, queue.SimpleQueue[_Entry]] = {
             "plan": queue.SimpleQueue(),
             "dispatch": queue.SimpleQueue(),
@@ -92,8 +72,9 @@ class Jobs:
         *,
         key: str | None = None,
         fingerprint: str = "",
+        deadline: Deadline | None = None,
     ) -> Job:
-        """Queue `work` and return its job.
+        """Queue `work` and return its job. A dispatch is answered by its `deadline`.
 
         `key` makes the call idempotent: the same key gives the same job again, as long as `fingerprint`
         (the identity of the request) is the same; with another one, `InputError`.
@@ -111,11 +92,15 @@ class Jobs:
                 return known.job
             self._forget()
             job = Job(id=uuid.uuid4().hex, kind=kind, state="queued", created=self._clock())
-            entry = _Entry(job, work, fingerprint)
+            entry = _Entry(job, work, fingerprint, deadline)
             self._entries[job.id] = entry
             if key is not None:
                 self._of_key[key] = job.id
         self._waiting[kind].put(entry)
+        if deadline is not None:
+            late = threading.Timer((deadline.until - monotonic()) / 2, self._take, [entry])
+            late.daemon = True
+            late.start()
         return job
 
     def job(self, job_id: str) -> Job:
@@ -134,8 +119,8 @@ class Jobs:
                 entry.cancelled = True
                 if entry.job.kind == "dispatch" or entry.job.state == "queued":
                     entry.job = replace(entry.job, state="cancelled", message="cancelled")
-                if entry.process is not None:
-                    entry.process.kill()
+                if entry.child is not None:
+                    entry.child.kill()
             return entry.job
 
     def close(self) -> None:
@@ -153,59 +138,43 @@ class Jobs:
 
     def _serve(self, waiting: queue.SimpleQueue[_Entry]) -> None:
         while True:
-            entry = waiting.get()
-            with self._lock:
-                if entry.cancelled:
-                    continue
-                entry.job = replace(entry.job, state="running")
-            run = self._run_in_child if entry.job.kind == "dispatch" else self._run_here
-            try:
-                outcome = run(entry)
-            except _CancelledError:
-                outcome = {"state": "cancelled", "message": "cancelled"}
-            except Exception as error:  # noqa: BLE001 - whatever it is, the job must say that it failed
-                outcome = _failure(error)
-            with self._lock:
-                if not entry.job.finished:
-                    entry.job = replace(entry.job, **outcome)
-                entry.process = None
+            self._take(waiting.get())
+
+    def _take(self, entry: _Entry) -> None:
+        """Run the job unless it is cancelled, or somebody else took it."""
+        with self._lock:
+            if entry.job.state != "queued":
+                return
+            entry.job = replace(entry.job, state="running")
+        run = self._run_in_child if entry.job.kind == "dispatch" else self._run_here
+        outcome: dict[str, Any]
+        try:
+            result = run(entry)
+            outcome = {"state": "succeeded", "progress": 1.0, "message": "done", "result": result}
+        except CancelledError:
+            outcome = {"state": "cancelled", "message": "cancelled"}
+        except Exception as error:  # noqa: BLE001 - whatever it is, the job must say that it failed
+            outcome = _failure(error)
+        with self._lock:
+            if not entry.job.finished:
+                entry.job = replace(entry.job, **outcome)
+            entry.child = None
 
     def _tell(self, entry: _Entry, fraction: float, message: str) -> None:
         with self._lock:
             if entry.cancelled:
-                raise _CancelledError
+                raise CancelledError("cancelled")
             entry.job = replace(entry.job, progress=min(max(fraction, 0.0), 1.0), message=message)
 
-    def _run_here(self, entry: _Entry) -> dict[str, Any]:
-        result = entry.work(progress=lambda fraction, message: self._tell(entry, fraction, message))
-        return {"state": "succeeded", "progress": 1.0, "message": "done", "result": result}
+    def _run_here(self, entry: _Entry) -> Any:
+        return entry.work(progress=lambda fraction, message: self._tell(entry, fraction, message))
 
-    def _run_in_child(self, entry: _Entry) -> dict[str, Any]:
-        receiver, sender = self._context.Pipe(duplex=False)
-        process = self._context.Process(target=_child, args=(sender, entry.work), daemon=True)
-        with receiver:
-            with self._lock:
-                if entry.cancelled:
-                    raise _CancelledError
-                process.start()
-                entry.process = process
-            sender.close()
-            try:
-                while True:
-                    word = receiver.recv()
-                    if isinstance(word, dict):
-                        return word
-                    self._tell(entry, *word)
-            except EOFError:
-                process.join()
-                if entry.cancelled:
-                    raise _CancelledError from None
-                return {
-                    "state": "failed",
-                    "error": f"the worker process ended with exit code {process.exitcode}, without an answer",
-                }
-            finally:
-                process.join(timeout=5)
+    def _run_in_child(self, entry: _Entry) -> Any:
+        with self._lock:
+            if entry.cancelled:
+                raise CancelledError("cancelled")
+            entry.child = Child(self._context, entry.work, entry.deadline)
+        return entry.child.outcome(lambda fraction, message: self._tell(entry, fraction, message))
 
 
 def _failure(error: Exception) -> dict[str, Any]:
@@ -216,15 +185,3 @@ def _failure(error: Exception) -> dict[str, Any]:
         return {"state": "failed", "error": str(error)}
     _log.error("a job failed", exc_info=error)
     return {"state": "failed", "error": f"internal error: {type(error).__name__}: {error}"}
-
-
-def _child(sender: Connection, work: Work) -> None:
-    """In the child process: words of progress as tuples, then one dict with the outcome."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's; it ends its children itself
-    try:
-        result = work(progress=lambda fraction, message: sender.send((fraction, message)))
-        outcome = {"state": "succeeded", "progress": 1.0, "message": "done", "result": result}
-    except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
-        outcome = _failure(error)
-    sender.send(outcome)
-    sender.close()

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -23,7 +24,7 @@ from energy.domain.records import Job, PlanSummary, RunRecord
 from energy.domain.time import TimeGrid, format_instant
 from energy.feeds.factors import load_factors
 from energy.service.city_day import check_day
-from energy.service.dispatch import dispatch_document
+from energy.service.dispatch import answer_by, dispatch_document
 from energy.service.jobs import Jobs
 from energy.store import Store
 from optimizer import DispatchProblem
@@ -268,12 +269,16 @@ class Service:
         work = functools.partial(self._plan_job, city_id, day, information)
         return self._jobs.submit("plan", work, key=key, fingerprint=f"{city_id} {day} {information}")
 
-    def start_dispatch(self, document: Any, *, key: str | None = None) -> Job:
-        """Dispatch a ``wattshed.dispatch/1`` in the background; `InputError` at once for its faults."""
+    def start_dispatch(self, document: Any, *, key: str | None = None, accepted: float | None = None) -> Job:
+        """Dispatch a ``wattshed.dispatch/1`` in the background; `InputError` at once for its faults.
+
+        Its deadline counts from `accepted`, on the monotonic clock; without it, from now.
+        """
+        deadline = answer_by(document, None, monotonic() if accepted is None else accepted)
         DispatchProblem.from_document(document)
         fingerprint = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
         work = functools.partial(dispatch_document, document)
-        return self._jobs.submit("dispatch", work, key=key, fingerprint=fingerprint)
+        return self._jobs.submit("dispatch", work, key=key, fingerprint=fingerprint, deadline=deadline)
 
     def job(self, job_id: str) -> Job:
         """A job as it stands now; `KeyError` where there is none of that id."""
