@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from energy.domain.network import SECURE_LOADING_PERCENT, SECURE_VM_PU, OperatingLimits
-from energy.domain.schedule import AssetSchedule
+from energy.domain.schedule import AssetSchedule, Schedule
+from energy.service.coupling import dispatch_on_grid
 from energy.service.dispatch import dispatch_document
 from energy.service.documents import ScheduleDocument
 from grid_models.sources import load_grid
@@ -158,3 +159,28 @@ def test_two_runs_differ_in_their_timings_alone() -> None:
     for answer in (first, second):
         del answer["build_seconds"], answer["solve_seconds"]
     assert first == second
+
+
+def test_a_deadline_before_the_first_schedule_gives_the_safe_rule_that_ac_has_seen() -> None:
+    """Charging at six brings this grid down; the rule charges less, and stays within its limits."""
+    code = "1-LV-rural1--0-sw"
+    document = lv_problem(code, pv=8.0)
+    twin = Twin(grid_of(f"simbench:{code}"), limits=OperatingLimits(0.95, 1.05))
+    problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
+    assert not twin.solve(problem.nodal_power(problem.uncontrolled())).secure
+    told: list[Schedule] = []
+    schedule, state = dispatch_on_grid(problem, twin, deadline=1e-9, for_now=told.append)
+    assert schedule.status == "fallback"
+    assert schedule.best_bound is None
+    assert [s.document() for s in told] == [schedule.document()]
+    assert schedule.ac is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("energy.service.coupling._Loop._remaining", lambda _: 1e9 if not told[1:] else -1.0)
+        schedule, state = dispatch_on_grid(problem, twin, deadline=60.0, for_now=told.append)
+    assert schedule.status == "fallback"
+    assert state.secure
+    assert schedule.ac is not None
+    assert schedule.ac["secure"]
+    assert any(
+        values.series["curtailed_kw"].any() for key, values in schedule.assets.items() if key[:2] == "pv"
+    )
