@@ -271,6 +271,9 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
             )
         if network.vm_min_pu >= network.vm_max_pu:
             yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
+    grid = _readable(TimeDocument, time)
+    if grid is not None and grid.resolution > timedelta(0):
+        yield from _faults_in_time(TimeGrid(grid.start, grid.resolution, grid.steps), assets, document)
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
     yield from shedding_faults(assets, connections)
 
@@ -305,6 +308,28 @@ def _series(
         kind = ASSET_TYPES.get(str(item.get("type")))
         for name in kind.series_fields if kind is not None else ():
             yield f"assets[{number}]", item, name
+        for path in kind.nested_series if kind is not None else ():
+            outer, name = path.split(".")
+            if isinstance(item.get(outer), Mapping):
+                yield f"assets[{number}].{outer}", item[outer], name
+
+
+def _faults_in_time(
+    time: TimeGrid, assets: Sequence[Asset | None], document: Mapping[str, Any]
+) -> Iterator[Fault]:
+    """Faults of assets with the problem's time, of those that have none by themselves."""
+    for number, (asset, item) in enumerate(zip(assets, _objects(document.get("assets")), strict=True)):
+        path = f"assets[{number}]"
+        if asset is None or any(asset.faults(path)):
+            continue
+        short = any(
+            True
+            for place, fields, name in _series((), [item])
+            if isinstance(fields.get(name), list | tuple)
+            for _ in series_fault(f"{place}.{name}", tuple(fields[name]), time.steps)
+        )
+        if not short:
+            yield from asset.faults_in(path, time)
 
 
 def _connection_faults(

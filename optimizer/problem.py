@@ -104,6 +104,10 @@ class DispatchProblem:
             for name in series:
                 if fields[name] is not None:
                     fields[name] = expand(getattr(model, name), steps).tolist()
+            for path in getattr(model, "nested_series", ()):
+                outer, name = path.split(".")
+                if fields[outer] is not None and fields[outer][name] is not None:
+                    fields[outer][name] = expand(getattr(getattr(model, outer), name), steps).tolist()
             return fields
 
         return {

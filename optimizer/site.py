@@ -7,7 +7,8 @@ columns out in the order of declaration: a column's number is known the moment i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +35,7 @@ class Site:
         self.time = time
         self.carbon_price_per_t = carbon_price_per_t
         self.model = pyo.ConcreteModel(name="dispatch")
+        self._block = self.model
         self._labels: list[tuple[str, Sequence[str], int]] = []
         self.order: list[Any] = []
         self._lower: list[FloatArray] = []
@@ -44,6 +46,16 @@ class Site:
         self.draws: dict[str, list[tuple[float, Columns, int]]] = defaultdict(list)
         self.drawn_kw = {key: np.zeros(steps) for key in connections}
         self.inflexible_kw = {key: np.zeros(steps) for key in self.drawn_kw}
+
+    @contextmanager
+    def block(self, name: str) -> Iterator[None]:
+        """Declare in a block of its own: what two asset types share may then have the same names in both."""
+        outer, self._block = self._block, pyo.Block()
+        outer.add_component(name, self._block)
+        try:
+            yield
+        finally:
+            self._block = outer
 
     def columns(
         self,
@@ -62,7 +74,7 @@ class Site:
         """
         shape = (len(labels), self.time.steps if steps is None else steps)
         variable = pyo.Var(range(shape[0]), range(shape[1]))
-        self.model.add_component(name, variable)
+        self._block.add_component(name, variable)
         first = len(self.order)
         self.order.extend(variable.values())
         self._labels.append((name, labels, shape[1]))
@@ -81,7 +93,7 @@ class Site:
     def rows(self, name: str, *shape: int, rule: Callable[..., Any]) -> Any:
         """Declare one constraint for each position of `shape`; `rule(model, *position)` states it."""
         constraint = pyo.Constraint(*(range(count) for count in shape), rule=rule)
-        self.model.add_component(name, constraint)
+        self._block.add_component(name, constraint)
         return constraint
 
     def draw(self, connection: str, columns: Columns, number: int, coefficient: float) -> None:

@@ -53,6 +53,29 @@ Priority = Annotated[float, Field(gt=0, le=1e3)]
 """What an unmet need weighs against those of others."""
 
 
+def crossed(
+    path: str,
+    low_name: str,
+    low: float | tuple[float, ...],
+    high_name: str,
+    high: float | tuple[float, ...],
+    unit: str,
+) -> Iterator[Fault]:
+    """A fault where a lower bound is above its upper one, at the first such step."""
+    lows, highs = np.atleast_1d(low), np.atleast_1d(high)
+    if len(lows) != len(highs) and 1 not in (len(lows), len(highs)):
+        return  # a length is wrong, which is a fault of its own
+    above = np.flatnonzero(lows > highs)
+    if len(above):
+        lows, highs = np.broadcast_arrays(lows, highs)
+        where = f" at value {above[0]}" if len(lows) > 1 else ""
+        yield Fault(
+            f"{path}.{low_name}",
+            f"{lows[above[0]]:g} {unit} is above {high_name} {highs[above[0]]:g}{where}; "
+            "swap or correct them",
+        )
+
+
 @dataclass(frozen=True)
 class TerminalPower:
     """Columns that draw power at a terminal: `coefficients` kW drawn per unit of each column in its step."""
@@ -89,9 +112,11 @@ class Asset(Document):
     sits at its connection's bus. `power_factor` is the share of active in apparent power, and
     `reactive_sign` says whether the asset consumes or produces the reactive power that goes with it.
     `priority` weighs its unmet needs against those of others; `district` is whom it belongs to.
+    `series_fields` may be series; `nested_series` are those of objects inside it (``heat.cop``).
     """
 
     series_fields: ClassVar[Sequence[str]] = ()
+    nested_series: ClassVar[Sequence[str]] = ()
 
     id: Identifier
     connection: Identifier
@@ -117,6 +142,11 @@ class Asset(Document):
     def faults(self, path: str) -> Iterator[Fault]:
         """Everything that contradicts itself, once each field is right by itself."""
         del path
+        yield from ()
+
+    def faults_in(self, path: str, time: TimeGrid) -> Iterator[Fault]:
+        """Everything that contradicts the problem's time; asked only of what is right by itself."""
+        del path, time
         yield from ()
 
     def notices(self, time: TimeGrid) -> Iterator[str]:

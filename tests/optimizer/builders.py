@@ -11,6 +11,7 @@ import pytest
 
 from optimizer import DispatchProblem, dispatch
 from tests.optimizer.stations import check_hydrogen, check_swaps
+from tests.optimizer.units import check_unit
 
 Document = dict[str, Any]
 START = datetime(2022, 8, 29, tzinfo=UTC)
@@ -119,6 +120,12 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
                 curtailed.sum() * hours / 1000 * asset.get("curtailment_price_per_mwh", 0.0)
             )
             parts["fuel"] += p_kw.sum() * hours / 1000 * asset.get("marginal_cost_per_mwh", 0.0)
+            net[asset["connection"]] -= p_kw
+        elif asset["type"] == "generator":
+            unit = check_unit(asset, found, steps, hours, tolerance)
+            parts["fuel"] += unit["fuel"]
+            parts["start"] += unit["start"]
+            parts["carbon"] += unit["emissions_kg"] / 1000 * objective["carbon_price_per_t"]
             net[asset["connection"]] -= p_kw
         elif asset["type"] == "swap_station":
             parts["wear"] += check_swaps(asset, found, answer["shortfalls"], steps, hours, tolerance)

@@ -15,6 +15,7 @@ from energy.domain.network import ElementId, GridLimits, Terminal
 from optimizer import Dispatcher, DispatchProblem
 from optimizer.conflicts import SharedLimits
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
+from tests.optimizer.golden_units import UNIT_PROBLEMS
 from tests.optimizer.stations import hydrogen_station, swap_station
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -146,6 +147,7 @@ PROBLEMS: dict[str, Document] = {
             steps=2,
         ),
     ),
+    **UNIT_PROBLEMS,
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
 }
@@ -192,7 +194,7 @@ def written(kind: str, path: Path) -> str:
 def kinds(program: str) -> set[str]:
     """The kinds of constraint in an LP file."""
     rows = program.split("st\n", 1)[1].split("bounds\n", 1)[0]
-    return set(re.findall(r"^ ([a-z_]+)\(", rows, flags=re.MULTILINE))
+    return set(re.findall(r"^ (?:[a-z_]+\.)?([a-z_]+)\(", rows, flags=re.MULTILINE))
 
 
 @pytest.mark.parametrize("kind", PROBLEMS)

@@ -1,0 +1,40 @@
+"""Golden problems of generators, combined heat and power, and loads that can be moved."""
+
+from __future__ import annotations
+
+from tests.optimizer.builders import Document, problem_of
+from tests.optimizer.units import generator
+
+UNIT_PROBLEMS: dict[str, Document] = {
+    **dict.fromkeys(
+        ("unit_state", "unit_min_down", "unit_least", "unit_most", "unit_ramp_from_start"),
+        problem_of(
+            [
+                generator(
+                    min_up="PT2H",
+                    start_cost=3.0,
+                    stop_cost=1.0,
+                    no_load_cost_per_h=2.0,
+                    ramp_kw_per_h=30.0,
+                    start_ramp_kw=50.0,
+                    stop_ramp_kw=40.0,
+                    on_at_start=True,
+                    p_start_kw=35.0,
+                )
+            ],
+            steps=2,
+        ),
+    ),
+    "unit_stopping": problem_of([generator(stop_ramp_kw=40.0)], steps=2),
+    "unit_min_up": problem_of([generator(min_up="PT2H", min_down="PT3H", time_in_state="PT2H")], steps=3),
+    **dict.fromkeys(
+        ("unit_ramp_up", "unit_ramp_down"),
+        problem_of(
+            [
+                generator("always", p_min_kw=0.0, ramp_kw_per_h=30.0, p_start_kw=40.0),
+                generator("stops", ramp_kw_per_h=30.0, ramp_down_kw_per_h=20.0, start_ramp_kw=50.0),
+            ],
+            steps=2,
+        ),
+    ),
+}

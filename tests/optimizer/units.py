@@ -1,0 +1,119 @@
+"""Generators and combined heat and power: builders, and checks that trust nothing but the two documents."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import ceil, inf
+from typing import Any
+
+import numpy as np
+
+Document = dict[str, Any]
+HOURS = {"PT0S": 0.0, "PT15M": 0.25, "PT30M": 0.5, "PT45M": 0.75, **{f"PT{n}H": float(n) for n in range(13)}}
+
+
+def generator(name: str = "g1", **more: Any) -> Document:
+    return {
+        "type": "generator",
+        "id": name,
+        "connection": "poc",
+        "p_min_kw": 20.0,
+        "p_max_kw": 100.0,
+        "marginal_cost_per_mwh": 60.0,
+        **more,
+    }
+
+
+def each_step(value: Any, steps: int) -> np.ndarray:
+    return np.broadcast_to(np.asarray(0.0 if value is None else value, float), (steps,))
+
+
+def commits(asset: Document) -> bool:
+    """Whether the unit has on-states of its own."""
+    costs = ("no_load_cost_per_h", "start_cost", "stop_cost")
+    return (
+        bool(np.any(np.asarray(asset.get("p_min_kw", 0.0)) > 0))
+        or any(asset.get(name) for name in costs)
+        or any(HOURS[asset.get(name, "PT0S")] > 0 for name in ("min_up", "min_down"))
+        or any(asset.get(name) is not None for name in ("start_ramp_kw", "stop_ramp_kw"))
+    )
+
+
+def runs(on: list[int]) -> list[tuple[int, int, int]]:
+    """Maximal stretches of one state: state, first step, first step after it."""
+    edges = [0, *(t for t in range(1, len(on)) if on[t] != on[t - 1]), len(on)]
+    return [(on[a], a, b) for a, b in pairwise(edges)]
+
+
+def steps_in(duration_hours: float, hours: float) -> int:
+    return 0 if duration_hours == -inf else ceil(duration_hours / hours - 1e-9)
+
+
+def states_allowed(asset: Document, on: list[int], hours: float) -> bool:
+    """Whether minimum up and down times allow the on-states."""
+    was_on = int(asset.get("on_at_start", False))
+    passed = asset.get("time_in_state")
+    passed_hours = np.inf if passed is None else HOURS[passed]
+    for state, first, after in runs(on):
+        least = HOURS[asset.get("min_up" if state else "min_down", "PT0S")]
+        if first == 0 and state == was_on:
+            if after < len(on) and after < steps_in(least - passed_hours, hours):
+                return False
+            continue
+        # the state before the first step must have lasted, too
+        if first == 0:
+            before = HOURS[asset.get("min_up" if was_on else "min_down", "PT0S")]
+            if before - passed_hours > 1e-9:
+                return False
+        if after < len(on) and after - first < steps_in(least, hours):
+            return False
+    return True
+
+
+def ramp_limits(asset: Document, on: list[int], hours: float) -> list[tuple[float, float]]:
+    """Least and most change of power into each step; infinite where free."""
+    up = asset.get("ramp_kw_per_h")
+    down = asset.get("ramp_down_kw_per_h", up) if asset.get("ramp_down_kw_per_h") is not None else up
+    up, down = (np.inf if ramp is None else ramp * hours for ramp in (up, down))
+    start, stop = (
+        np.inf if asset.get(name) is None else asset[name] for name in ("start_ramp_kw", "stop_ramp_kw")
+    )
+    before = [int(asset.get("on_at_start", False)) if commits(asset) else 1, *on[:-1]]
+    found = []
+    for was, now in zip(before, on, strict=True):
+        found.append((-stop if was and not now else -down, start if now and not was else up))
+    return found
+
+
+def power_before(asset: Document) -> float | None:
+    if commits(asset) and not asset.get("on_at_start", False):
+        return 0.0
+    return asset.get("p_start_kw")
+
+
+def check_unit(asset: Document, found: Document, steps: int, hours: float, tolerance: float) -> Document:
+    """Limits, minimum times and ramps of a unit. Returns its fuel and start costs and its emissions in kg."""
+    p_kw, on = np.array(found["p_kw"]), [round(value) for value in found["on"]]
+    assert set(found["on"]) <= {0.0, 1.0}
+    fuel = float(each_step(asset.get("marginal_cost_per_mwh"), steps) @ p_kw) * hours / 1000
+    emitted = p_kw.sum() * hours * asset.get("carbon_g_per_kwh", 0.0) / 1000
+    least, most = (each_step(asset.get(name), steps) for name in ("p_min_kw", "p_max_kw"))
+    start = 0.0
+    states = on
+    if commits(asset):
+        assert states_allowed(asset, on, hours)
+        before = [int(asset.get("on_at_start", False)), *on[:-1]]
+        changes = np.array(on) - before
+        start += (changes > 0).sum() * asset.get("start_cost", 0.0)
+        start += (changes < 0).sum() * asset.get("stop_cost", 0.0)
+        fuel += sum(on) * hours * asset.get("no_load_cost_per_h", 0.0)
+    else:
+        states = [1] * steps
+    assert (p_kw >= least * states - tolerance).all()
+    assert (p_kw <= most * states + tolerance).all()
+    previous = power_before(asset)
+    for (down, up), power in zip(ramp_limits(asset, states, hours), p_kw, strict=True):
+        if previous is not None:
+            assert down - tolerance <= power - previous <= up + tolerance
+        previous = power
+    return {"fuel": fuel, "start": float(start), "emissions_kg": float(emitted)}
