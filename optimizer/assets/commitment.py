@@ -138,6 +138,9 @@ class CommittedUnit(Asset):
     def drawn_kw(self, p_kw: FloatArray) -> FloatArray:
         return -p_kw
 
+    def feeding_kw(self, steps: int) -> FloatArray:
+        return expand(self.p_max_kw, steps)
+
     def presses(self, limit: str) -> bool:
         """It gives way by stopping, unless its minimum up time still runs at the start."""
         passed = self.time_in_state
