@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,24 @@ FLOWING_KW = 1e-6
 """A power below this is the solver's tolerance."""
 
 
+@dataclass(frozen=True)
+class BreachableLimit:
+    """A limit of a connection that some scenarios may exceed.
+
+    Attributes:
+        flows: columns, kW.
+        overruns: columns of what counts as shortfall and does not breach; empty where nothing does.
+        limit_kw: what `flows` less `overruns` keep to unless the limit is breached.
+        most_kw: what can flow at most.
+    """
+
+    connection: str
+    flows: IntArray
+    overruns: IntArray
+    limit_kw: FloatArray
+    most_kw: FloatArray
+
+
 class ConnectionRows:
     """Import, export, overrun and peak of every connection, and the balance that ties assets to them.
 
@@ -28,6 +47,7 @@ class ConnectionRows:
             linearisation of the step is added.
         exclusive: pairs (import, export) that prices do not keep apart, shape (pairs, 2).
         overruns: columns, kW above an import limit, that count as shortfall.
+        breachable: limits that only rows over all scenarios hold.
     """
 
     def __init__(self, site: Site, problem: DispatchProblem) -> None:
@@ -53,6 +73,9 @@ class ConnectionRows:
             apart, np.minimum(import_limit + excess, np.clip(highest, 0, None)), import_limit + excess
         )
         export_upper = np.where(apart, np.minimum(export_limit, np.clip(-lowest, 0, None)), export_limit)
+        breachable = np.array([c.breach_probability > 0 for c in self._connections])
+        import_upper[breachable] = np.clip(highest[breachable], 0, None)
+        export_upper[breachable] = np.clip(-lowest[breachable], 0, None)
         self._hard = (import_limit + excess, export_limit)
         self._excess = excess
 
@@ -84,7 +107,7 @@ class ConnectionRows:
 
         self._balance = site.rows("balance", count, steps, rule=balance)
 
-        limited = np.argwhere(excess > 0)
+        limited = np.argwhere((excess > 0) & ~breachable[:, None])
 
         def overrun(_: Any, row: int) -> Any:
             number, step = limited[row]
@@ -93,6 +116,16 @@ class ConnectionRows:
             ) <= float(import_limit[number, step])
 
         site.rows("import_limit", len(limited), rule=overrun)
+        none = np.zeros((count, 0), np.int64)
+        self.breachable = tuple(
+            BreachableLimit(self.ids[k], flows.index[k], over[k], limit[k], most[k])
+            for k in np.flatnonzero(breachable)
+            for flows, over, limit, most in (
+                (imports, overruns.index, import_limit, import_upper),
+                (exports, none, export_limit, export_upper),
+            )
+            if np.isfinite(limit[k]).all()
+        )
         self._peaks(site, imports)
 
     def _apart_at_some_carbon_price(self, importing: FloatArray, exporting: FloatArray) -> NDArray[np.bool_]:

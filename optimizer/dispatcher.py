@@ -10,7 +10,7 @@ import numpy as np
 
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
-from energy.domain.schedule import Schedule
+from energy.domain.schedule import Schedule, Status
 from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
@@ -31,11 +31,14 @@ class Dispatcher:
     def __init__(self, problem: DispatchProblem) -> None:
         # Pyomo takes a second to import: only who dispatches pays for it
         from optimizer.model import build
+        from optimizer.stochastic import Scenarios
 
         started = clock.monotonic()
         self.problem = problem
         self.grid_slack: tuple[GridSlack, ...] = ()
-        self._stages = Stages(build(problem), problem.options)
+        self._scenarios = Scenarios(problem) if problem.scenarios else None
+        program = build(problem) if self._scenarios is None else self._scenarios.program
+        self._stages = Stages(program, problem.options)
         self._program = self._stages.program
         self._build_seconds = clock.monotonic() - started
 
@@ -70,7 +73,7 @@ class Dispatcher:
 
     def explained(self, schedule: Schedule) -> Schedule:
         """`schedule` with what keeps its shortfalls from being served, as far as the deadline allows."""
-        if not schedule.shortfalls or schedule.status == "feasible":
+        if not schedule.shortfalls or schedule.status == "feasible" or self._scenarios is not None:
             return schedule
         try:
             conflicts = of_shortfalls(self.problem, schedule, self._stages)
@@ -97,15 +100,12 @@ class Dispatcher:
                 notices.append(
                     f"linear {kind} limits are broken in {len(amounts)} steps, by at most {max(amounts):.4g}"
                 )
-        (part,) = program.parts
-        found = outcome(
-            program,
-            part,
-            x,
-            dual,
-            status="optimal" if solution.status == "optimal" else "feasible",
-            lossy_steps=self._stages.grid.lossy_steps,
-        )
+        status: Status = "optimal" if solution.status == "optimal" else "feasible"
+        if self._scenarios is not None:
+            found = self._scenarios.answer(x, dual, status)
+        else:
+            lossy = self._stages.grid.lossy_steps
+            found = outcome(program, program.parts[0], x, dual, status=status, lossy_steps=lossy)
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
         gap = gain / max(abs(total), 1e-9)
@@ -119,6 +119,8 @@ class Dispatcher:
             points, missing = Frontier(self._stages, x).points(problem.frontier)
             found = replace(found, frontier=points)
             notices += [] if missing is None else [missing]
+        if self._scenarios is not None:
+            found = self._scenarios.valued(found, self._stages.until)
         bounded = np.isfinite(gain)
         return replace(
             found,
@@ -129,7 +131,12 @@ class Dispatcher:
         )
 
     def _infeasible(self) -> Schedule:
-        problem = self.problem
+        problem, notices = self.problem, list(self.problem.notices)
+        if self._scenarios is None:
+            conflicts = of_infeasible(problem, self._stages)
+        else:
+            conflicts, where = self._scenarios.conflicts(self._stages.until)
+            notices.append(where)
         return Schedule(
             status="infeasible",
             input_hash=problem.input_hash,
@@ -143,8 +150,8 @@ class Dispatcher:
             solver=NAME,
             connections={},
             assets={},
-            conflicts=of_infeasible(problem, self._stages),
-            notices=problem.notices,
+            conflicts=conflicts,
+            notices=tuple(notices),
         )
 
 

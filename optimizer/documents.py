@@ -381,8 +381,6 @@ def _uncertainty_faults(
         for other in others:
             if document.get(name) and document.get(other):
                 yield Fault(name, f"is not supported together with {other}; remove one of the two")
-    if document.get("scenarios"):
-        yield Fault("scenarios", "is not supported yet; remove it")
     scenarios = _objects(document.get("scenarios"))
     time = document.get("time")
     steps = time.get("steps") if isinstance(time, Mapping) else None

@@ -226,6 +226,11 @@ class DispatchProblem:
         return replace(self, assets=tuple(assets))
 
     @property
+    def first_stage_steps(self) -> int:
+        """So many steps from the start have common controls in all scenarios."""
+        return 1 if self.first_stage is None else round(self.first_stage / self.time.resolution)
+
+    @property
     def terminals(self) -> tuple[Terminal, ...]:
         """Where flexible power meets the grid, ascending; buses must be resolved."""
         return tuple(sorted({terminal for asset in self.assets for terminal in asset.terminals()}))

@@ -27,6 +27,10 @@ class Columns:
     variable: Any
     index: IntArray
 
+    def before(self, step: int) -> IntArray:
+        """The numbers of all columns of earlier steps."""
+        return self.index[:, :step].ravel()
+
 
 class Site:
     """A model under construction: what asset types declare their variables and draws into."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid, format_instant
+
+if TYPE_CHECKING:
+    from energy.domain.uncertainty import Uncertainty
 
 Status = Literal["optimal", "feasible", "fallback", "infeasible"]
 ShortfallKind = Literal[
@@ -32,6 +35,13 @@ class ConnectionSchedule:
     import_kw: FloatArray
     export_kw: FloatArray
     price_per_mwh: Mapping[str, FloatArray]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "import_kw": self.import_kw.tolist(),
+            "export_kw": self.export_kw.tolist(),
+            "price_per_mwh": {part: price.tolist() for part, price in self.price_per_mwh.items()},
+        }
 
 
 @dataclass(frozen=True)
@@ -166,6 +176,7 @@ class Schedule:
     notices: tuple[str, ...] = ()
     ac: Mapping[str, Any] | None = None
     frontier: tuple[FrontierPoint, ...] = ()
+    uncertainty: Uncertainty | None = None
 
     def document(self) -> dict[str, Any]:
         """The schedule as JSON-ready ``wattshed.schedule/1``."""
@@ -181,14 +192,7 @@ class Schedule:
             "solve_seconds": self.solve_seconds,
             "solver": self.solver,
             "time": self.time.document(),
-            "connections": {
-                key: {
-                    "import_kw": value.import_kw.tolist(),
-                    "export_kw": value.export_kw.tolist(),
-                    "price_per_mwh": {part: price.tolist() for part, price in value.price_per_mwh.items()},
-                }
-                for key, value in self.connections.items()
-            },
+            "connections": {key: value.document() for key, value in self.connections.items()},
             "assets": {key: value.document() for key, value in self.assets.items()},
             "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
             "conflicts": [conflict.document() for conflict in self.conflicts],
@@ -198,4 +202,6 @@ class Schedule:
             document["ac"] = dict(self.ac)
         if self.frontier:
             document["frontier"] = [point.document() for point in self.frontier]
+        if self.uncertainty is not None:
+            document.update(self.uncertainty.document())
         return document

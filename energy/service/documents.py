@@ -169,6 +169,36 @@ class FrontierPointAnswer(Answer):
     shortfalls: Items[ShortfallAnswer]
 
 
+class ScenarioAnswer(Answer):
+    """What is done, and what it costs, if one scenario comes true."""
+
+    probability: float
+    objective: ObjectiveAnswer
+    connections: dict[str, ConnectionAnswer]
+    assets: dict[str, AssetAnswer]
+    shortfalls: Items[ShortfallAnswer]
+
+
+class BreachAnswer(Answer):
+    """Scenarios in which a limit of a connection is exceeded: their probability, and what is allowed."""
+
+    allowed: float
+    planned: float
+    scenarios: Items[str]
+
+
+class ScenarioValueAnswer(Answer):
+    """Expected cost of the plan, with the scenario known beforehand, and with the first stage that is best
+    for the mean forecast (null: infeasible); `perfect_information` and `stochastic_solution` are how
+    much the first is above the second and below the third."""
+
+    expected: float
+    wait_and_see: float
+    mean_forecast: float | None
+    perfect_information: float
+    stochastic_solution: float | None
+
+
 class DaySchedule(Answer):
     """``wattshed.schedule/1`` as a plan holds it: the day alone, without timings."""
 
@@ -188,6 +218,11 @@ class DaySchedule(Answer):
     notices: Items[str]
     ac: AcAnswer | None = None
     frontier: Items[FrontierPointAnswer] | None = None
+    reference_scenario: str | None = None
+    first_stage_steps: int | None = None
+    scenarios: dict[str, ScenarioAnswer] | None = None
+    breach: dict[str, BreachAnswer] | None = None
+    scenario_value: ScenarioValueAnswer | None = None
 
 
 class ScheduleDocument(DaySchedule):

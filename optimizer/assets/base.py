@@ -274,6 +274,14 @@ class AssetRows(ABC):
         """Power drawn at terminals that no column changes, kW, shape (steps,)."""
         yield from ()
 
+    def controls(self, steps: int) -> IntArray | None:
+        """Columns that are set in the first `steps` steps before it is known which scenario comes true.
+
+        None where the type has not said so: it is refused together with scenarios.
+        """
+        del steps
+        return None
+
     @abstractmethod
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         """Each asset's schedule from the solution."""

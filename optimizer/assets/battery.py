@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
@@ -187,6 +187,9 @@ class BatteryRows(AssetRows):
         for number, battery in enumerate(self._batteries):
             yield TerminalPower(battery.terminal(1), self._steps, self._charge.index[number], ones)
             yield TerminalPower(battery.terminal(-1), self._steps, self._discharge.index[number], -ones)
+
+    def controls(self, steps: int) -> IntArray:
+        return np.concatenate([self._charge.before(steps), self._discharge.before(steps)])
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for number, battery in enumerate(self._batteries):

@@ -232,6 +232,10 @@ class FleetRows(AssetRows):
                     -np.ones(len(back)),
                 )
 
+    def controls(self, steps: int) -> IntArray:
+        early = self._piece_step < steps
+        return np.concatenate([self._charge[early], self._discharge[early[self._v2g]]])
+
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         steps = self._time.steps
         size = len(self._evs) * steps

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from energy.domain.documents import Document, expand
 from energy.domain.errors import Fault
-from energy.domain.network import BoolArray, FloatArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, HardLimit, Positive, PositiveSeries, TerminalPower
@@ -333,6 +333,9 @@ class HydrogenRows(AssetRows):
             terminal = self._stations[item.station].terminal(item.direction)
             sign = np.full(len(steps), float(item.direction))
             yield TerminalPower(terminal, steps, self._power.index[row], sign)
+
+    def controls(self, steps: int) -> IntArray:
+        return np.concatenate([self._power.before(steps), self._on.before(steps)])
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         power: list[dict[str, FloatArray]] = [{} for _ in self._stations]

@@ -9,7 +9,7 @@ import numpy as np
 
 from energy.domain.documents import expand
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Fraction, Number, NumberSeries, TerminalPower
@@ -109,6 +109,11 @@ class LoadRows(AssetRows):
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         for load in self._sheddable:
             yield load.terminal(1), load.demand_kw(self._steps)
+
+    def controls(self, steps: int) -> IntArray:
+        # what is shed follows from what happens
+        del steps
+        return np.zeros(0, np.int64)
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         position = {load.id: row for row, load in enumerate(self._sheddable)}

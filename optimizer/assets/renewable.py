@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 
 from energy.domain.documents import expand
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Number, PositiveSeries, TerminalPower
@@ -98,6 +98,11 @@ class RenewableRows(AssetRows):
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         for asset in self._curtailable:
             yield asset.terminal(-1), -asset.available(self._steps)
+
+    def controls(self, steps: int) -> IntArray:
+        # what is curtailed follows from what happens
+        del steps
+        return np.zeros(0, np.int64)
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         position = {asset.id: row for row, asset in enumerate(self._curtailable)}

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from energy.domain.documents import Document, expand
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, PositiveSeries, TerminalPower
@@ -314,6 +314,9 @@ class SwapRows(AssetRows):
         for position, row in enumerate(self._two_way):
             terminal = self._stations[self._of[row]].terminal(-1)
             yield TerminalPower(terminal, steps, self._discharge.index[position], -ones)
+
+    def controls(self, steps: int) -> IntArray:
+        return np.concatenate([self._charge.before(steps), self._discharge.before(steps)])
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         power = x[self._charge.index]

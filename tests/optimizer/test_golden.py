@@ -28,6 +28,17 @@ FRONTIER = problem_of(
     frontier=3,
 )
 ELASTIC = ("held_need", "limit_excess", "limit_slack")
+BREACH = problem_of(
+    [load([3.0, 12.0], shed_limit_fraction=0.5, shed_price_per_mwh=300.0)],
+    steps=2,
+    import_limit_kw=10.0,
+    export_limit_kw=4.0,
+    breach_probability=0.3,
+    scenarios=[
+        {"id": "high", "probability": 0.25, "series": {"assets.base.p_kw": 14.0}},
+        {"id": "low", "probability": 0.75},
+    ],
+)
 PROBLEMS: dict[str, Document] = {
     "balance": problem_of(
         [load([5.0, 6.0], shed_limit_fraction=0.5, shed_price_per_mwh=300.0), renewable([2.0, 3.0])],
@@ -88,6 +99,16 @@ PROBLEMS: dict[str, Document] = {
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
     "held_cost": problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=[400.0, 50.0], frontier=2),
     "emission_limit": FRONTIER,
+    "common_control": problem_of(
+        [load(5.0), battery(), ev([session(0, 2)])],
+        steps=2,
+        scenarios=[
+            {"id": "high", "probability": 0.75, "series": {"assets.base.p_kw": [5.0, 9.0]}},
+            {"id": "low", "probability": 0.25},
+        ],
+    ),
+    "breach": BREACH,
+    "breach_budget": BREACH,
     "relaxed_limit": problem_of([battery(e_end_min_kwh=9.0)], steps=1, import_limit_kw=8.0),
     **dict.fromkeys(
         ("kept_overrun", "relaxed_overrun"),

@@ -1,0 +1,377 @@
+"""Scenarios and chances of a breach: against enumeration, an independent formulation, and their bounds."""
+
+from __future__ import annotations
+
+from itertools import chain, combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from energy.domain.errors import InputError
+from optimizer import DispatchProblem, dispatch
+from tests.optimizer.builders import (
+    Document,
+    at,
+    battery,
+    check_answer,
+    ev,
+    load,
+    problem_of,
+    renewable,
+    session,
+)
+from tests.optimizer.test_against_milp import problems
+
+NEAR = 1e-5
+
+
+def solved(document: Document) -> Document:
+    return dispatch(DispatchProblem.from_document(document)).document()
+
+
+def scenario(name: str, probability: float, **series: Any) -> Document:
+    """Names of series have dots: ``assets__base__p_kw``."""
+    paths = {path.replace("__", "."): values for path, values in series.items()}
+    return {"id": name, "probability": probability, "series": paths}
+
+
+def of_scenario(document: Document, name: str) -> Document:
+    """The problem as one scenario has it, written out."""
+    (found,) = [each for each in document["scenarios"] if each["id"] == name]
+    plain = {key: value for key, value in document.items() if key not in {"scenarios", "first_stage"}}
+    plain["connections"] = [dict(item) for item in document["connections"]]
+    plain["assets"] = [dict(item) for item in document["assets"]]
+    for path, values in found["series"].items():
+        kind, item, field = path.split(".")
+        next(each for each in plain[kind] if each["id"] == item)[field] = values
+    return plain
+
+
+def check_scenarios(document: Document, answer: Document) -> None:
+    """Each scenario is a schedule of its own, controls are common, and the objective is expected."""
+    breached = answer.get("breach", {})
+    steps = answer["first_stage_steps"]
+    for name, found in answer["scenarios"].items():
+        plain = of_scenario(document, name)
+        for connection in plain["connections"]:
+            if name in breached.get(connection["id"], {}).get("scenarios", ()):
+                connection.pop("import_limit_kw", None)
+                connection.pop("export_limit_kw", None)
+        check_answer(plain, found)
+        for asset in document["assets"]:
+            if asset["type"] in {"battery", "ev"}:
+                common = answer["assets"][asset["id"]]["p_kw"][:steps]
+                assert found["assets"][asset["id"]]["p_kw"][:steps] == pytest.approx(common, abs=NEAR)
+    for part, value in answer["objective"].items():
+        expected = sum(s["probability"] * s["objective"][part] for s in answer["scenarios"].values())
+        assert value == pytest.approx(expected, abs=1e-9)
+    reference = answer["scenarios"][answer["reference_scenario"]]
+    assert answer["assets"] == reference["assets"]
+    for connection, breach in breached.items():
+        chances = [answer["scenarios"][name]["probability"] for name in breach["scenarios"]]
+        assert breach["planned"] == pytest.approx(sum(chances))
+        (allowed,) = [c["breach_probability"] for c in document["connections"] if c["id"] == connection]
+        assert breach["planned"] <= allowed + 1e-9
+
+
+@st.composite
+def uncertain(draw: Any) -> Document:
+    document: Document = draw(problems())
+    steps = document["time"]["steps"]
+
+    def some(low: int, high: int) -> list[float]:
+        return draw(st.lists(st.integers(low, high).map(float), min_size=steps, max_size=steps))
+
+    count = draw(st.integers(2, 3))
+    weights = draw(st.lists(st.integers(1, 5), min_size=count, max_size=count))
+    found = []
+    for number, weight in enumerate(weights):
+        series = {"assets.base.p_kw": some(0, 15), "connections.poc.import_price_per_mwh": some(-60, 150)}
+        if any(asset["id"] == "pv" for asset in document["assets"]):
+            series["assets.pv.available_kw"] = some(0, 20)
+        found.append({"id": f"s{number}", "probability": weight / sum(weights), "series": series})
+    return {
+        **document,
+        "scenarios": found,
+        "first_stage": draw(st.sampled_from([None, "PT1H", f"PT{steps}H"])),
+    }
+
+
+def weighted(answer: Document) -> float:
+    return float(
+        sum(
+            found["probability"] * sum(s["amount_kwh"] for s in found["shortfalls"])
+            for found in answer["scenarios"].values()
+        )
+    )
+
+
+@settings(max_examples=60)
+@given(document=uncertain())
+def test_every_problem_with_scenarios(document: Document) -> None:
+    answer = solved(document)
+    alone = [solved(of_scenario(document, each["id"])) for each in document["scenarios"]]
+    infeasible = [each["status"] == "infeasible" for each in alone]
+    if answer["status"] == "infeasible":
+        assert bool(answer["conflicts"]) == any(infeasible)
+        return
+    assert not any(infeasible)
+    check_scenarios(document, answer)
+    chances = [each["probability"] for each in document["scenarios"]]
+    least = [sum(s["amount_kwh"] for s in each["shortfalls"]) for each in alone]
+    assert weighted(answer) >= float(np.dot(chances, least)) - NEAR
+    value = answer["scenario_value"]
+    known = [each["objective"]["total"] for each in alone]
+    assert value["wait_and_see"] == pytest.approx(float(np.dot(chances, known)), abs=NEAR)
+    assert value["expected"] == answer["objective"]["total"]
+    if weighted(answer) < NEAR:
+        # with shortfalls the cheaper plan may be the one that leaves more unserved
+        assert value["perfect_information"] >= -NEAR
+        if value["mean_forecast"] is not None:
+            assert value["stochastic_solution"] >= -NEAR
+
+
+@settings(max_examples=20)
+@given(document=problems(), share=st.sampled_from([0.2, 0.5]))
+def test_equal_scenarios_are_none(document: Document, share: float) -> None:
+    plain = solved(document)
+    document["scenarios"] = [scenario("a", share), scenario("b", 1 - share)]
+    answer = solved(document)
+    assert answer["status"] == plain["status"]
+    if plain["status"] != "infeasible":
+        assert answer["objective"]["total"] == pytest.approx(plain["objective"]["total"], abs=NEAR)
+
+
+@settings(max_examples=30)
+@given(
+    demand=st.lists(st.lists(st.integers(0, 12).map(float), min_size=3, max_size=3), min_size=3, max_size=3),
+    price=st.lists(st.integers(10, 200).map(float), min_size=3, max_size=3),
+    first=st.integers(1, 3),
+)
+def test_same_optimum_as_a_formulation_of_its_own(
+    demand: list[list[float]], price: list[float], first: int
+) -> None:
+    """A lossless battery of 5 kW and 8 kWh, three scenarios; columns are p, then e and import of each."""
+    chances = [0.2, 0.3, 0.5]
+    document = problem_of(
+        [load(demand[0]), battery(charge_max_kw=5.0, discharge_max_kw=5.0, e_max_kwh=8.0, e_start_kwh=4.0)],
+        steps=3,
+        import_price_per_mwh=price,
+        export_price_per_mwh=0.0,
+        scenarios=[
+            scenario(f"s{k}", chance, assets__base__p_kw=demand[k]) for k, chance in enumerate(chances)
+        ],
+        first_stage=f"PT{first}H",
+    )
+    size = 27
+    cost, bounds = np.zeros(size), [(-5.0, 5.0)] * 9 + [(0.0, 8.0)] * 9 + [(0.0, None)] * 9
+    upper, limit, equal, value = [], [], [], []
+    for k, chance in enumerate(chances):
+        for t in range(3):
+            p, e, buy = 3 * k + t, 9 + 3 * k + t, 18 + 3 * k + t
+            cost[buy] = chance * price[t] / 1000
+            row = np.zeros(size)
+            row[[p, buy]] = 1.0, -1.0
+            upper.append(row)
+            limit.append(-demand[k][t])
+            row = np.zeros(size)
+            row[[e, p]] = 1.0, -1.0
+            if t:
+                row[e - 1] = -1.0
+            equal.append(row)
+            value.append(0.0 if t else 4.0)
+            if t < first and k:
+                row = np.zeros(size)
+                row[[p, t]] = 1.0, -1.0
+                equal.append(row)
+                value.append(0.0)
+    best = linprog(cost, A_ub=upper, b_ub=limit, A_eq=equal, b_eq=value, bounds=bounds)
+    answer = solved(document)
+    assert answer["objective"]["total"] == pytest.approx(best.fun, abs=1e-6)
+    check_scenarios(document, answer)
+
+
+@settings(max_examples=40)
+@given(
+    demand=st.lists(st.lists(st.integers(0, 14).map(float), min_size=3, max_size=3), min_size=3, max_size=3),
+    wind=st.lists(st.lists(st.integers(0, 14).map(float), min_size=3, max_size=3), min_size=3, max_size=3),
+    allowed=st.sampled_from([0.1, 0.2, 0.5, 0.7, 1.0]),
+    limits=st.sampled_from([(4.0, 3.0), (8.0, 0.0), (6.0, None), (None, 2.0)]),
+)
+def test_breaches_are_the_best_of_all_sets_of_scenarios(
+    demand: list[list[float]], wind: list[list[float]], allowed: float, limits: tuple[float | None, ...]
+) -> None:
+    chances = {"a": 0.2, "b": 0.3, "c": 0.5}
+    names = list(chances)
+
+    def document_of(breached: tuple[str, ...], **more: Any) -> Document:
+        """Without a breach_probability: the limits are wide where `breached`."""
+        series = [
+            {
+                "assets__base__p_kw": demand[k],
+                "assets__wind__available_kw": wind[k],
+                **{
+                    f"connections__poc__{way}_limit_kw": 1e3
+                    for way, limit in zip(("import", "export"), limits, strict=True)
+                    if limit is not None and name in breached
+                },
+            }
+            for k, name in enumerate(names)
+        ]
+        return problem_of(
+            [load(0.0), renewable(0.0, "wind"), battery(e_start_kwh=5.0, wear_cost_per_mwh=3.0)],
+            steps=3,
+            import_price_per_mwh=[50.0, 90.0, 70.0],
+            export_price_per_mwh=[20.0, 60.0, 30.0],
+            import_limit_kw=limits[0],
+            export_limit_kw=limits[1],
+            scenarios=[scenario(name, chances[name], **series[k]) for k, name in enumerate(names)],
+            options={"mip_gap": 0.0},
+            **more,
+        )
+
+    sets = chain.from_iterable(combinations(names, count) for count in range(4))
+    tried = [
+        solved(document_of(each)) for each in sets if sum(chances[name] for name in each) <= allowed + 1e-9
+    ]
+    best = min((weighted(each), each["objective"]["total"]) for each in tried)
+    document = document_of((), breach_probability=allowed)
+    answer = solved(document)
+    assert weighted(answer) == pytest.approx(best[0], abs=1e-4)
+    cost = min(each["objective"]["total"] for each in tried if weighted(each) <= best[0] + 1e-6)
+    assert answer["objective"]["total"] == pytest.approx(cost, abs=1e-3)
+    check_scenarios(document, answer)
+
+
+def test_a_first_stage_that_no_scenario_alone_forbids_is_explained() -> None:
+    """The battery has to be full after the first step in one scenario and is not allowed to in the other."""
+    document = problem_of(
+        [renewable([12.0, 0.0], curtailable=False), battery(), load([0.0, 0.0])],
+        steps=2,
+        import_limit_kw=0.0,
+        export_limit_kw=2.0,
+        scenarios=[
+            scenario("wind", 0.5),
+            scenario("calm", 0.5, assets__pv__available_kw=[0.0, 0.0]),
+        ],
+    )
+    answer = solved(document)
+    assert answer["status"] == "infeasible"
+    assert answer["conflicts"] == []
+    assert any("shorten first_stage" in notice for notice in answer["notices"])
+
+
+def test_an_infeasible_scenario_is_named_with_its_conflicts() -> None:
+    document = problem_of(
+        [renewable([1.0], curtailable=False)],
+        steps=1,
+        export_limit_kw=2.0,
+        scenarios=[scenario("calm", 0.9), scenario("storm", 0.1, assets__pv__available_kw=[9.0])],
+    )
+    answer = solved(document)
+    assert answer["status"] == "infeasible"
+    assert [(c["limit"], c["relaxation"]) for c in answer["conflicts"]] == [("export_limit_kw", 7.0)]
+    assert any("'storm'" in notice for notice in answer["notices"])
+
+
+def test_semicontinuous_charging_is_common_and_exact_in_every_scenario() -> None:
+    document = problem_of(
+        [ev([session(0, 2, charge_min_kw=6.0, e_departure_min_kwh=14.0)]), load(0.0)],
+        steps=2,
+        import_price_per_mwh=[10.0, 5.0],
+        scenarios=[
+            scenario("early", 0.5, connections__poc__import_limit_kw=[10.0, 4.0]),
+            scenario("late", 0.5, connections__poc__import_limit_kw=[10.0, 10.0]),
+        ],
+    )
+    answer = solved(document)
+    assert answer["status"] == "optimal"
+    for found in answer["scenarios"].values():
+        assert found["assets"]["ev1"]["p_kw"] == pytest.approx([6.0, 0.0])
+        assert found["shortfalls"] == []
+
+
+def faults_of(**more: Any) -> dict[str, str]:
+    document = problem_of([load(1.0), renewable(1.0), battery()], **more)
+    with pytest.raises(InputError) as refused:
+        DispatchProblem.from_document(document)
+    return {fault.path: fault.message for fault in refused.value.faults}
+
+
+def test_every_fault_of_scenarios_at_once() -> None:
+    found = faults_of(
+        scenarios=[
+            {
+                "id": "a",
+                "probability": 0.5,
+                "series": {
+                    "assets.pv.avaliable_kw": 1.0,
+                    "assets.pvv.available_kw": 1.0,
+                    "asset.pv.available_kw": 1.0,
+                    "assets.b1.e_start_kwh": 1.0,
+                    "assets.pv.available_kw": [1.0, 2.0],
+                    "assets.base.p_kw": [1e12] * 4,
+                    "connections.poc.import_limit_kw": -1.0,
+                },
+            },
+            {"id": "a", "probability": 0.4},
+        ]
+    )
+    of = "scenarios[0].series."
+    assert "did you mean 'available_kw'?" in found[f"{of}assets.pv.avaliable_kw"]
+    assert "did you mean 'pv'?" in found[f"{of}assets.pvv.available_kw"]
+    assert "neither 'connections' nor 'assets'" in found[f"{of}asset.pv.available_kw"]
+    assert "no series of assets.b1" in found[f"{of}assets.b1.e_start_kwh"]
+    assert "has 2 values, but time.steps is 4" in found[f"{of}assets.pv.available_kw"]
+    assert "beyond" in found[f"{of}assets.base.p_kw"]
+    assert "must not be negative" in found[f"{of}connections.poc.import_limit_kw"]
+    assert "unique" in found["scenarios[1].id"]
+    assert "0.9 in sum" in found["scenarios"]
+
+
+@pytest.mark.parametrize(
+    ("more", "path"),
+    [
+        ({"first_stage": "PT1H"}, "first_stage"),
+        ({"breach_probability": 0.1, "import_limit_kw": 5.0}, "connections[0].breach_probability"),
+        ({"scenarios": [scenario("a", 1.0)], "breach_probability": 0.1}, "connections[0].breach_probability"),
+        ({"scenarios": [scenario("a", 1.0)], "first_stage": "PT30M"}, "first_stage"),
+        ({"scenarios": [scenario("a", 1.0)], "first_stage": "PT0S"}, "first_stage"),
+        ({"scenarios": [scenario("a", 1.0)], "first_stage": "PT5H"}, "first_stage"),
+        ({"scenarios": [scenario("a", 1.0)], "network": {"grid": "x"}}, "scenarios"),
+        ({"scenarios": [scenario("a", 1.0)], "frontier": 3}, "frontier"),
+        ({"scenarios": [scenario("a", 1.0), scenario("b", 0.0)]}, "scenarios[1].probability"),
+        ({"scenarios": [scenario("a", 1.0)], "breach_probability": 1.5}, "connections[0].breach_probability"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(more: Document, path: str) -> None:
+    assert path in faults_of(**more)
+
+
+def test_an_id_may_hold_dots() -> None:
+    document = problem_of(
+        [load(1.0, "hall.north")],
+        scenarios=[{"id": "a", "probability": 1.0, "series": {"assets.hall.north.p_kw": 3.0}}],
+    )
+    assert solved(document)["assets"]["hall.north"]["p_kw"] == [3.0] * 4
+
+
+def test_the_order_of_scenarios_changes_no_byte() -> None:
+    document = problem_of(
+        [load([2.0, 9.0, 4.0, 1.0]), battery()],
+        scenarios=[
+            scenario("a", 0.5, assets__base__p_kw=[2.0, 1.0, 7.0, 1.0]),
+            scenario("b", 0.25),
+            scenario("c", 0.25, assets__base__p_kw=3.0),
+        ],
+    )
+    turned = {**document, "scenarios": document["scenarios"][::-1]}
+    answers = [solved(each) for each in (document, turned)]
+    for answer in answers:
+        del answer["build_seconds"], answer["solve_seconds"]
+    assert answers[0] == answers[1]
+    assert answers[0]["time"]["start"] == at(0)
