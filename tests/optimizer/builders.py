@@ -11,7 +11,7 @@ import pytest
 
 from optimizer import DispatchProblem, dispatch
 from tests.optimizer.stations import check_hydrogen, check_swaps
-from tests.optimizer.units import check_unit
+from tests.optimizer.units import check_run, check_unit
 
 Document = dict[str, Any]
 START = datetime(2022, 8, 29, tzinfo=UTC)
@@ -127,6 +127,9 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             parts["start"] += unit["start"]
             parts["carbon"] += unit["emissions_kg"] / 1000 * objective["carbon_price_per_t"]
             net[asset["connection"]] -= p_kw
+        elif asset["type"] == "shiftable_load":
+            check_run(asset, found, answer["shortfalls"], document["time"])
+            net[asset["connection"]] += p_kw
         elif asset["type"] == "swap_station":
             parts["wear"] += check_swaps(asset, found, answer["shortfalls"], steps, hours, tolerance)
             net[asset["connection"]] += p_kw

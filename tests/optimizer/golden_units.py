@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from tests.optimizer.builders import Document, problem_of
-from tests.optimizer.units import generator
+from tests.optimizer.builders import Document, at, problem_of
+from tests.optimizer.units import generator, shiftable_load
 
 UNIT_PROBLEMS: dict[str, Document] = {
+    **dict.fromkeys(
+        ("run_once", "run_power"),
+        problem_of([shiftable_load([3.0, 5.0], at(0.5), at(9), priority=2.0)], import_limit_kw=9.0),
+    ),
     **dict.fromkeys(
         ("unit_state", "unit_min_down", "unit_least", "unit_most", "unit_ramp_from_start"),
         problem_of(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from itertools import pairwise
 from math import ceil, inf
 from typing import Any
@@ -20,6 +21,20 @@ def generator(name: str = "g1", **more: Any) -> Document:
         "p_min_kw": 20.0,
         "p_max_kw": 100.0,
         "marginal_cost_per_mwh": 60.0,
+        **more,
+    }
+
+
+def shiftable_load(
+    profile_kw: list[float], earliest: str, latest: str, name: str = "wash", **more: Any
+) -> Document:
+    return {
+        "type": "shiftable_load",
+        "id": name,
+        "connection": "poc",
+        "profile_kw": profile_kw,
+        "earliest_start": earliest,
+        "latest_end": latest,
         **more,
     }
 
@@ -83,6 +98,35 @@ def ramp_limits(asset: Document, on: list[int], hours: float) -> list[tuple[floa
     for was, now in zip(before, on, strict=True):
         found.append((-stop if was and not now else -down, start if now and not was else up))
     return found
+
+
+def starts_of(asset: Document, time: Document) -> list[int]:
+    """The steps in which a run may start."""
+    hours, length = HOURS[time["resolution"]], len(asset["profile_kw"])
+    first, last = (
+        (datetime.fromisoformat(asset[name]) - datetime.fromisoformat(time["start"])) / timedelta(hours=hours)
+        for name in ("earliest_start", "latest_end")
+    )
+    return [s for s in range(time["steps"] - length + 1) if first <= s and s + length <= last]
+
+
+def check_run(asset: Document, found: Document, shortfalls: list[Document], time: Document) -> None:
+    """One whole run inside its window, or a shortfall of its energy where it is due."""
+    hours, steps = HOURS[time["resolution"]], time["steps"]
+    started = np.flatnonzero(found["start"])
+    told = [s for s in shortfalls if s.get("asset") == asset["id"]]
+    expected = np.zeros(steps)
+    if len(started):
+        (start,) = started
+        assert found["start"][start] == 1.0
+        assert start in starts_of(asset, time)
+        expected[start : start + len(asset["profile_kw"])] = asset["profile_kw"]
+        assert not told
+    elif starts_of(asset, time):
+        (shortfall,) = told
+        assert shortfall["kind"] == "unserved_run"
+        assert np.isclose(shortfall["amount_kwh"], sum(asset["profile_kw"]) * hours)
+    assert np.array_equal(found["p_kw"], expected)
 
 
 def power_before(asset: Document) -> float | None:
