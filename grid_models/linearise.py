@@ -11,7 +11,8 @@ with one transposed solve per quantity, however many terminals there are.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ from energy.domain.network import (
 )
 from grid_models.compiled import CompiledNetwork, ComplexArray
 
+UNIT_VM_PU, UNIT_LOADING_PERCENT = 0.01, 10.0
+"""So much of either counts as equally far from a limit."""
+FAINT = 0.03
+"""A terminal that changes the losses of a branch by less than this share of the most is none of its own."""
+WATCHED_PER_STEP = 150
+"""So many quantities of a step are watched for limits that a proposal may come to."""
 ROWS_PER_STEP = 40
 """Rows that one step contributes at most; the tightest that say something of their own."""
 PARALLEL = 1e-3
@@ -45,13 +52,228 @@ class Near:
 
 
 NEAR = Near()
+WATCH = Near(np.inf, np.inf)
+"""Everything, as far as `WATCHED_PER_STEP` goes."""
 VM_PU: tuple[Quantity, ...] = ("vm_pu",)
 LOADING: tuple[Quantity, ...] = ("loading_percent",)
 
 
 @dataclass(frozen=True)
+class _Phasors:
+    """Complex quantities w(V) = form · V, linear in the node voltages, of one step or of all.
+
+    Attributes:
+        form: shape (quantities, nodes).
+        element, quantity: what each belongs to; the loading of an element is the largest of its own.
+        scale: pu or percent per unit of magnitude, shape (quantities,).
+        sign_node: the node whose voltage tells the direction of a current; −1 for a voltage.
+        sign: +1 where a current with its voltage there flows forward, −1 where backward.
+    """
+
+    form: Any
+    element: tuple[ElementId, ...]
+    quantity: tuple[Quantity, ...]
+    scale: FloatArray
+    sign_node: IntArray
+    sign: FloatArray
+
+    def chosen(self, rows: IntArray) -> _Phasors:
+        return _Phasors(
+            self.form[rows],
+            tuple(self.element[k] for k in rows),
+            tuple(self.quantity[k] for k in rows),
+            self.scale[rows],
+            self.sign_node[rows],
+            self.sign[rows],
+        )
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of a model: its quantities are w = constant + matrix · p, p in MW at the terminals.
+
+    `total` and `total_slope` are the losses at the operating point and their slope, MW and MW per MW;
+    `base_mw` is the power there. Losses of part k are Σ |w|² over `loss_constant[k] + loss_matrix[k] · p`.
+    """
+
+    phasors: _Phasors
+    constant: ComplexArray
+    matrix: ComplexArray
+    direction: ComplexArray
+    base_mw: FloatArray
+    total: float
+    total_slope: FloatArray
+    loss_constant: tuple[ComplexArray, ...]
+    loss_matrix: tuple[ComplexArray, ...]
+
+
+class LinearModel:
+    """Voltages and currents as linear functions of the power at terminals, around an AC solution.
+
+    Phasors are linear where their magnitudes are not: a limit on a magnitude is a tangent at whatever
+    point is asked for, and losses are a sum of squares. So the model says what a proposal far from the
+    operating point breaks and loses, without another power flow. The tangents of upper limits and of losses
+    are outer approximations of convex sets; a lower voltage limit is not convex, its tangent is stricter.
+    """
+
+    def __init__(
+        self,
+        network: CompiledNetwork,
+        limits: OperatingLimits,
+        buses: tuple[ElementId, ...],
+        state: GridState,
+        p_mw: FloatArray,
+        terminals: tuple[Terminal, ...],
+        steps: IntArray,
+        parts: IntArray,
+        near: Near,
+    ) -> None:
+        self._limits, self._terminals = limits, terminals
+        node_of_bus = dict(zip(network.bus_index.tolist(), network.bus_node.tolist(), strict=True))
+        node = np.array([node_of_bus[terminal.bus] for terminal in terminals], dtype=np.int64)
+        drawn = np.array([_drawn(terminal) / network.base_mva for terminal in terminals], np.complex128)
+        every, jacobian = _phasors(network, buses), _Jacobian(network)
+        losses = network.admittance - sp.diags_array(network.shunt_mw / network.base_mva)
+        loss_form: Any = sp.csr_array(losses + losses.conj().T)
+        forms = [_loss_form(network, branch) for branch in parts.tolist()]
+        self._steps: dict[int, _Step] = {}
+        for step in steps.tolist():
+            voltage = state.voltage[step]
+            phasors = every.chosen(_worth_watching(every, voltage, limits, near))
+            complex_forms = sp.csr_array(sp.vstack([phasors.form, *forms]))
+            gradient = complex_forms.conj().T.toarray()
+            slopes = jacobian.sensitivity(
+                voltage,
+                np.column_stack([gradient, 1j * gradient, loss_form @ voltage * network.base_mva]),
+                node,
+                drawn,
+            )
+            count = gradient.shape[1]
+            matrix = slopes[:count] + 1j * slopes[count : 2 * count]
+            constant = complex_forms @ voltage - matrix @ p_mw[step]
+            edges = len(phasors.element) + np.concatenate([[0], np.cumsum([f.shape[0] for f in forms])])
+            spans = [slice(int(a), int(b)) for a, b in pairwise(edges)]
+            self._steps[step] = _Step(
+                phasors=phasors,
+                constant=constant[: len(phasors.element)],
+                matrix=matrix[: len(phasors.element)],
+                direction=np.where(phasors.sign_node >= 0, voltage[phasors.sign_node], 0.0),
+                base_mw=p_mw[step],
+                total=float(state.losses_mw[step]),
+                total_slope=slopes[2 * count],
+                loss_constant=tuple(constant[span] for span in spans),
+                loss_matrix=tuple(matrix[span] for span in spans),
+            )
+
+    @property
+    def steps(self) -> IntArray:
+        """The steps that the model covers, ascending."""
+        return np.array(sorted(self._steps), dtype=np.int64)
+
+    def rows(
+        self,
+        p_mw: FloatArray | None = None,
+        *,
+        near: Near = NEAR,
+        limits: bool = True,
+        losses: bool = True,
+        steps: IntArray | None = None,
+    ) -> GridLimits:
+        """Tangents at `p_mw` (steps of the horizon, terminals; the operating point by default): limits
+        that are `near` there, and the losses of every part.
+
+        Part 0 is what no other part holds; it is linearised at the operating point whatever is asked.
+        """
+        parts = [GridLimits.none(self._terminals)]
+        for step in (self.steps if steps is None else steps).tolist():
+            if step not in self._steps:
+                continue
+            model = self._steps[step]
+            at = model.base_mw if p_mw is None else p_mw[step]
+            if limits:
+                parts.append(self._limit_rows(step, model, at, near))
+            if losses:
+                parts.append(self._loss_rows(step, model, at))
+        return joined(parts)
+
+    def _limit_rows(self, step: int, model: _Step, p_mw: FloatArray, near: Near) -> GridLimits:
+        phasors, limits = model.phasors, self._limits
+        if not len(phasors.element):
+            return GridLimits.none(self._terminals)
+        phasor = model.constant + model.matrix @ p_mw
+        size = np.abs(phasor)
+        volts = np.array([quantity == "vm_pu" for quantity in phasors.quantity])
+        value = phasors.scale * size
+        headroom = np.where(
+            volts,
+            np.minimum(limits.vm_max_pu - value, value - limits.vm_min_pu),
+            limits.loading_max_percent - value,
+        )
+        close = np.flatnonzero(headroom < np.where(volts, near.vm_pu, near.loading_percent))
+        if not len(close):
+            return GridLimits.none(self._terminals)
+        # of the windings and ends of an element only the most loaded counts
+        first: dict[ElementId, int] = {}
+        for k in close[np.argsort(headroom[close], kind="stable")].tolist():
+            first.setdefault(phasors.element[k], k)
+        rows = np.array(sorted(first.values()), dtype=np.int64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            towards = np.where(size > 0, phasor / size, model.direction / np.abs(model.direction))[rows]
+        forward = (phasor[rows] * np.conj(model.direction[rows])).real >= 0
+        sign = np.where(volts[rows], 1.0, np.where(forward, 1.0, -1.0) * phasors.sign[rows])
+        slope = (sign * phasors.scale[rows])[:, None] * (np.conj(towards)[:, None] * model.matrix[rows]).real
+        signed = sign * value[rows]
+        candidates = _Candidates(
+            element=tuple(phasors.element[k] for k in rows),
+            quantity=tuple(phasors.quantity[k] for k in rows),
+            value=signed,
+            lower=np.where(volts[rows], limits.vm_min_pu, -limits.loading_max_percent),
+            upper=np.where(volts[rows], limits.vm_max_pu, limits.loading_max_percent),
+            headroom=headroom[rows],
+        )
+        kept = _undominated(slope, candidates)
+        return replace(
+            GridLimits.none(self._terminals),
+            step=np.full(len(kept), step),
+            element=tuple(candidates.element[k] for k in kept),
+            quantity=tuple(candidates.quantity[k] for k in kept),
+            coefficients=slope[kept],
+            constant=signed[kept] - slope[kept] @ p_mw,
+            lower=candidates.lower[kept],
+            upper=candidates.upper[kept],
+        )
+
+    def _loss_rows(self, step: int, model: _Step, p_mw: FloatArray) -> GridLimits:
+        rest_slope = model.total_slope.copy()
+        rest = model.total - float(rest_slope @ model.base_mw)
+        value: list[float] = []
+        slope: list[FloatArray] = []
+        for constant, matrix in zip(model.loss_constant, model.loss_matrix, strict=True):
+            at_base, here = constant + matrix @ model.base_mw, constant + matrix @ p_mw
+            base_slope: FloatArray = 2 * (np.conj(at_base) @ matrix).real
+            rest_slope -= base_slope
+            rest -= float((np.abs(at_base) ** 2).sum() - base_slope @ model.base_mw)
+            own_slope: FloatArray = 2 * (np.conj(here) @ matrix).real
+            # power elsewhere acts through the voltage alone: it stays in the part that is dense anyway
+            faint = np.abs(own_slope) < FAINT * np.abs(own_slope).max(initial=0.0)
+            faint_base = np.where(faint, base_slope, 0.0)
+            own_slope = np.where(faint, 0.0, own_slope)
+            rest_slope += faint_base
+            rest -= float(faint_base @ model.base_mw)
+            slope.append(own_slope)
+            value.append(float((np.abs(here) ** 2).sum() - own_slope @ p_mw))
+        return replace(
+            GridLimits.none(self._terminals),
+            loss_step=np.full(1 + len(value), step),
+            loss_constant=np.array([rest, *value]),
+            loss_coefficients=np.array([rest_slope, *slope]),
+            loss_part=np.arange(1 + len(value)),
+        )
+
+
+@dataclass(frozen=True)
 class _Candidates:
-    """Quantities of one step that are worth a row: shape (rows,), gradients (nodes, rows)."""
+    """Limits of one step that are worth a row, shape (rows,) each."""
 
     element: tuple[ElementId, ...]
     quantity: tuple[Quantity, ...]
@@ -59,116 +281,89 @@ class _Candidates:
     lower: FloatArray
     upper: FloatArray
     headroom: FloatArray
-    gradient: ComplexArray
 
 
-class Linearisation:
-    """The rows of one network: `rows` does all steps, each with a factorisation of its own."""
+def largest_losses(network: CompiledNetwork, state: GridState, count: int) -> IntArray:
+    """The `count` internal branches that lose most over the steps of `state`, ascending."""
+    solved = state.voltage[state.converged]
+    lost = np.zeros(len(network.from_node))
+    for ends, entering in ((network.from_node, network.current_from), (network.to_node, network.current_to)):
+        lost += (solved[:, ends] * np.conj((entering @ solved.T).T)).real.sum(axis=0)
+    lost[~network.branch_loses] = 0.0
+    ranked = np.argsort(-lost, kind="stable")[:count]
+    return np.sort(ranked[lost[ranked] > 0])
 
-    def __init__(
-        self, network: CompiledNetwork, limits: OperatingLimits, buses: tuple[ElementId, ...], near: Near
-    ) -> None:
-        self._network = network
-        self._limits = limits
-        self._near = near
-        self._buses = buses
-        # one voltage row per node: buses fused by closed switches share their voltage
-        _, first = np.unique(network.bus_node, return_index=True)
-        node = network.bus_node[first]
-        bound = (node >= 0) & ~np.isin(node, network.slack_nodes)
-        self._watched_bus, self._watched_node = first[bound], node[bound]
-        losses = network.admittance - sp.diags_array(network.shunt_mw / network.base_mva)
-        self._loss_form: Any = sp.csr_array(losses + losses.conj().T)
-        self._jacobian = _Jacobian(network)
-        self._branches_of = [np.flatnonzero(network.branch_rated == k) for k in range(len(network.rated))]
 
-    def rows(
-        self, state: GridState, p_mw: FloatArray, terminals: tuple[Terminal, ...], steps: IntArray
-    ) -> GridLimits:
-        """Rows of `steps`; `p_mw` (steps of the state, terminals) is what the terminals draw there."""
-        network = self._network
-        node_of_bus = dict(zip(network.bus_index.tolist(), network.bus_node.tolist(), strict=True))
-        node = np.array([node_of_bus[terminal.bus] for terminal in terminals], dtype=np.int64)
-        drawn = np.array(
-            [complex(1.0, terminal.q_mvar_per_mw) / network.base_mva for terminal in terminals],
-            dtype=np.complex128,
-        )
-        none = GridLimits.none(terminals)
-        if not len(steps) or not len(terminals):
-            return none
-        parts = []
-        for step in steps.tolist():
-            voltage = state.voltage[step]
-            rows = self._candidates(state, step)
-            gradient = np.column_stack([rows.gradient, self._loss_form @ voltage * network.base_mva])
-            sensitivity = self._jacobian.sensitivity(voltage, gradient, node, drawn)
-            kept = _undominated(sensitivity[:-1], rows)
-            coefficients, losses = sensitivity[kept], sensitivity[-1:]
-            parts.append(
-                GridLimits(
-                    terminals=terminals,
-                    step=np.full(len(kept), step),
-                    element=tuple(rows.element[k] for k in kept),
-                    quantity=tuple(rows.quantity[k] for k in kept),
-                    coefficients=coefficients,
-                    constant=rows.value[kept] - coefficients @ p_mw[step],
-                    lower=rows.lower[kept],
-                    upper=rows.upper[kept],
-                    loss_step=np.array([step]),
-                    loss_constant=state.losses_mw[step] - losses @ p_mw[step],
-                    loss_coefficients=losses,
-                )
-            )
-        return _joined(none, parts)
+def _drawn(terminal: Terminal) -> complex:
+    """Complex power drawn per unit of a terminal's power."""
+    return complex(1.0, terminal.q_mvar_per_mw)
 
-    def _candidates(self, state: GridState, step: int) -> _Candidates:
-        network, limits, near, voltage = self._network, self._limits, self._near, state.voltage[step]
-        vm = np.abs(voltage[self._watched_node])
-        vm_headroom = np.minimum(limits.vm_max_pu - vm, vm - limits.vm_min_pu)
-        low = np.flatnonzero(vm_headroom < near.vm_pu)
-        loading = state.loading_percent[step]
-        with np.errstate(invalid="ignore"):
-            loaded = np.flatnonzero(loading > limits.loading_max_percent - near.loading_percent)
-        gradient = np.zeros((network.nodes, len(low) + len(loaded)), dtype=complex)
-        nodes = self._watched_node[low]
-        gradient[nodes, np.arange(len(low))] = voltage[nodes] / np.abs(voltage[nodes])
-        signed = np.zeros(len(loaded))
-        for k, rated in enumerate(loaded.tolist()):
-            signed[k], gradient[:, len(low) + k] = self._signed_loading(rated, voltage)
-        buses = self._watched_bus[low]
-        return _Candidates(
-            element=tuple(self._buses[k] for k in buses) + tuple(network.rated[k] for k in loaded),
-            quantity=(*VM_PU * len(low), *LOADING * len(loaded)),
-            value=np.concatenate([vm[low], signed]),
-            lower=np.repeat([limits.vm_min_pu, -limits.loading_max_percent], [len(low), len(loaded)]),
-            upper=np.repeat([limits.vm_max_pu, limits.loading_max_percent], [len(low), len(loaded)]),
-            headroom=np.concatenate([vm_headroom[low], limits.loading_max_percent - loading[loaded]]),
-            gradient=gradient,
-        )
 
-    def _signed_loading(self, rated: int, voltage: ComplexArray) -> tuple[float, ComplexArray]:
-        """The loading with the sign of the active power that enters at the from (hv) end, and its gradient.
+def _phasors(network: CompiledNetwork, buses: tuple[ElementId, ...]) -> _Phasors:
+    """Every voltage but the slack's, and the currents at both ends of every rated branch."""
+    # one voltage per node: buses fused by closed switches share theirs
+    _, first = np.unique(network.bus_node, return_index=True)
+    node = network.bus_node[first]
+    bound = (node >= 0) & ~np.isin(node, network.slack_nodes)
+    watched, nodes = first[bound], node[bound]
+    identity = sp.csr_array(
+        (np.ones(len(nodes)), (np.arange(len(nodes)), nodes)), shape=(len(nodes), network.nodes)
+    )
+    forms, elements = [identity.astype(complex)], [buses[k] for k in watched]
+    scale, sign_node, sign = [np.ones(len(nodes))], [np.full(len(nodes), -1)], [np.ones(len(nodes))]
+    for current, percent, ends, way in (
+        (network.current_from, network.percent_from, network.from_node, 1.0),
+        (network.current_to, network.percent_to, network.to_node, -1.0),
+    ):
+        known = network.rated_known & network.rated_live
+        branches = np.flatnonzero((network.branch_rated >= 0) & (percent > 0))
+        branches = branches[known[network.branch_rated[branches]]]
+        forms.append(sp.csr_array(current)[branches])
+        elements += [network.rated[k] for k in network.branch_rated[branches]]
+        scale.append(percent[branches])
+        sign_node.append(ends[branches])
+        sign.append(np.full(len(branches), way))
+    volts = len(nodes)
+    return _Phasors(
+        sp.csr_array(sp.vstack(forms)),
+        tuple(elements),
+        VM_PU * volts + LOADING * (len(elements) - volts),
+        np.concatenate(scale),
+        np.concatenate(sign_node),
+        np.concatenate(sign),
+    )
 
-        For a three-winding transformer both are those of its most loaded winding.
-        """
-        network = self._network
-        worst, answer = -1.0, (0.0, np.zeros(network.nodes, dtype=complex))
-        for branch in self._branches_of[rated].tolist():
-            ends = network.from_node[branch], network.to_node[branch]
-            entering = network.current_from[[branch]], network.current_to[[branch]]
-            forward = (voltage[ends[0]] * np.conj(entering[0] @ voltage)[0]).real >= 0
-            for row, percent in zip(
-                entering, (network.percent_from[branch], network.percent_to[branch]), strict=True
-            ):
-                current = (row @ voltage)[0]
-                if percent == 0 or percent * abs(current) <= worst:
-                    continue
-                worst = percent * abs(current)
-                sign = 1.0 if forward else -1.0
-                direction = current / abs(current) if current else 1.0
-                gradient = sign * percent * direction * np.conj(row.toarray()[0])
-                answer = sign * worst, gradient
-        return answer
+
+def _worth_watching(every: _Phasors, voltage: ComplexArray, limits: OperatingLimits, near: Near) -> IntArray:
+    """The quantities that may come to a limit: all of a small grid, the nearest of a large one."""
+    value = every.scale * np.abs(every.form @ voltage)
+    volts = every.sign_node < 0
+    headroom = np.where(
+        volts,
+        np.minimum(limits.vm_max_pu - value, value - limits.vm_min_pu) / UNIT_VM_PU,
+        (limits.loading_max_percent - value) / UNIT_LOADING_PERCENT,
+    )
+    if near != WATCH:
+        # asked for what is near, nothing else is of use
+        within = np.where(volts, near.vm_pu / UNIT_VM_PU, near.loading_percent / UNIT_LOADING_PERCENT)
+        return np.flatnonzero(headroom < within)
+    return np.sort(np.argsort(headroom, kind="stable")[:WATCHED_PER_STEP])
+
+
+def _loss_form(network: CompiledNetwork, branch: int) -> Any:
+    """Rows w with Σ |w · V|² = the losses of a branch in MW: a root of its hermitian loss matrix."""
+    ends = np.array([network.from_node[branch], network.to_node[branch]])
+    admittance = np.array(
+        [
+            sp.csr_array(entering)[[branch]].toarray()[0][ends]
+            for entering in (network.current_from, network.current_to)
+        ]
+    )
+    size, vectors = np.linalg.eigh((admittance + admittance.conj().T) / 2 * network.base_mva)
+    kept = size > 1e-9 * size.max()
+    root = np.sqrt(size[kept])[:, None] * vectors[:, kept].conj().T
+    rows = np.repeat(np.arange(len(root)), 2)
+    return sp.csr_array((root.ravel(), (rows, np.tile(ends, len(root)))), shape=(len(root), network.nodes))
 
 
 class _Jacobian:
@@ -234,7 +429,7 @@ def _undominated(coefficients: FloatArray, rows: _Candidates) -> IntArray:
     towards = np.where(rows.upper - rows.value <= rows.value - rows.lower, 1.0, -1.0)
     direction = coefficients * (towards / np.maximum(norm, 1e-300))[:, None]
     cosine = direction @ direction.T
-    scale = np.where(np.array(rows.quantity) == "vm_pu", 0.01, 10.0)
+    scale = np.where(np.array(rows.quantity) == "vm_pu", UNIT_VM_PU, UNIT_LOADING_PERCENT)
     kept: list[int] = []
     for k in np.argsort(rows.headroom / scale, kind="stable").tolist():
         if len(kept) == ROWS_PER_STEP:
@@ -245,14 +440,14 @@ def _undominated(coefficients: FloatArray, rows: _Candidates) -> IntArray:
     return np.array(sorted(kept), dtype=np.int64)
 
 
-def _joined(none: GridLimits, parts: list[GridLimits]) -> GridLimits:
+def joined(parts: list[GridLimits]) -> GridLimits:
     """All parts in one, without the quadratic cost of adding them one by one."""
     join = np.concatenate
     return GridLimits(
-        terminals=none.terminals,
+        terminals=parts[0].terminals,
         step=join([part.step for part in parts]),
-        element=sum((part.element for part in parts), ()),
-        quantity=sum((part.quantity for part in parts), ()),
+        element=tuple(element for part in parts for element in part.element),
+        quantity=tuple(quantity for part in parts for quantity in part.quantity),
         coefficients=join([part.coefficients for part in parts]),
         constant=join([part.constant for part in parts]),
         lower=join([part.lower for part in parts]),
@@ -260,4 +455,5 @@ def _joined(none: GridLimits, parts: list[GridLimits]) -> GridLimits:
         loss_step=join([part.loss_step for part in parts]),
         loss_constant=join([part.loss_constant for part in parts]),
         loss_coefficients=join([part.loss_coefficients for part in parts]),
+        loss_part=join([part.loss_part for part in parts]),
     )

@@ -35,7 +35,7 @@ from grid_models.compiled import (
     newton,
 )
 from grid_models.kernel import LOW_SOLUTION, FixedPoint, results
-from grid_models.linearise import NEAR, Linearisation, Near
+from grid_models.linearise import NEAR, WATCH, LinearModel, Near, largest_losses
 from grid_models.sources import Grid
 
 INJECTIONS = (
@@ -204,21 +204,24 @@ class Twin:
             shunt_mw=network.shunt_mw * np.abs(voltage) ** 2,
         )
 
-    def linearise(
+    def linear_model(
         self,
         state: GridState,
         power: NodalPower,
         terminals: Sequence[Terminal],
         *,
         steps: Sequence[int] | IntArray | None = None,
-        near: Near = NEAR,
-    ) -> GridLimits:
-        """Linear limits around `state` for the steps asked (all solved ones by default).
+        parts: IntArray | None = None,
+        near: Near = WATCH,
+    ) -> LinearModel:
+        """Voltages, currents and losses around `state`, linear in the power at terminals, for the steps
+        asked (all solved ones by default).
 
         Args:
             power: what the *terminals* draw in `state`: one column per terminal, in their order. Power
                 that is not steered (plain loads) is no part of it; it is inside the rows' constants.
-            near: how close to a limit an element must be to get a row.
+            parts: branches whose losses are modelled one by one (see `largest_losses`).
+            near: how close to a limit a quantity must be in `state` to be watched.
 
         Raises `InputError` for a terminal that is not energised, `ValueError` where the columns of `power`
         are not those of `terminals`.
@@ -230,9 +233,36 @@ class Twin:
             raise ValueError("linearise needs power on the time grid of the state")
         self._nodes_of(power, even_without_power=True)
         chosen = np.arange(state.time.steps) if steps is None else np.unique(np.asarray(steps, dtype=int))
-        return Linearisation(self._network, self.limits, self.buses, near).rows(
-            state, power.p_mw, tuple(terminals), chosen[state.converged[chosen]]
+        return LinearModel(
+            self._network,
+            self.limits,
+            self.buses,
+            state,
+            power.p_mw,
+            tuple(terminals),
+            chosen[state.converged[chosen]],
+            np.zeros(0, np.int64) if parts is None else parts,
+            near,
         )
+
+    def linearise(
+        self,
+        state: GridState,
+        power: NodalPower,
+        terminals: Sequence[Terminal],
+        *,
+        steps: Sequence[int] | IntArray | None = None,
+        near: Near = NEAR,
+    ) -> GridLimits:
+        """Linear limits around `state` for the steps asked (all solved ones by default), and its losses.
+
+        `near` is how close to a limit an element must be to get a row; else as `linear_model`.
+        """
+        return self.linear_model(state, power, terminals, steps=steps, near=near).rows(near=near)
+
+    def largest_losses(self, state: GridState, count: int) -> IntArray:
+        """The `count` branches (internal numbers) that lose most in `state`: parts of a `linear_model`."""
+        return largest_losses(self._network, state, count)
 
     @property
     def _slack_nodes(self) -> IntArray:

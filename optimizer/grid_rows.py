@@ -10,7 +10,6 @@ breaks them, the worst of each step first; what is left outside holds anyway.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -66,8 +65,9 @@ class _Waiting:
 
 @dataclass
 class _Linearisations:
-    """The loss rows of one step with their lower bounds, newest last."""
+    """The loss rows of one part in one step with their lower bounds, newest last."""
 
+    column: int
     rows: list[int] = field(default_factory=list)
     lower: list[float] = field(default_factory=list)
     equal: bool = False
@@ -81,7 +81,7 @@ class GridRows:
         self._slack: dict[tuple[str, int], int] = {}
         self._price: dict[str, float] = {}
         self._pool: list[_Waiting] = []
-        self._losses: dict[int, _Linearisations] = defaultdict(_Linearisations)
+        self._losses: dict[tuple[int, int], _Linearisations] = {}
         self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
 
     @property
@@ -92,7 +92,7 @@ class GridRows:
     @property
     def lossy_steps(self) -> list[int]:
         """The steps that have a loss linearisation."""
-        return sorted(self._losses)
+        return sorted({step for step, _ in self._losses})
 
     def add(self, limits: GridLimits, dearest: float) -> None:
         """Add the rows of `limits`; their slack costs more than anything priced up to `dearest` can buy."""
@@ -142,48 +142,77 @@ class GridRows:
         return some
 
     def _add_losses(self, limits: GridLimits, power: sp.csr_array, constant: FloatArray) -> None:
-        """losses_kw[t] − coefficients · p_kw ≥ constant; MW per MW is kW per kW."""
-        columns, steps = self._program.connections.losses, limits.loss_step
+        """part_kw[t, k] − coefficients · p_kw ≥ constant; MW per MW is kW per kW."""
+        steps = limits.loss_step
         matrix = self._over_columns(-limits.loss_coefficients, steps, power)
         lower = limits.loss_constant * 1000 + np.einsum(
             "rk,rk->r", limits.loss_coefficients, constant.T[steps]
         )
-        rows = self._solver.add_rows(
-            "losses", matrix + self._single(columns[steps], 1.0), lower, np.full(len(steps), np.inf)
-        )
-        opened = np.unique(steps)
         # finite, or a negative price would burn energy without end before it is noticed
         most = ENDLESS * (self._program.connections.throughput_kw + float(np.abs(lower).max()))
-        self._solver.set_bounds(columns[opened], np.zeros(len(opened)), np.full(len(opened), most))
-        for row, step, bound in zip(rows.tolist(), steps.tolist(), lower.tolist(), strict=True):
-            self._losses[step].rows.append(row)
-            self._losses[step].lower.append(bound)
-        for step in opened.tolist():
-            if self._losses[step].equal:
-                self._hold(step)
+        keys = list(zip(steps.tolist(), limits.loss_part.tolist(), strict=True))
+        self._open(list(dict.fromkeys(keys)), most)
+        columns = np.array([self._losses[key].column for key in keys])
+        rows = self._solver.add_rows(
+            "losses",
+            self._widened(matrix) + self._single(columns, 1.0),
+            lower,
+            np.full(len(steps), np.inf),
+        )
+        for key, row, bound in zip(keys, rows.tolist(), lower.tolist(), strict=True):
+            self._losses[key].rows.append(row)
+            self._losses[key].lower.append(bound)
+        for key in dict.fromkeys(keys):
+            if self._losses[key].equal:
+                self._hold(key)
+
+    def _open(self, keys: list[tuple[int, int]], most: float) -> None:
+        """Columns for the parts of steps that have none yet, and losses_kw[t] − Σ part_kw[t, k] = 0."""
+        opened = set(self.lossy_steps)
+        for step, part in keys:
+            if step in opened and (step, part) not in self._losses:
+                raise ValueError(
+                    f"part {part} of the losses of step {step} comes after the step's first limits"
+                )
+        new = [key for key in keys if key not in self._losses]
+        if not new:
+            return
+        count = len(new)
+        columns = self._solver.add_columns("loss_part_kw", np.zeros(count), np.full(count, most))
+        self._losses.update(
+            (key, _Linearisations(column)) for key, column in zip(new, columns.tolist(), strict=True)
+        )
+        steps = np.array([step for step, _ in new])
+        lossy, row = np.unique(steps, return_inverse=True)
+        total = self._program.connections.losses[lossy]
+        self._solver.set_bounds(total, np.zeros(len(lossy)), np.full(len(lossy), np.inf))
+        parts = sp.csr_array((-np.ones(count), (row, columns)), shape=(len(lossy), self._solver.columns))
+        zero = np.zeros(len(lossy))
+        self._solver.add_rows("loss_parts", self._single(total, 1.0) + parts, zero, zero)
 
     def hold_burnt_losses(self) -> bool:
         """Where energy has a negative price the inequality burns it: there the newest linearisation holds
         as an equation from now on. False where nothing is burnt."""
-        held = False
-        for step, losses in self._losses.items():
+        held, activity = False, self._solver.row_values()
+        for key, losses in self._losses.items():
             if not losses.equal:
-                beyond = self._solver.row_values(np.array(losses.rows)) - np.array(losses.lower)
+                beyond = activity[losses.rows] - np.array(losses.lower)
                 if beyond.min() > BURNT_KW:
-                    self._hold(step)
+                    self._hold(key)
                     held = True
         return held
 
-    def _hold(self, step: int) -> None:
-        losses = self._losses[step]
+    def _hold(self, key: tuple[int, int]) -> None:
+        losses = self._losses[key]
         losses.equal = True
         rows = np.array(losses.rows)
         lower, upper = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
         lower[-1] = upper[-1] = losses.lower[-1]
         self._solver.set_row_bounds(rows, lower, upper)
         # far from its point a linearisation may be negative; as an equation it must not forbid that
-        column, free = self._program.connections.losses[[step]], np.array([np.inf])
-        self._solver.set_bounds(column, -free, free)
+        columns = np.array([losses.column, self._program.connections.losses[key[0]]])
+        free = np.full(2, np.inf)
+        self._solver.set_bounds(columns, -free, free)
 
     def slack_costs(self) -> FloatArray:
         """The price of every column as slack: zero but for the slacks."""

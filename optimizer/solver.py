@@ -241,9 +241,9 @@ class Solver:
             lower, upper = np.array([integers[column] for column in columns.tolist()]).T
             self.set_bounds(columns, lower, upper)
 
-    def row_values(self, rows: IntArray) -> FloatArray:
-        """The activity of some rows in the last solution."""
-        return np.array(self._highs.getSolution().row_value)[rows]
+    def row_values(self) -> FloatArray:
+        """The activity of every row in the last solution."""
+        return np.array(self._highs.getSolution().row_value)
 
     def _elapsed(self) -> float:
         # the time limit of a simplex run counts from the birth of the instance

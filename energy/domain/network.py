@@ -189,9 +189,14 @@ class GridLimits:
 
     with p[t] the active power drawn at each terminal in MW (shape (terminals,)); the power of
     everything that is no terminal is inside `constant`. Loading rows bound the *signed* loading.
-    The losses of a step are at least the largest of its linearisations:
+    The losses of a step are the sum over its parts (branches, and part 0 for all others) of the largest of
+    the part's linearisations:
 
-        losses_mw[t] ≥ loss_constant[l] + loss_coefficients[l] · p[t]    for every l with loss_step[l] == t
+        part_mw[t, k] ≥ loss_constant[l] + loss_coefficients[l] · p[t]
+        for every l with loss_step[l] == t and loss_part[l] == k
+
+    Part by part a few linearisations bend like the squares that losses are; of a sum it takes many.
+    The first limits of a step bring all its parts.
 
     Limits accumulate over the rounds of the coupling loop (``limits + more``); they are never replaced.
     """
@@ -207,6 +212,13 @@ class GridLimits:
     loss_step: IntArray
     loss_constant: FloatArray
     loss_coefficients: FloatArray
+    loss_part: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.loss_part) != len(self.loss_step):
+            if len(self.loss_part):
+                raise ValueError(f"{len(self.loss_part)} loss parts for {len(self.loss_step)} loss rows")
+            object.__setattr__(self, "loss_part", np.zeros(len(self.loss_step), np.int64))
 
     @staticmethod
     def none(terminals: Sequence[Terminal]) -> GridLimits:
@@ -246,6 +258,7 @@ class GridLimits:
             join([self.loss_step, more.loss_step]),
             join([self.loss_constant, more.loss_constant]),
             join([self.loss_coefficients, more.loss_coefficients]),
+            join([self.loss_part, more.loss_part]),
         )
 
 

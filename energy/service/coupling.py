@@ -119,11 +119,11 @@ class _Loop:
         uncontrolled = problem.uncontrolled()
         point = self._start(uncontrolled)
         cuts = Cuts(problem, self._twin, uncontrolled)
-        cuts.add(point.state, point.schedule, np.arange(problem.time.steps))
+        cuts.linearise(point.state, point.schedule, np.arange(problem.time.steps))
         for number in range(1, ROUNDS_MAX + 1):
             self._progress(number / (ROUNDS_MAX + 1), f"dispatch and AC power flow, round {number}")
             try:
-                proposal = cuts.dispatcher.solve(deadline_seconds=self._remaining(), explain=False)
+                proposal = cuts.propose(self._remaining)
             except DeadlineError:
                 if self._best is None and self._safe is None:
                     raise
@@ -142,12 +142,13 @@ class _Loop:
             steps = answer.state.violated_steps
             if stale.any():
                 steps = np.union1d(steps, cuts.take_back(stale))
-            margin = cuts.margin(answer.state)
+            # the first linearisation is made far from the schedule: its error says nothing of the next
+            margin = cuts.margin(answer.state) if number > 1 else None
             point = self._solvable(answer, point.schedule)
             # losses refined everywhere set everything in motion again: first security, then the cost
             refine = number == 1 or answer.state.secure
             misjudged = self._misjudged(proposal, answer.state) if refine else None
-            cuts.add(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
+            cuts.linearise(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
         return self._finished(number, cuts)
 
     def _keep(self, answer: _Point) -> bool:

@@ -7,14 +7,16 @@ set that AC allows is not convex: a *stale* row binds where AC is well inside th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from energy.domain.errors import DeadlineError
 from energy.domain.network import BoolArray, FloatArray, GridLimits, GridState, IntArray, NodalPower, Quantity
 from energy.domain.schedule import Schedule
-from grid_models.linearise import Near
+from grid_models.linearise import LinearModel, Near, joined
 from optimizer import Dispatcher, DispatchProblem
 
 if TYPE_CHECKING:
@@ -26,8 +28,18 @@ STALE: Margin = {"vm_pu": 2e-4, "loading_percent": 0.2}
 """A row that binds while AC is inside the limit by more than this forbids what is allowed."""
 BINDING: Margin = {"vm_pu": 1e-6, "loading_percent": 1e-3}
 """A row binds, or is broken, from this close to its limit on: the solver's tolerance."""
-NOWHERE = Near(vm_pu=-1.0, loading_percent=-1e3)
-"""No element is worth a row: only losses are linearised."""
+PREDICTED = Near(vm_pu=-1e-5, loading_percent=-1e-2)
+"""A proposal that the linear model says to be beyond a limit by more than this gets a tangent there."""
+PREDICTIONS = 15
+"""So often at most the linear model corrects a proposal before AC power flow sees it."""
+LOSSES_WORTH = 1e-4
+"""Losses are predicted well enough where the error costs less than this share of what is paid and earned."""
+LOSS_ERROR_KW, LOSS_ERROR = 1e-4, 1e-3
+"""A part of the losses gets a tangent where it is misjudged by more: absolutely, and as a share of them."""
+LOSS_PARTS = 16
+"""So many branches have losses of their own in the linear problem; the others share one part."""
+PARTS_UP_TO = 10_000
+"""With more steps × terminals all branches share one part: HiGHS takes minutes for what parts would save."""
 MARGIN_MAX: Margin = {"vm_pu": 0.002, "loading_percent": 3.0}
 
 
@@ -42,9 +54,12 @@ class Cuts:
             element: k for elements in (twin.buses, twin.branches) for k, element in enumerate(elements)
         }
         self._surrendered: set[tuple[int, str, int]] = set()
+        self._parts: IntArray | None = None
+        self._models: dict[int, LinearModel] = {}
+        self._margin: Margin | None = None
         self.dispatcher = Dispatcher(problem)
 
-    def add(
+    def linearise(
         self,
         state: GridState,
         schedule: Schedule,
@@ -55,21 +70,84 @@ class Cuts:
     ) -> None:
         """Linearise at `state`, the AC solution of `schedule`: limits and losses of `steps`, tightened by
         `margin`, and the losses of the steps `losses_only`."""
-        terminals = self._problem.terminals
         p_mw = terminal_power_mw(self._problem, schedule)
-        ratio = np.array([terminal.q_mvar_per_mw for terminal in terminals])
-        buses = np.array([terminal.bus for terminal in terminals], dtype=np.int64)
-        power = NodalPower(self._problem.time, buses, p_mw, p_mw * ratio)
-        new = self._twin.linearise(state, power, terminals, steps=steps)
-        if margin is not None:
-            inside = np.array([margin[quantity] for quantity in new.quantity])
+        if self._parts is None:
+            small = p_mw.size <= PARTS_UP_TO
+            self._parts = self._twin.largest_losses(state, LOSS_PARTS if small else 0)
+        others = np.zeros(0, np.int64) if losses_only is None else np.setdiff1d(losses_only, steps)
+        power = self._terminal_power(p_mw)
+        every = np.union1d(steps, others)
+        model = self._twin.linear_model(state, power, self._problem.terminals, steps=every, parts=self._parts)
+        self._margin = margin
+        self._models.update(dict.fromkeys(every.tolist(), model))
+        self._add(model.rows(steps=steps))
+        self._add(model.rows(steps=others, limits=False))
+
+    def propose(self, remaining: Callable[[], float | None]) -> Schedule:
+        """The best schedule under all rows, and under those that the linear models add to it: what they say
+        it breaks or loses is put right before AC power flow is asked.
+
+        `remaining` says how many seconds are left. Raises `DeadlineError` where none is found in time.
+        """
+        proposal = self.dispatcher.solve(deadline_seconds=remaining(), explain=False)
+        seconds = proposal.solve_seconds
+        for _ in range(PREDICTIONS):
+            if proposal.status == "infeasible" or not self._add(self._predicted(proposal)):
+                break
+            try:
+                proposal = self.dispatcher.solve(deadline_seconds=remaining(), explain=False)
+            except DeadlineError:
+                break
+            seconds += proposal.solve_seconds
+        return replace(proposal, solve_seconds=seconds)
+
+    def _add(self, new: GridLimits) -> bool:
+        """Add rows to the problem; False for none."""
+        if not len(new) and not len(new.loss_step):
+            return False
+        if self._margin is not None:
+            inside = np.array([self._margin[quantity] for quantity in new.quantity])
             new = replace(new, lower=new.lower + inside, upper=new.upper - inside)
-        if losses_only is not None:
-            others = np.setdiff1d(losses_only, steps)
-            new = new + self._twin.linearise(state, power, terminals, steps=others, near=NOWHERE)
         new = self._loosened(new)
         self._limits = self._limits + new
         self.dispatcher.add(new)
+        return True
+
+    def _predicted(self, proposal: Schedule) -> GridLimits:
+        """Tangents at `proposal` of what it breaks or misjudges, as the linear models see it."""
+        p_mw = terminal_power_mw(self._problem, proposal)
+        by_model: dict[int, tuple[LinearModel, list[int]]] = {}
+        for step, model in self._models.items():
+            by_model.setdefault(id(model), (model, []))[1].append(step)
+        found = [
+            model.rows(p_mw, near=PREDICTED, steps=np.array(sorted(steps)))
+            for model, steps in by_model.values()
+        ]
+        new = joined([GridLimits.none(self._problem.terminals), *found])
+        return _with_losses(new, self._misjudged(new, p_mw, proposal))
+
+    def _misjudged(self, new: GridLimits, p_mw: FloatArray, proposal: Schedule) -> BoolArray:
+        """Which of the loss tangents in `new` the problem's own fall short of, shape (rows,)."""
+        problem, steps = self._problem, self._problem.time.steps
+        parts = 1 + max(int(new.loss_part.max(initial=0)), int(self._limits.loss_part.max(initial=0)))
+        known = np.full(steps * parts, -np.inf)
+        key = self._limits.loss_step * parts + self._limits.loss_part
+        np.maximum.at(known, key, _losses(self._limits, p_mw))
+        short_kw = 1000 * (_losses(new, p_mw) - known[new.loss_step * parts + new.loss_part])
+        of_step = np.bincount(new.loss_step, np.maximum(short_kw, 0.0), minlength=steps)
+        root = next(c for c in problem.connections.values() if c.parent is None)
+        worth = np.abs(problem.import_price(root)) * of_step @ np.full(steps, problem.time.hours / 1000)
+        turnover = sum(abs(value) for part, value in proposal.objective.items() if part != "total")
+        if worth <= LOSSES_WORTH * turnover:
+            return np.zeros(len(short_kw), dtype=bool)
+        total_kw = 1000 * np.bincount(new.loss_step, _losses(new, p_mw), minlength=steps)
+        return short_kw > np.maximum(LOSS_ERROR_KW, LOSS_ERROR * total_kw[new.loss_step])
+
+    def _terminal_power(self, p_mw: FloatArray) -> NodalPower:
+        terminals = self._problem.terminals
+        ratio = np.array([terminal.q_mvar_per_mw for terminal in terminals])
+        buses = np.array([terminal.bus for terminal in terminals], dtype=np.int64)
+        return NodalPower(self._problem.time, buses, p_mw, p_mw * ratio)
 
     def margin(self, state: GridState) -> Margin:
         """The largest error that rows were seen to make in `state`: by how much an element was beyond its
@@ -174,6 +252,22 @@ def terminal_power_mw(problem: DispatchProblem, schedule: Schedule) -> FloatArra
 def _activity(limits: GridLimits, p_mw: FloatArray) -> FloatArray:
     """The value of each row when terminals draw `p_mw`."""
     return limits.constant + np.einsum("rk,rk->r", limits.coefficients, p_mw[limits.step])
+
+
+def _losses(limits: GridLimits, p_mw: FloatArray) -> FloatArray:
+    """The value of each loss linearisation when terminals draw `p_mw`, MW."""
+    return limits.loss_constant + np.einsum("rk,rk->r", limits.loss_coefficients, p_mw[limits.loss_step])
+
+
+def _with_losses(limits: GridLimits, rows: BoolArray) -> GridLimits:
+    """`limits` with only these loss linearisations."""
+    return replace(
+        limits,
+        loss_step=limits.loss_step[rows],
+        loss_constant=limits.loss_constant[rows],
+        loss_coefficients=limits.loss_coefficients[rows],
+        loss_part=limits.loss_part[rows],
+    )
 
 
 def _selected(limits: GridLimits, rows: BoolArray) -> GridLimits:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,7 @@ PROBLEMS: dict[str, Document] = {
     **UNIT_PROBLEMS,
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "loss_parts": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
 }
 LIMITS: dict[str, GridLimits] = {
     "grid_limit": GridLimits(
@@ -197,6 +199,13 @@ LIMITS["losses"] = GridLimits(
     np.array([0]),
     np.array([0.0001]),
     np.array([[-0.05]]),
+)
+LIMITS["loss_parts"] = replace(
+    LIMITS["losses"],
+    loss_step=np.array([0, 0]),
+    loss_constant=np.array([0.0001, 0.0003]),
+    loss_coefficients=np.array([[-0.05], [-0.02]]),
+    loss_part=np.array([0, 1]),
 )
 
 
