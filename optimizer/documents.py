@@ -260,7 +260,6 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
     yield from _connection_faults(
         items, connections, objective, resolution, needs_carbon=document.get("frontier") is not None
     )
-    yield from _uncertainty_faults(document, connections, assets, resolution)
     if not items and isinstance(document.get("connections"), list | tuple):
         yield Fault("connections", "is empty; at least one is needed, to buy from and sell to")
     if network is not None:
@@ -271,9 +270,12 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
             )
         if network.vm_min_pu >= network.vm_max_pu:
             yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
-    grid = _readable(TimeDocument, time)
-    if grid is not None and grid.resolution > timedelta(0):
-        yield from _faults_in_time(TimeGrid(grid.start, grid.resolution, grid.steps), assets, document)
+    readable = _readable(TimeDocument, time)
+    grid = None
+    if readable is not None and readable.resolution > timedelta(0):
+        grid = TimeGrid(readable.start, readable.resolution, readable.steps)
+        yield from _faults_in_time(grid, assets, document)
+    yield from _uncertainty_faults(document, connections, assets, grid)
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
     yield from shedding_faults(assets, connections)
 
@@ -374,7 +376,7 @@ def _uncertainty_faults(
     document: Mapping[str, Any],
     connections: Sequence[Connection | None],
     assets: Sequence[Asset | None],
-    resolution: timedelta | None,
+    time: TimeGrid | None,
 ) -> Iterator[Fault]:
     """Faults of the frontier, the scenarios and what stands only beside them."""
     for name, others in (("frontier", ("network", "scenarios")), ("scenarios", ("network",))):
@@ -382,16 +384,12 @@ def _uncertainty_faults(
             if document.get(name) and document.get(other):
                 yield Fault(name, f"is not supported together with {other}; remove one of the two")
     scenarios = _objects(document.get("scenarios"))
-    time = document.get("time")
-    steps = time.get("steps") if isinstance(time, Mapping) else None
-    steps = steps if isinstance(steps, int) else None
     yield from scenario_faults(
         scenarios,
         {connection.id: connection for connection in connections if connection is not None},
         {asset.id: asset for asset in assets if asset is not None},
         SERIES_OF_CONNECTION,
-        steps,
-        resolution,
+        time,
     )
     for number, connection in enumerate(connections):
         path = f"connections[{number}].breach_probability"
@@ -410,11 +408,11 @@ def _uncertainty_faults(
         length = _Resolution.model_validate({"resolution": stage}).resolution
     except ValidationError:
         return
-    if resolution is None or resolution <= timedelta(0):
+    if time is None:
         return
-    if length <= timedelta(0) or length % resolution:
+    if length <= timedelta(0) or length % time.resolution:
         yield Fault("first_stage", "is no positive multiple of time.resolution; change one of the two")
-    elif steps is not None and length > resolution * steps:
+    elif length > time.resolution * time.steps:
         yield Fault("first_stage", "is longer than the horizon; shorten it")
 
 

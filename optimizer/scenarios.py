@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import Field, ValidationError
 
 from energy.domain.documents import Document, Identifier, faults_of, nearest, series_fault
 from energy.domain.errors import Fault
+from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, NumberSeries
 
 if TYPE_CHECKING:
     from optimizer.documents import Connection
     from optimizer.problem import DispatchProblem
 
+Part = TypeVar("Part", bound=Document)
 WHOLE = 1e-9
 """How far the probabilities may be from one in sum."""
 
@@ -30,28 +32,44 @@ class Scenario(Document):
     series: dict[str, NumberSeries] = Field(default_factory=dict)
 
 
-def split(path: str) -> tuple[str, str, str]:
-    """``assets.pv.available_kw`` as its list, id and field; an id may hold dots."""
+def split(path: str, parts: Mapping[str, Container[str]]) -> tuple[str, str, str]:
+    """``assets.pv.available_kw`` as its list, id and field. Ids and fields may hold dots: the longest id
+    that `parts` has wins."""
     kind, _, rest = path.partition(".")
-    item, _, field = rest.rpartition(".")
-    return kind, item, field
+    cut, known = rest.rfind("."), parts.get(kind, ())
+    while cut > 0 and rest[:cut] not in known:
+        cut = rest.rfind(".", 0, cut)
+    if cut <= 0:
+        cut = rest.rfind(".")
+    return kind, rest[:cut], rest[cut + 1 :]
+
+
+def with_series(part: Part, changes: Mapping[str, Any]) -> Part:
+    """A connection or an asset with other series; ``heat.cop`` is one of an object inside it."""
+    update: dict[str, Any] = {}
+    for field, values in changes.items():
+        outer, _, inner = field.rpartition(".")
+        if outer:
+            update[outer] = update.get(outer, getattr(part, outer)).model_copy(update={inner: values})
+        else:
+            update[field] = values
+    return part.model_copy(update=update)
 
 
 def problem_in(problem: DispatchProblem, scenario: Scenario) -> DispatchProblem:
     """`problem` as one scenario has it, without scenarios of its own."""
-    changes: dict[tuple[str, str], dict[str, Any]] = {}
+    assets = {asset.id: asset for asset in problem.assets}
+    changes: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     for path, values in scenario.series.items():
-        kind, item, field = split(path)
-        changes.setdefault((kind, item), {})[field] = values
+        kind, item, field = split(path, {"connections": problem.connections, "assets": assets})
+        changes[kind, item][field] = values
     return replace(
         problem,
         connections={
-            key: connection.model_copy(update=changes.get(("connections", key), {}))
+            key: with_series(connection, changes["connections", key])
             for key, connection in problem.connections.items()
         },
-        assets=tuple(
-            asset.model_copy(update=changes.get(("assets", asset.id), {})) for asset in problem.assets
-        ),
+        assets=tuple(with_series(asset, changes["assets", key]) for key, asset in assets.items()),
         scenarios=(),
         first_stage=None,
     )
@@ -62,15 +80,16 @@ def scenario_faults(
     connections: Mapping[str, Connection],
     assets: Mapping[str, Asset],
     connection_fields: Sequence[str],
-    steps: int | None,
-    resolution: timedelta | None,
+    time: TimeGrid | None,
 ) -> Iterator[Fault]:
     """Unknown paths, wrong lengths and values, ids twice, and probabilities that are not one in sum.
 
-    `items` are the scenarios as given; `connections` and `assets` by id, those that can be read.
+    `items` are the scenarios as given; `connections` and `assets` by id, those that can be read; `time`
+    where it can be read.
     """
     first: dict[str, int] = {}
     total = 0.0
+    parts: Mapping[str, Mapping[str, Any]] = {"connections": connections, "assets": assets}
     for number, item in enumerate(items):
         where, key, probability = f"scenarios[{number}]", item.get("id"), item.get("probability")
         if isinstance(key, str):
@@ -80,44 +99,61 @@ def scenario_faults(
         if isinstance(probability, int | float):
             total += probability
         series = item.get("series")
+        changes: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
         for path, values in series.items() if isinstance(series, Mapping) else ():
             at = f"{where}.series.{path}"
-            kind, name, field = split(str(path))
-            parts: Mapping[str, Document] = {"connections": connections, "assets": assets}.get(kind, {})
-            if kind not in {"connections", "assets"}:
+            kind, name, field = split(str(path), parts)
+            if kind not in parts:
                 yield Fault(
                     at, f"{kind!r} is neither 'connections' nor 'assets'; write 'assets.pv.available_kw'"
                 )
-            elif name not in parts:
-                yield Fault(
-                    at, f"{name!r} is not in {kind}; {nearest(name, parts)}" if parts else "is unknown"
-                )
+            elif name not in parts[kind]:
+                hint = nearest(name, parts[kind]) if parts[kind] else "add it"
+                yield Fault(at, f"{name!r} is not in {kind}; {hint}")
             else:
-                part = parts[name]
-                known = part.series_fields if isinstance(part, Asset) else connection_fields
+                part = parts[kind][name]
+                own = (*part.series_fields, *part.nested_series) if isinstance(part, Asset) else ()
+                known = own if isinstance(part, Asset) else connection_fields
                 if field not in known:
                     hint = nearest(field, known) if known else "it has no series"
                     yield Fault(at, f"{field!r} is no series of {kind}.{name}; {hint}")
+                elif time is not None and isinstance(values, list | tuple) and len(values) != time.steps:
+                    yield from series_fault(at, tuple(values), time.steps)
                 else:
-                    yield from _value_faults(at, part, field, values, steps, resolution)
+                    value = _value(part, field, values)
+                    if isinstance(value, str):
+                        yield Fault(at, value)
+                    else:
+                        changes[kind, name][field] = value
+        for (kind, name), fields in changes.items():
+            part = parts[kind][name]
+            known_faults = set(_faults_of_part(part, "", time))
+            for fault in _faults_of_part(with_series(part, fields), "", time):
+                if fault not in known_faults:
+                    yield Fault(f"{where}.series.{kind}.{name}{fault.path}", fault.message)
     if items and abs(total - 1.0) > WHOLE:
         yield Fault("scenarios", f"have probabilities of {total:.10g} in sum; they must sum to 1")
 
 
-def _value_faults(
-    at: str, part: Any, field: str, values: Any, steps: int | None, resolution: timedelta | None
-) -> Iterator[Fault]:
-    """What the part of the problem would say to the series."""
-    if isinstance(values, list | tuple) and steps is not None and len(values) != steps:
-        yield from series_fault(at, tuple(values), steps)
-        return
-    given = {name: getattr(part, name) for name in part.model_fields_set}
+def _value(part: Any, field: str, values: Any) -> Any:
+    """The series as the part reads it; in words what is wrong with it."""
+    outer, _, inner = field.rpartition(".")
+    owner = getattr(part, outer) if outer else part
+    if owner is None:
+        return f"{part.id!r} has no {outer}; add it or remove the series"
+    given = {name: getattr(owner, name) for name in owner.model_fields_set}
     try:
-        changed = type(part).model_validate({**given, field: values})
+        return getattr(type(owner).model_validate({**given, inner: values}), inner)
     except ValidationError as error:
-        yield from (Fault(at, fault.message) for fault in faults_of(error, type(part)))
+        return "; ".join(fault.message for fault in faults_of(error, type(owner)))
+
+
+def _faults_of_part(part: Any, path: str, time: TimeGrid | None) -> Iterator[Fault]:
+    """What a connection or an asset says about itself."""
+    if not isinstance(part, Asset):
+        yield from part.faults(path, None if time is None else time.resolution)
         return
-    faults = changed.faults(at) if isinstance(changed, Asset) else changed.faults(at, resolution)
-    known = part.faults(at) if isinstance(part, Asset) else part.faults(at, resolution)
-    old = set(known)
-    yield from (Fault(at, fault.message) for fault in faults if fault not in old)
+    found = list(part.faults(path))
+    yield from found
+    if time is not None and not found:
+        yield from part.faults_in(path, time)

@@ -4,8 +4,9 @@ is worth."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -165,10 +166,12 @@ class Scenarios:
         """A series in a scenario, as given."""
         if path in scenario.series:
             return scenario.series[path]
-        kind, item, field = split(path)
-        if kind == "connections":
-            return getattr(self._problem.connections[item], field)
-        return next(getattr(asset, field) for asset in self._problem.assets if asset.id == item)
+        parts: Mapping[str, Mapping[str, Any]] = {
+            "connections": self._problem.connections,
+            "assets": {asset.id: asset for asset in self._problem.assets},
+        }
+        kind, item, field = split(path, parts)
+        return reduce(getattr, field.split("."), parts[kind][item])
 
 
 def _solved(program: Program, until: float | None) -> FloatArray | None:

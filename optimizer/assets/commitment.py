@@ -17,7 +17,7 @@ import numpy as np
 
 from energy.domain.documents import Duration, expand
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, NumberSeries, Positive, PositiveSeries, TerminalPower, crossed
@@ -418,6 +418,10 @@ class CommitmentRows:
             return power[number, 0] - least * on[row_of[number], 0] >= 0.0
 
         site.rows("unit_ramp_from_start", len(known), rule=unit_ramp_from_start)
+
+    def controls(self, steps: int) -> IntArray:
+        """Power and on-states of the first steps."""
+        return np.concatenate([self.power.before(steps), self.on.before(steps)])
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         """Where the units inject."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from energy.domain.network import FloatArray
+from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import AssetRows, TerminalPower
@@ -53,6 +53,9 @@ class GeneratorRows(AssetRows):
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()
+
+    def controls(self, steps: int) -> IntArray:
+        return self._units.controls(steps)
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for generator, (p_kw, on) in zip(self._generators, self._units.operation(x), strict=True):

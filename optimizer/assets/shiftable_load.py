@@ -165,6 +165,9 @@ class ShiftableRows(AssetRows):
         for number, load in enumerate(self._loads):
             yield TerminalPower(load.terminal(1), steps, self._power[number], np.ones(len(steps)))
 
+    def controls(self, steps: int) -> IntArray:
+        return self._starts[:, :steps].ravel()
+
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for load, columns in zip(self._loads, self._starts, strict=True):
             started = np.flatnonzero(np.round(x[columns]))

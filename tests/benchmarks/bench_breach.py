@@ -85,7 +85,11 @@ def problem(loads: FloatArray, allowed: float) -> dict[str, Any]:
             *vans,
         ],
         "scenarios": [
-            {"id": f"{number:03}", "probability": 1 / len(loads), "series": {"assets.load.p_kw": day.tolist()}}
+            {
+                "id": f"{number:03}",
+                "probability": 1 / len(loads),
+                "series": {"assets.load.p_kw": day.tolist()},
+            }
             for number, day in enumerate(loads)
         ],
         "first_stage": f"PT{STEPS}H",
@@ -107,12 +111,10 @@ def run() -> list[tuple[str, float, str]]:
             scenario["probability"] * sum(shortfall["amount_kwh"] for shortfall in scenario["shortfalls"])
             for scenario in answer["scenarios"].values()
         )
-        found.append(
-            (
-                f"breaches of {HELD_OUT:,} held-out days over the declared chance, {count} scenarios",
-                frequency / allowed,
-                f"{frequency:.1%} exceed the limit, {planned:.0%} planned, {allowed:.0%} declared; "
-                f"{unserved:.1f} kWh expected shortfall, {answer['status']}",
-            )
+        name = f"breaches of {HELD_OUT:,} held-out days over the declared chance, {count} scenarios"
+        remark = (
+            f"{frequency:.1%} exceed the limit, {planned:.0%} planned, {allowed:.0%} declared; "
+            f"{unserved:.1f} kWh expected shortfall, {answer['status']}"
         )
+        found.append((name, frequency / allowed, remark))
     return found

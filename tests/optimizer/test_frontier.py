@@ -146,6 +146,34 @@ def test_export_credit_and_marginal_signal_count() -> None:
     assert cleanest["assets"]["b1"]["p_kw"] == pytest.approx([0.0, -10.0])
 
 
+def test_what_assets_emit_themselves_counts() -> None:
+    """A generator at 60 per MWh and 800 g/kWh against a grid at 100 and 300."""
+    document = problem_of(
+        [
+            load([10.0, 10.0]),
+            {
+                "type": "generator",
+                "id": "g",
+                "connection": "poc",
+                "p_max_kw": 10.0,
+                "marginal_cost_per_mwh": 60.0,
+                "carbon_g_per_kwh": 800.0,
+            },
+        ],
+        steps=2,
+        export_price_per_mwh=0.0,
+        carbon_g_per_kwh=300.0,
+        objective={"carbon_price_per_t": 50.0},
+        frontier=3,
+    )
+    answer = solved(document)
+    assert [point["emissions_kg"] for point in answer["frontier"]] == pytest.approx([16.0, 11.0, 6.0])
+    assert [point["cost"] for point in answer["frontier"]] == pytest.approx([1.2, 1.6, 2.0])
+    # 40 per MWh for half a t per MWh
+    assert answer["frontier"][1]["abatement_cost_per_t"] == pytest.approx(80.0)
+    assert answer["objective"]["carbon"] == pytest.approx(0.8)
+
+
 def test_where_nothing_can_be_gained_it_is_one_point() -> None:
     document = problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=400.0, frontier=9)
     (point,) = solved(document)["frontier"]

@@ -295,6 +295,55 @@ def test_semicontinuous_charging_is_common_and_exact_in_every_scenario() -> None
         assert found["shortfalls"] == []
 
 
+def generator(**more: Any) -> Document:
+    return {"type": "generator", "id": "g", "connection": "poc", "p_max_kw": 10.0, **more}
+
+
+def test_whether_a_generator_runs_is_decided_before_the_load_is_known() -> None:
+    """A start costs 0.5; at 10 kW it saves 0.2 an hour, at 4 kW without load it burns 0.32 an hour."""
+    document = problem_of(
+        [
+            load(0.0),
+            generator(p_min_kw=4.0, start_cost=0.5, marginal_cost_per_mwh=80.0, min_up="PT4H"),
+        ],
+        import_price_per_mwh=100.0,
+        export_price_per_mwh=0.0,
+        scenarios=[
+            scenario("high", 0.5, assets__base__p_kw=10.0),
+            scenario("low", 0.5, assets__base__p_kw=0.0),
+        ],
+    )
+    answer = solved(document)
+    assert [s["assets"]["g"]["on"][0] for s in answer["scenarios"].values()] == [0.0, 0.0]
+    # three hours still pay once the load is known to be high
+    assert answer["scenarios"]["high"]["assets"]["g"]["p_kw"] == pytest.approx([0.0, 10.0, 10.0, 10.0])
+    assert answer["scenarios"]["low"]["assets"]["g"]["p_kw"] == pytest.approx([0.0] * 4)
+    document["scenarios"][0]["probability"], document["scenarios"][1]["probability"] = 0.99, 0.01
+    sure = solved(document)
+    assert [s["assets"]["g"]["p_kw"][0] for s in sure["scenarios"].values()] == pytest.approx([10.0, 10.0])
+
+
+def test_scenarios_with_other_decisions_are_refused() -> None:
+    document = problem_of(
+        [generator(p_min_kw=0.0)],
+        scenarios=[scenario("a", 0.5), scenario("b", 0.5, assets__g__p_min_kw=3.0)],
+    )
+    with pytest.raises(InputError, match="different decisions"):
+        solved(document)
+
+
+def test_series_that_contradict_each_other_only_together_are_judged_together() -> None:
+    apart = {"assets__g__p_min_kw": 12.0, "assets__g__p_max_kw": 20.0}
+    document = problem_of(
+        [generator(p_min_kw=2.0)], scenarios=[scenario("a", 0.5), scenario("b", 0.5, **apart)]
+    )
+    assert solved(document)["status"] == "optimal"
+    document["scenarios"][1]["series"]["assets.g.p_max_kw"] = 11.0
+    with pytest.raises(InputError) as refused:
+        DispatchProblem.from_document(document)
+    assert [fault.path for fault in refused.value.faults] == ["scenarios[1].series.assets.g.p_min_kw"]
+
+
 def faults_of(**more: Any) -> dict[str, str]:
     document = problem_of([load(1.0), renewable(1.0), battery()], **more)
     with pytest.raises(InputError) as refused:
