@@ -112,12 +112,20 @@ def dispatch(
             help="ISO 8601 duration from now, at least PT2S; replaces options.deadline of the problem."
         ),
     ] = None,
+    previous: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SCHEDULE",
+            help="A wattshed.schedule/1 that this one follows on: see options.now, commit, change_threshold.",
+        ),
+    ] = None,
 ) -> None:
     """Solve a wattshed.dispatch/1 problem: powers in kW, energies in kWh, prices per MWh. Stateless."""
     accepted = monotonic()
     from energy.service.dispatch import dispatch_apart
 
-    answer = dispatch_apart(read_json(problem), deadline, accepted=accepted)
+    before = None if previous is None else read_json(previous)
+    answer = dispatch_apart(read_json(problem), deadline, previous=before, accepted=accepted)
     with _progress() as progress:
         status, schedule = answer(progress)
     write_bytes(schedule, output)

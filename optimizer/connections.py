@@ -46,6 +46,7 @@ class ConnectionRows:
         losses: columns of the root's network losses, kW, shape (steps,); fixed at zero until a
             linearisation of the step is added.
         exclusive: pairs (import, export) that prices do not keep apart, shape (pairs, 2).
+        overrun_steps: the step of each of `overruns`.
         overruns: columns, kW above an import limit, that count as shortfall.
         breachable: limits that only rows over all scenarios hold.
     """
@@ -86,6 +87,7 @@ class ConnectionRows:
         self.imports, self.exports, self.losses = imports.index, exports.index, losses.index[0]
         self._overrun_columns = overruns.index
         self.overruns = overruns.index[excess > 0]
+        self.overrun_steps = np.nonzero(excess > 0)[1]
         self.throughput_kw = float(np.max(np.maximum(np.abs(lowest), np.abs(highest)), initial=1.0))
         pairs = apart & (import_upper > 0) & (export_upper > 0)
         self.exclusive = np.column_stack([imports.index[pairs], exports.index[pairs]])

@@ -10,7 +10,7 @@ import numpy as np
 
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
-from energy.domain.schedule import Schedule, Status
+from energy.domain.schedule import Conflict, Schedule, Status
 from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
@@ -132,7 +132,10 @@ class Dispatcher:
 
     def _infeasible(self) -> Schedule:
         problem, notices = self.problem, list(self.problem.notices)
-        if self._scenarios is None:
+        conflicts: tuple[Conflict, ...] = ()
+        if problem.pins is not None:
+            notices.append("what is given by the previous schedule contradicts the limits")
+        elif self._scenarios is None:
             conflicts = of_infeasible(problem, self._stages)
         else:
             conflicts, where = self._scenarios.conflicts(self._stages.until)

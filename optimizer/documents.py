@@ -147,10 +147,17 @@ def enough_time(deadline: timedelta) -> timedelta:
 
 
 class Options(Document):
-    """`deadline` counts from the accepted request; null waits for the optimum."""
+    """`deadline` counts from the accepted request; null waits for the optimum.
+
+    `now`, `commit` and `change_threshold` (in the problem's currency, of the whole plan) say how a previous
+    schedule binds; see `optimizer.rolling`.
+    """
 
     deadline: Annotated[Duration, AfterValidator(enough_time)] | None = None
     mip_gap: Annotated[float, Field(ge=0, lt=1)] = 1e-4
+    now: Instant | None = None
+    commit: Duration | None = None
+    change_threshold: Positive = 0.0
 
 
 # the registry decides at run time what the union holds, which no type checker can follow

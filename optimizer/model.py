@@ -22,6 +22,7 @@ from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows
 from optimizer.connections import ConnectionRows
 from optimizer.problem import DispatchProblem
+from optimizer.rolling import pin
 from optimizer.site import Site
 from optimizer.solver import LinearProgram
 
@@ -149,7 +150,10 @@ def build(problem: DispatchProblem) -> Program:
             for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
         )
         connections = ConnectionRows(site, problem)
-        return _compile(problem, site, connections, assets)
+        program = _compile(problem, site, connections, assets)
+    if problem.pins is not None:
+        pin(program, problem.pins)
+    return program
 
 
 def _compile(

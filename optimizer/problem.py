@@ -36,6 +36,7 @@ from optimizer.documents import (
     ProblemDocument,
     read,
 )
+from optimizer.rolling import Pins
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
 from optimizer.solver import NAME
@@ -51,7 +52,8 @@ NEGLIGIBLE_KW = 1e-9
 class DispatchProblem:
     """What is to be dispatched. Assets and connections are in the order of their ids.
 
-    `paths` says where each stood in the document, by (``"connections"`` or ``"assets"``, id).
+    `paths` says where each stood in the document, by (``"connections"`` or ``"assets"``, id). `pins` are
+    controls that a previous schedule gives; no document states them.
     """
 
     name: str
@@ -67,6 +69,7 @@ class DispatchProblem:
     frontier: int | None = None
     scenarios: tuple[Scenario, ...] = ()
     first_stage: timedelta | None = None
+    pins: Pins | None = None
 
     @staticmethod
     def from_document(document: Any) -> DispatchProblem:

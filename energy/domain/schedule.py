@@ -175,6 +175,7 @@ class Schedule:
     conflicts: tuple[Conflict, ...] = ()
     notices: tuple[str, ...] = ()
     ac: Mapping[str, Any] | None = None
+    revision: Mapping[str, Any] | None = None
     frontier: tuple[FrontierPoint, ...] = ()
     uncertainty: Uncertainty | None = None
 
@@ -200,6 +201,8 @@ class Schedule:
         }
         if self.ac is not None:
             document["ac"] = dict(self.ac)
+        if self.revision is not None:
+            document["revision"] = dict(self.revision)
         if self.frontier:
             document["frontier"] = [point.document() for point in self.frontier]
         if self.uncertainty is not None:

@@ -18,9 +18,11 @@ from energy.domain.schedule import Schedule
 from energy.domain.time import parse_duration
 from energy.feeds.documents import json_bytes
 from energy.service.child import Child, Deadline, forked
+from energy.service.previous import read_previous
 from optimizer import Dispatcher, DispatchProblem
 from optimizer.documents import Options, enough_time
 from optimizer.fallback import fallback
+from optimizer.rolling import Previous, replan
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
@@ -37,10 +39,11 @@ def dispatch_document(
     deadline: str | None = None,
     progress: Progress = silent,
     *,
+    previous: Any = None,
     until: float | None = None,
     for_now: Callable[[dict[str, Any]], None] | None = None,
 ) -> dict[str, Any]:
-    """Solve a problem, coupled to a grid where it has a `network`.
+    """Solve a problem, coupled to a grid where it has a `network`, as one that follows on `previous`.
 
     `deadline` (ISO 8601, from now) replaces the problem's own; `until`, on the monotonic clock, replaces
     both. With one, the safe rule is made first and given to `for_now`; it is the answer where nothing
@@ -51,10 +54,13 @@ def dispatch_document(
         _deadline(deadline)
     progress(0.0, "reading the problem")
     problem = DispatchProblem.from_document(document)
+    before = None if previous is None else read_previous(previous)
+    if before is None and problem.options.now is not None:
+        raise InputError(Fault("options.now", "needs the previous schedule, which says what was done before"))
     if until is None and (due := answer_by(document, deadline, started)) is not None:
         until = due.until
     if until is None:
-        return _scheduled(problem, None, progress).document()
+        return _follow(problem, before, None, progress).document()
     safe = fallback(problem)
     if problem.network is not None:
         safe = replace(safe, notices=(*safe.notices, UNCHECKED))
@@ -68,13 +74,13 @@ def dispatch_document(
     # what making this answer took is left for making the next one
     spare = clock.monotonic() - started
     try:
-        return _scheduled(problem, until - spare, progress, offer).document()
+        return _follow(problem, before, until - spare, progress, offer).document()
     except DeadlineError:
         return answer
 
 
 def dispatch_apart(
-    document: Any, deadline: str | None = None, *, accepted: float | None = None
+    document: Any, deadline: str | None = None, *, previous: Any = None, accepted: float | None = None
 ) -> Callable[[Progress], tuple[str, bytes]]:
     """`dispatch_document` in a child process that is killed at the deadline, and when the caller stops.
 
@@ -82,12 +88,13 @@ def dispatch_apart(
     status and its JSON: the child writes that too, which takes its time with thousands of assets.
     """
     due = answer_by(document, deadline, clock.monotonic() if accepted is None else accepted)
-    return Child(forked(), partial(_dispatch_json, document, deadline), due).outcome
+    return Child(forked(), partial(_dispatch_json, document, deadline, previous), due).outcome
 
 
 def _dispatch_json(
     document: Any,
     deadline: str | None,
+    previous: Any,
     *,
     progress: Progress,
     until: float | None = None,
@@ -100,7 +107,9 @@ def _dispatch_json(
         if for_now is not None:
             for_now(written(answer))
 
-    return written(dispatch_document(document, deadline, progress, until=until, for_now=offer))
+    return written(
+        dispatch_document(document, deadline, progress, previous=previous, until=until, for_now=offer)
+    )
 
 
 def answer_by(document: Any, deadline: str | None, accepted: float) -> Deadline | None:
@@ -118,6 +127,19 @@ def answer_by(document: Any, deadline: str | None, accepted: float) -> Deadline 
     if limit is None:
         return None
     return Deadline(accepted + USED * limit.total_seconds(), accepted + LATEST * limit.total_seconds())
+
+
+def _follow(
+    problem: DispatchProblem,
+    previous: Previous | None,
+    until: float | None,
+    progress: Progress,
+    for_now: Callable[[Schedule], None] | None = None,
+) -> Schedule:
+    """The best schedule found by `until` that follows on `previous`, where there is one."""
+    if previous is None:
+        return _scheduled(problem, until, progress, for_now)
+    return replan(problem, previous, lambda pinned: _scheduled(pinned, until, progress))
 
 
 def _scheduled(

@@ -199,6 +199,33 @@ class ScenarioValueAnswer(Answer):
     stochastic_solution: float | None
 
 
+class ChangeAnswer(Answer):
+    """What an asset does otherwise than in the previous schedule; means over the steps from start to end."""
+
+    asset: str
+    start: Instant
+    end: Instant
+    from_kw: float
+    to_kw: float
+    why: str
+
+
+class RevisionAnswer(Answer):
+    """How a schedule follows on the previous one.
+
+    `gain` is what changing the committed steps would save, in the currency; null where none are committed
+    or keeping them is not possible. Where it is not above `threshold`, `kept_steps` are as they were.
+    """
+
+    previous_hash: str
+    overlap_steps: int
+    past_steps: int
+    kept_steps: int
+    gain: float | None
+    threshold: float
+    changed: Items[ChangeAnswer]
+
+
 class DaySchedule(Answer):
     """``wattshed.schedule/1`` as a plan holds it: the day alone, without timings."""
 
@@ -223,6 +250,7 @@ class DaySchedule(Answer):
     scenarios: dict[str, ScenarioAnswer] | None = None
     breach: dict[str, BreachAnswer] | None = None
     scenario_value: ScenarioValueAnswer | None = None
+    revision: RevisionAnswer | None = None
 
 
 class ScheduleDocument(DaySchedule):

@@ -234,6 +234,18 @@ class Asset(Document):
         """Declare the variables and constraints of all assets of this type."""
 
 
+@dataclass(frozen=True)
+class Control:
+    """Columns that a schedule states: `share` of the part of its `series` that has the sign."""
+
+    asset: str
+    series: str
+    steps: IntArray
+    columns: IntArray
+    sign: Literal[1, -1] = 1
+    share: FloatArray | float = 1.0
+
+
 class AssetRows(ABC):
     """All assets of one type in one model. Column numbers are final once the model is compiled.
 
@@ -265,6 +277,15 @@ class AssetRows(ABC):
     def hard_limits(self) -> Sequence[HardLimit]:
         """What can make the problem infeasible."""
         return ()
+
+    @property
+    def states(self) -> tuple[IntArray, IntArray]:
+        """Columns of energy in store, and the step at whose end each is."""
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+
+    def stated_controls(self) -> Iterator[Control]:
+        """What decides the rest: where these are given, a schedule is. Without any, nothing is kept."""
+        yield from ()
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         """Which columns draw where; the inflexible power of a terminal comes from `constant_powers`."""

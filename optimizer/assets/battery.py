@@ -12,7 +12,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Efficiency, HardLimit, Positive, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Control, Efficiency, HardLimit, Positive, TerminalPower
 from optimizer.assets.charging import SERVED_KWH, Charging
 from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
 
@@ -181,6 +181,15 @@ class BatteryRows(AssetRows):
                 for name, steps in named
             ]
         return limits
+
+    @property
+    def states(self) -> tuple[IntArray, IntArray]:
+        return self._energy.index.ravel(), np.tile(self._steps, len(self._batteries))
+
+    def stated_controls(self) -> Iterator[Control]:
+        for number, battery in enumerate(self._batteries):
+            yield Control(battery.id, "p_kw", self._steps, self._charge.index[number])
+            yield Control(battery.id, "p_kw", self._steps, self._discharge.index[number], -1)
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         ones = np.ones(len(self._steps))

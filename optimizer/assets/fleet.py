@@ -19,7 +19,7 @@ import numpy as np
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
-from optimizer.assets.base import AssetRows, SparseBlock, TerminalPower
+from optimizer.assets.base import AssetRows, Control, SparseBlock, TerminalPower
 from optimizer.assets.charging import SERVED_KWH
 
 if TYPE_CHECKING:
@@ -197,6 +197,7 @@ class FleetRows(AssetRows):
         self._charge, self._discharge, self._trip_short, self._need_short = (
             local + first_column for local in self._local
         )
+        self._energies = first_column + self._local_energy
         self.exclusive = np.column_stack([self._charge[self._v2g], self._discharge])
         least = np.concatenate([self._charge_min, self._discharge_min[self._v2g]])
         self.semicontinuous = np.concatenate([self._charge, self._discharge])[least > 0]
@@ -212,6 +213,33 @@ class FleetRows(AssetRows):
             self._evs[n].priority_of(stay.session) for n, stay in map(self._stays.__getitem__, self._needs)
         ]
         self.need_weights = np.array(of_drives + of_needs, float)
+
+    @property
+    def states(self) -> tuple[IntArray, IntArray]:
+        return self._energies, self._keys % self._time.steps
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = self._time.steps
+        key = self._piece_ev * steps + self._piece_step
+        # where two stays share a step, so do their powers
+        whole = np.bincount(key, self._charge_max, len(self._evs) * steps)[key]
+        share = np.divide(self._charge_max, whole, out=np.zeros(len(key)), where=whole > 0)
+        back = np.bincount(key[self._v2g], self._discharge_max[self._v2g], len(self._evs) * steps)
+        share_back = self._discharge_max[self._v2g] / back[key[self._v2g]]
+        edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))
+        v2g_edges = np.searchsorted(self._piece_ev[self._v2g], np.arange(len(self._evs) + 1))
+        for number, ev in enumerate(self._evs):
+            pieces = np.arange(edges[number], edges[number + 1])
+            yield Control(ev.id, "p_kw", self._piece_step[pieces], self._charge[pieces], share=share[pieces])
+            some = np.arange(v2g_edges[number], v2g_edges[number + 1])
+            yield Control(
+                ev.id,
+                "p_kw",
+                self._piece_step[self._v2g[some]],
+                self._discharge[some],
+                -1,
+                share_back[some],
+            )
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))

@@ -10,7 +10,7 @@ import numpy as np
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import AssetRows, TerminalPower
+from optimizer.assets.base import AssetRows, Control, TerminalPower
 from optimizer.assets.commitment import CommitmentRows, CommittedUnit
 
 if TYPE_CHECKING:
@@ -50,6 +50,11 @@ class GeneratorRows(AssetRows):
         with site.block("generator"):
             self._units = CommitmentRows(site, generators)
         self.emitting = self._units.emitting
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._units.power.index.shape[1])
+        for number, generator in enumerate(self._generators):
+            yield Control(generator.id, "p_kw", steps, self._units.power.index[number])
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()

@@ -14,7 +14,15 @@ from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, HardLimit, Positive, PositiveSeries, TerminalPower
+from optimizer.assets.base import (
+    Asset,
+    AssetRows,
+    Control,
+    HardLimit,
+    Positive,
+    PositiveSeries,
+    TerminalPower,
+)
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -336,6 +344,16 @@ class HydrogenRows(AssetRows):
 
     def controls(self, steps: int) -> IntArray:
         return np.concatenate([self._power.before(steps), self._on.before(steps)])
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._power.index.shape[1])
+        for row, item in enumerate(self._machines):
+            station = self._stations[item.station].id
+            yield Control(station, f"{item.name}_kw", steps, self._power.index[row])
+        for k, row in enumerate(self._committed):
+            item = self._machines[row]
+            station = self._stations[item.station].id
+            yield Control(station, f"{item.name}_on", steps, self._on.index[k])
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         power: list[dict[str, FloatArray]] = [{} for _ in self._stations]

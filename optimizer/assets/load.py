@@ -12,7 +12,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Fraction, Number, NumberSeries, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Control, Fraction, Number, NumberSeries, TerminalPower
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -105,6 +105,11 @@ class LoadRows(AssetRows):
             yield TerminalPower(
                 load.terminal(1), steps, self._shed.index[position], np.full(self._steps, -1.0)
             )
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._steps)
+        for position, load in enumerate(self._sheddable):
+            yield Control(load.id, "shed_kw", steps, self._shed.index[position])
 
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         for load in self._sheddable:

@@ -11,7 +11,7 @@ from energy.domain.documents import expand
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Number, PositiveSeries, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Control, Number, PositiveSeries, TerminalPower
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -94,6 +94,11 @@ class RenewableRows(AssetRows):
             yield TerminalPower(
                 asset.terminal(-1), steps, self._curtailed.index[position], np.ones(self._steps)
             )
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._steps)
+        for position, asset in enumerate(self._curtailable):
+            yield Control(asset.id, "curtailed_kw", steps, self._curtailed.index[position])
 
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         for asset in self._curtailable:

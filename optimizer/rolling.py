@@ -1,0 +1,216 @@
+"""Re-planning: what was done stays, what was promised stays unless changing it pays.
+
+Steps that begin before ``options.now`` are past: their controls are those of the previous schedule, and
+what follows from them (past energies, past flows at connections) is free, for meters are right and plans
+are not. The steps after that which the previous schedule covers are committed, up to ``options.commit``.
+Two problems are solved: one keeps the committed controls, one is free to change them. The free one is
+taken where it serves more of the needs, or where it is cheaper by more than ``options.change_threshold``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from energy.domain.errors import Fault, InputError
+from energy.domain.network import FloatArray
+from energy.domain.schedule import AssetSchedule, Schedule
+from energy.domain.time import TimeGrid, format_instant
+
+if TYPE_CHECKING:
+    from optimizer.model import Program
+    from optimizer.problem import DispatchProblem
+
+UNSERVED_KWH = 1e-4
+"""A plan that serves so much more is taken whatever it costs."""
+ROUNDING = 1e-6
+"""A gain below this share of the cost is the solver's."""
+STEERED = ("shed_kw", "curtailed_kw")
+"""What is decided about an asset that follows a forecast."""
+CHANGED_KW = 1e-3
+"""A power that differs by less did not change."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Controls that are given: before step `past` what was done, before step `until` what is kept.
+
+    `assets` are on the grid of the problem, NaN where the previous schedule says nothing.
+    """
+
+    past: int
+    until: int
+    assets: Mapping[str, AssetSchedule]
+
+
+@dataclass(frozen=True)
+class Previous:
+    """A schedule made before: of which problem, over which time, and what each asset was to do."""
+
+    input_hash: str
+    time: TimeGrid
+    assets: Mapping[str, AssetSchedule]
+
+
+def pin(program: Program, pins: Pins) -> None:
+    """Close the bounds of `program` around the controls of `pins`, as near as they allow."""
+    (part,) = program.parts
+    linear = program.linear
+    flows = part.connections
+    of_past = flows.imports[:, : pins.past], flows.exports[:, : pins.past]
+    for columns in (*of_past, flows.overruns[flows.overrun_steps < pins.past]):
+        linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw)
+    for rows in part.assets:
+        states, steps = rows.states
+        free = states[steps < pins.past]
+        linear.lower[free], linear.upper[free] = -np.inf, np.inf
+        for control in rows.stated_controls():
+            known = pins.assets.get(control.asset)
+            series = None if known is None else known.p_kw
+            if known is not None and control.series != "p_kw":
+                series = known.series.get(control.series)
+            if series is None:
+                continue
+            value = np.clip(control.sign * series[control.steps], 0.0, None) * control.share
+            kept = (control.steps < pins.until) & np.isfinite(value)
+            columns = control.columns[kept]
+            value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
+            linear.lower[columns] = linear.upper[columns] = value
+
+
+def replan(
+    problem: DispatchProblem, previous: Previous, solve: Callable[[DispatchProblem], Schedule]
+) -> Schedule:
+    """The schedule of `problem` that follows on `previous`, with its ``revision``.
+
+    `solve` dispatches a problem, with a grid or without. Raises `InputError` where the two do not fit.
+    """
+    offset, past, until = _overlap(problem, previous)
+    assets = {
+        key: _aligned(schedule, offset, problem.time.steps) for key, schedule in previous.assets.items()
+    }
+    free = solve(replace(problem, pins=Pins(past, past, assets)) if past else problem)
+    kept = solve(replace(problem, pins=Pins(past, until, assets))) if until > past else None
+    threshold = problem.options.change_threshold
+    gain: float | None = None
+    if kept is None:
+        chosen, why = free, "these steps are not committed"
+    elif "infeasible" in (kept.status, free.status):
+        chosen, why = (free, "what was committed no longer keeps every limit")
+    else:
+        gain = kept.objective["total"] - free.objective["total"]
+        short = [sum(s.amount_kwh for s in plan.shortfalls) for plan in (kept, free)]
+        insecure = [plan.ac is not None and not plan.ac["secure"] for plan in (kept, free)]
+        turnover = sum(abs(value) for part, value in kept.objective.items() if part != "total")
+        if insecure[0] and not insecure[1]:
+            chosen, why = free, "the grid no longer carries what was committed"
+        elif insecure[0] == insecure[1] and short[0] > short[1] + UNSERVED_KWH:
+            chosen, why = free, f"what was committed leaves {short[0] - short[1]:.4g} kWh more unserved"
+        elif insecure[0] == insecure[1] and gain > max(threshold, ROUNDING * max(1.0, turnover)):
+            chosen = free
+            why = f"the new plan is {gain:.4g} {problem.currency} cheaper; the threshold is {threshold:g}"
+        else:
+            chosen, why = kept, "these steps are not committed"
+    names = {asset.id for asset in problem.assets}
+    notices = [f"asset {key!r} is new: the previous schedule has none" for key in sorted(names - set(assets))]
+    notices += [f"asset {key!r} of the previous schedule is gone" for key in sorted(set(assets) - names)]
+    revision = {
+        "previous_hash": previous.input_hash,
+        "overlap_steps": min(problem.time.steps, offset + previous.time.steps) - max(offset, 0),
+        "past_steps": past,
+        "kept_steps": until - past if chosen is kept else 0,
+        "gain": gain,
+        "threshold": threshold,
+        "changed": list(_changes(problem, chosen, assets, why)),
+    }
+    return replace(
+        chosen,
+        revision=revision,
+        solve_seconds=free.solve_seconds + (0.0 if kept is None else kept.solve_seconds),
+        notices=(*chosen.notices, *notices),
+    )
+
+
+def _overlap(problem: DispatchProblem, previous: Previous) -> tuple[int, int, int]:
+    """Where `previous` begins on the grid of `problem`, and the ends of the past and of what is committed."""
+    time, before, options = problem.time, previous.time, problem.options
+    faults: list[Fault] = []
+    position = (before.start - time.start) / time.resolution
+    offset = int(position)
+    if before.resolution != time.resolution:
+        faults.append(
+            Fault("previous.time.resolution", "differs from time.resolution; they must be the same")
+        )
+    elif offset != position:
+        faults.append(Fault("previous.time.start", "lies between the steps of the problem; align the two"))
+    elif before.end <= time.start or before.start >= time.end:
+        faults.append(
+            Fault(
+                "previous.time",
+                f"{format_instant(before.start)} to {format_instant(before.end)} has no step in common with "
+                f"the problem, {format_instant(time.start)} to {format_instant(time.end)}",
+            )
+        )
+    if not {asset.id for asset in problem.assets} & set(previous.assets):
+        faults.append(Fault("previous.assets", "has none of the assets of the problem"))
+    if problem.scenarios:
+        faults.append(Fault("scenarios", "cannot follow on a previous schedule; remove them, or it"))
+    if faults:
+        raise InputError(faults)
+    past = 0
+    end = min(time.steps, offset + before.steps)
+    if options.now is not None:
+        if not time.start <= options.now < time.end:
+            raise InputError(Fault("options.now", "lies outside the time of the problem"))
+        past = ceil(time.position(options.now))
+        if past and (offset > 0 or end < past):
+            raise InputError(
+                Fault("options.now", "has steps before it that the previous schedule does not cover")
+            )
+    if options.commit is not None:
+        end = min(end, past + int(options.commit / time.resolution))
+    return offset, past, max(end, past)
+
+
+def _aligned(schedule: AssetSchedule, offset: int, steps: int) -> AssetSchedule:
+    """A schedule on the grid of the problem, NaN where it says nothing."""
+
+    def shifted(values: FloatArray) -> FloatArray:
+        found = np.full((steps, *values.shape[1:]), np.nan)
+        first, last = max(offset, 0), min(offset + len(values), steps)
+        found[first:last] = values[first - offset : last - offset]
+        return found
+
+    return AssetSchedule(
+        shifted(schedule.p_kw), {name: shifted(values) for name, values in schedule.series.items()}
+    )
+
+
+def _changes(
+    problem: DispatchProblem, chosen: Schedule, before: Mapping[str, AssetSchedule], why: str
+) -> Iterator[dict[str, Any]]:
+    """What each asset does otherwise than before, one entry per unbroken run of steps."""
+    forecast = {asset.id for asset in problem.assets if asset.series_fields}
+    for key in sorted(set(chosen.assets) & set(before)):
+        new, old = chosen.assets[key].p_kw, before[key].p_kw
+        steered = np.zeros(len(new), bool)
+        for name in STEERED:
+            if name in chosen.assets[key].series and name in before[key].series:
+                difference = chosen.assets[key].series[name] - before[key].series[name]
+                steered |= np.abs(difference) > CHANGED_KW
+        with np.errstate(invalid="ignore"):
+            changed = np.abs(new - old) > CHANGED_KW
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], changed, [False]])))
+        for first, end in edges.reshape(-1, 2).tolist():
+            yield {
+                "asset": key,
+                "start": format_instant(problem.time.instant(first)),
+                "end": format_instant(problem.time.instant(end)),
+                "from_kw": float(old[first:end].mean()),
+                "to_kw": float(new[first:end].mean()),
+                "why": "its forecast changed" if key in forecast and not steered[first:end].any() else why,
+            }

@@ -1,0 +1,178 @@
+"""Re-planning: the past stays, commitments stay unless changing them pays, and what changed is said."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+
+from energy.domain.errors import InputError
+from energy.domain.schedule import Schedule
+from optimizer import DispatchProblem, dispatch
+from optimizer.rolling import Previous, replan
+from tests.optimizer.builders import (
+    Document,
+    at,
+    battery,
+    check_answer,
+    ev,
+    load,
+    problem_of,
+    renewable,
+    session,
+)
+from tests.optimizer.test_fallback import sites
+
+PRICES = [50.0, 200.0, 60.0, 180.0, 70.0, 150.0]
+
+
+def previous_of(schedule: Schedule) -> Previous:
+    return Previous(schedule.input_hash, schedule.time, schedule.assets)
+
+
+def follow(document: Document, schedule: Schedule) -> Document:
+    answer = replan(DispatchProblem.from_document(document), previous_of(schedule), dispatch).document()
+    check_answer(document, answer, tolerance=1e-4)
+    return answer
+
+
+def day(prices: Any = PRICES, **more: Any) -> Document:
+    vehicle = ev([session(0, 6, e_departure_min_kwh=30.0, discharge_max_kw=5.0)], wear_cost_per_mwh=1.0)
+    store = battery(e_start_kwh=5.0, e_end_min_kwh=5.0, wear_cost_per_mwh=1.0)
+    return problem_of([vehicle, store, load(8.0)], steps=6, import_price_per_mwh=prices, **more)
+
+
+def plan_of(document: Document) -> Schedule:
+    return dispatch(DispatchProblem.from_document(document))
+
+
+@settings(max_examples=30)
+@given(document=sites())
+def test_an_unchanged_problem_keeps_its_plan(document: Document) -> None:
+    schedule = plan_of(document)
+    assume(schedule.status == "optimal")
+    answer = follow(document, schedule)
+    assert answer["revision"]["changed"] == []
+    assert answer["revision"]["kept_steps"] == answer["revision"]["overlap_steps"] == 8
+    assert answer["revision"]["gain"] == pytest.approx(0.0, abs=1e-6)
+    for key, value in schedule.assets.items():
+        np.testing.assert_allclose(answer["assets"][key]["p_kw"], value.p_kw, atol=1e-5)
+
+
+@pytest.mark.parametrize("later", [1, 2, 4])
+def test_from_metered_states_with_the_end_fixed_the_plan_goes_on(later: int) -> None:
+    before = plan_of(day())
+    document = day(PRICES[later:])
+    document["time"] |= {"start": at(later), "steps": 6 - later}
+    for asset in document["assets"][:2]:
+        asset["e_start_kwh"] = float(before.assets[asset["id"]].series["e_kwh"][later - 1])
+    answer = replan(DispatchProblem.from_document(document), previous_of(before), dispatch).document()
+    assert answer["revision"]["overlap_steps"] == answer["revision"]["kept_steps"] == 6 - later
+    assert answer["revision"]["changed"] == []
+    for key, value in before.assets.items():
+        np.testing.assert_allclose(answer["assets"][key]["p_kw"], value.p_kw[later:], atol=1e-6)
+
+
+def test_commitments_change_for_a_gain_above_the_threshold_alone() -> None:
+    before = plan_of(day())
+    dear_first = [200.0, 50.0, *PRICES[2:]]
+    free = plan_of(day(dear_first))
+    stubborn = follow(day(dear_first, options={"change_threshold": 1e3}), before)
+    gain = stubborn["objective"]["total"] - free.objective["total"]
+    assert gain > 0.1
+    assert stubborn["revision"]["gain"] == pytest.approx(gain)
+    assert stubborn["revision"]["changed"] == []
+    assert stubborn["assets"]["b1"]["p_kw"] == pytest.approx(before.assets["b1"].p_kw.tolist())
+    moved = follow(day(dear_first, options={"change_threshold": 0.99 * gain}), before)
+    assert moved["objective"]["total"] == pytest.approx(free.objective["total"])
+    assert moved["revision"]["kept_steps"] == 0
+    change = moved["revision"]["changed"][0]
+    assert change["start"] == at(0)
+    assert change["from_kw"] != pytest.approx(change["to_kw"], abs=1e-3)
+    assert "cheaper; the threshold is" in change["why"]
+
+
+def test_only_what_is_committed_is_kept() -> None:
+    before = plan_of(day())
+    answer = follow(
+        day([200.0, 50.0, 150.0, *PRICES[3:]], options={"commit": "PT2H", "change_threshold": 1e3}), before
+    )
+    assert answer["revision"]["kept_steps"] == 2
+    assert answer["assets"]["b1"]["p_kw"][:2] == pytest.approx(before.assets["b1"].p_kw[:2].tolist())
+    assert all(change["start"] >= at(2) for change in answer["revision"]["changed"])
+    nothing = follow(day([200.0, 50.0, *PRICES[2:]], options={"commit": "PT0S"}), before)
+    assert nothing["revision"]["kept_steps"] == 0
+    assert nothing["revision"]["gain"] is None
+
+
+def test_a_need_is_worth_more_than_a_commitment() -> None:
+    before = plan_of(day())
+    document = day(options={"change_threshold": 1e6})
+    document["assets"][0]["sessions"][0]["e_departure_min_kwh"] = 45.0
+    answer = follow(document, before)
+    assert answer["shortfalls"] == []
+    assert "15 kWh more unserved" in answer["revision"]["changed"][0]["why"]
+
+
+def test_what_cannot_be_kept_is_not() -> None:
+    before = plan_of(day())
+    document = day(options={"change_threshold": 1e6}, import_limit_kw=15.0)
+    answer = follow(document, before)
+    assert "no longer keeps every limit" in answer["revision"]["changed"][0]["why"]
+
+
+def test_the_past_is_fixed_and_its_flows_are_free() -> None:
+    """The plan drew 18 kW and more in the first hours; the limit that came since binds from now on."""
+    before = plan_of(day())
+    assert before.connections["poc"].import_kw[0] > 20.0
+    document = day([10.0, 400.0, *PRICES[2:]], options={"now": at(1.5)}, import_limit_kw=18.0)
+    answer = replan(DispatchProblem.from_document(document), previous_of(before), dispatch)
+    assert answer.status == "optimal"
+    assert answer.revision is not None
+    assert answer.revision["past_steps"] == 2
+    for key in ("ev1", "b1"):
+        np.testing.assert_allclose(answer.assets[key].p_kw[:2], before.assets[key].p_kw[:2], atol=1e-6)
+    assert answer.connections["poc"].import_kw[0] == pytest.approx(before.connections["poc"].import_kw[0])
+    assert max(answer.connections["poc"].import_kw[2:]) <= 18.0 + 1e-6
+
+
+def test_a_changed_forecast_and_new_and_gone_assets_are_said() -> None:
+    before = plan_of(day())
+    document = day()
+    document["assets"][2] = load([8.0, 8.0, 9.0, 9.0, 8.0, 8.0])
+    document["assets"] += [renewable(1.0)]
+    del document["assets"][1]
+    answer = follow(document, before)
+    assert {
+        "asset": "base",
+        "start": at(2),
+        "end": at(4),
+        "from_kw": 8.0,
+        "to_kw": 9.0,
+        "why": "its forecast changed",
+    } in answer["revision"]["changed"]
+    assert "asset 'pv' is new: the previous schedule has none" in answer["notices"]
+    assert "asset 'b1' of the previous schedule is gone" in answer["notices"]
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"time": {"start": at(0), "resolution": "PT15M", "steps": 6}}, "previous.time.resolution"),
+        ({"time": {"start": at(0.5), "resolution": "PT1H", "steps": 6}}, "previous.time.start"),
+        ({"time": {"start": at(6), "resolution": "PT1H", "steps": 6}}, "previous.time"),
+        ({"options": {"now": at(7)}}, "options.now"),
+        ({"assets": [load(1.0, "other")]}, "previous.assets"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: Document, path: str) -> None:
+    before = plan_of(day())
+    with pytest.raises(InputError) as refused:
+        replan(DispatchProblem.from_document({**day(), **change}), previous_of(before), dispatch)
+    assert [fault.path for fault in refused.value.faults] == [path]
+    late = replace(before, time=replace(before.time, start=before.time.instant(2)))
+    with pytest.raises(InputError, match="does not cover"):
+        replan(DispatchProblem.from_document(day(options={"now": at(1)})), previous_of(late), dispatch)

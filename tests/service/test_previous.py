@@ -1,0 +1,56 @@
+"""A schedule that a new dispatch follows on, from file to answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from energy.domain.errors import InputError
+from energy.service.dispatch import dispatch_document
+from energy.service.documents import ScheduleDocument
+from energy.service.previous import read_previous
+from tests.optimizer.builders import at, battery, load, problem_of
+
+DOCUMENT = problem_of([battery(e_start_kwh=5.0), load([1.0, 9.0, 1.0, 9.0])])
+
+
+def test_the_command_line_follows_on_a_schedule(tmp_path: Path, run_cli: Callable[..., Any]) -> None:
+    problem, schedule = tmp_path / "problem.json", tmp_path / "schedule.json"
+    problem.write_text(json.dumps(DOCUMENT), encoding="utf-8")
+    assert run_cli("dispatch", str(problem), "-o", str(schedule)).exit_code == 0
+    result = run_cli("dispatch", str(problem), "--previous", str(schedule))
+    assert result.exit_code == 0
+    answer = json.loads(result.stdout)
+    ScheduleDocument.model_validate(answer)
+    assert answer["revision"]["previous_hash"] == json.loads(schedule.read_text())["input_hash"]
+    assert answer["revision"]["changed"] == []
+
+
+@pytest.mark.parametrize(
+    ("change", "path"),
+    [
+        ({"status": "infeasible"}, "previous.status"),
+        ({"schema": "wattshed.plan/1"}, "previous.schema"),
+        ({"assets": {}}, "previous.assets"),
+        ({"assets": {"b1": {"e_kwh": [0.0] * 4}}}, "previous.assets.b1.p_kw"),
+        ({"assets": {"b1": {"p_kw": [0.0] * 3}}}, "previous.assets.b1.p_kw"),
+    ],
+)
+def test_what_is_no_schedule_is_refused(change: dict[str, Any], path: str) -> None:
+    schedule = dispatch_document(DOCUMENT)
+    assert read_previous(schedule).time.steps == 4
+    with pytest.raises(InputError) as refused:
+        read_previous({**schedule, **change})
+    assert [fault.path for fault in refused.value.faults] == [path]
+
+
+def test_now_needs_a_schedule_of_what_was_done_before() -> None:
+    document = {**DOCUMENT, "options": {"now": at(1)}}
+    with pytest.raises(InputError, match=r"options\.now: needs the previous schedule"):
+        dispatch_document(document)
+    answer = dispatch_document(document, previous=dispatch_document(DOCUMENT))
+    assert answer["revision"]["past_steps"] == 1
