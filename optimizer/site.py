@@ -104,6 +104,10 @@ class Site:
         """Row `number` of `columns` draws `coefficient` kW per unit at the connection, in its step."""
         self.draws[connection].append((coefficient, columns, number))
 
+    def must_draw(self, connection: str, p_kw: FloatArray) -> None:
+        """What columns declared with `draw` cannot go below."""
+        self.inflexible_kw[connection] += p_kw
+
     def draw_constant(self, connection: str, p_kw: FloatArray, *, flexible: bool) -> None:
         """A series drawn at the connection; `flexible` where some column may take it back."""
         self.drawn_kw[connection] += p_kw

@@ -22,6 +22,7 @@ ShortfallKind = Literal[
     "heat_demand",
     "energy_window",
     "unserved_run",
+    "comfort",
     "unmet_swap",
 ]
 OBJECTIVE_PARTS = ("energy", "peak", "carbon", "wear", "start", "fuel", "curtailment", "shed", "shortfall")

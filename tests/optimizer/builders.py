@@ -11,7 +11,7 @@ import pytest
 
 from optimizer import DispatchProblem, dispatch
 from tests.optimizer.stations import check_hydrogen, check_swaps
-from tests.optimizer.units import check_run, check_unit
+from tests.optimizer.units import check_chp, check_flexible, check_run, check_unit
 
 Document = dict[str, Any]
 START = datetime(2022, 8, 29, tzinfo=UTC)
@@ -121,12 +121,18 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             )
             parts["fuel"] += p_kw.sum() * hours / 1000 * asset.get("marginal_cost_per_mwh", 0.0)
             net[asset["connection"]] -= p_kw
-        elif asset["type"] == "generator":
-            unit = check_unit(asset, found, steps, hours, tolerance)
+        elif asset["type"] in ("generator", "chp"):
+            if asset["type"] == "chp":
+                unit = check_chp(asset, found, answer["shortfalls"], steps, hours, tolerance)
+            else:
+                unit = check_unit(asset, found, steps, hours, tolerance)
             parts["fuel"] += unit["fuel"]
             parts["start"] += unit["start"]
             parts["carbon"] += unit["emissions_kg"] / 1000 * objective["carbon_price_per_t"]
             net[asset["connection"]] -= p_kw
+        elif asset["type"] == "flexible_load":
+            check_flexible(asset, found, answer["shortfalls"], document["time"], tolerance)
+            net[asset["connection"]] += p_kw
         elif asset["type"] == "shiftable_load":
             check_run(asset, found, answer["shortfalls"], document["time"])
             net[asset["connection"]] += p_kw

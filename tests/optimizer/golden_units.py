@@ -3,9 +3,57 @@
 from __future__ import annotations
 
 from tests.optimizer.builders import Document, at, problem_of
-from tests.optimizer.units import generator, shiftable_load
+from tests.optimizer.units import chp, flexible_load, generator, shiftable_load
 
 UNIT_PROBLEMS: dict[str, Document] = {
+    "heat_balance": problem_of(
+        [
+            chp(
+                p_min_kw=0.0,
+                heat_store={
+                    "e_min_kwh": 2.0,
+                    "e_max_kwh": 40.0,
+                    "e_start_kwh": 10.0,
+                    "e_end_min_kwh": 8.0,
+                    "loss_per_hour": 0.1,
+                },
+                boiler={"p_max_kw": 20.0, "efficiency": 0.8, "fuel_cost_per_mwh": 40.0},
+            )
+        ],
+        steps=2,
+    ),
+    **dict.fromkeys(
+        ("window_least", "window_most"),
+        problem_of(
+            [
+                flexible_load(
+                    p_min_kw=1.0,
+                    energy_windows=[{"start": at(0.5), "end": at(9), "e_min_kwh": 80.0, "e_max_kwh": 90.0}],
+                )
+            ],
+            steps=2,
+        ),
+    ),
+    **dict.fromkeys(
+        ("room_temperature", "room_least", "room_most"),
+        problem_of(
+            [
+                flexible_load(
+                    heat={"cop": 3.0},
+                    room={
+                        "capacity_kwh_per_k": 4.0,
+                        "loss_kw_per_k": 0.5,
+                        "temp_start_c": 20.0,
+                        "temp_min_c": 19.0,
+                        "temp_max_c": [24.0, 22.0],
+                        "outdoor_c": 4.0,
+                        "gains_kw": 1.0,
+                    },
+                )
+            ],
+            steps=2,
+        ),
+    ),
     **dict.fromkeys(
         ("run_once", "run_power"),
         problem_of([shiftable_load([3.0, 5.0], at(0.5), at(9), priority=2.0)], import_limit_kw=9.0),

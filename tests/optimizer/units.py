@@ -161,3 +161,149 @@ def check_unit(asset: Document, found: Document, steps: int, hours: float, toler
             assert down - tolerance <= power - previous <= up + tolerance
         previous = power
     return {"fuel": fuel, "start": float(start), "emissions_kg": float(emitted)}
+
+
+def chp(name: str = "chp1", **more: Any) -> Document:
+    return {**generator(name), "type": "chp", "heat_per_power": 1.2, "heat_demand_kw": 30.0, **more}
+
+
+def flexible_load(name: str = "flex", **more: Any) -> Document:
+    return {"type": "flexible_load", "id": name, "connection": "poc", "p_max_kw": 10.0, **more}
+
+
+def check_heat(
+    found: Document,
+    demand: np.ndarray,
+    store: Document | None,
+    dump: bool,
+    spare: np.ndarray,
+    hours: float,
+    tolerance: float,
+) -> np.ndarray:
+    """What is made beside the demand (`spare`) is stored, dumped or missing. Returns unmet heat, kWh."""
+    steps = len(demand)
+    unmet, dumped = np.array(found["unmet_heat_kw"]), each_step(found.get("dumped_heat_kw"), steps)
+    assert (unmet >= -tolerance).all()
+    assert (unmet <= demand + tolerance).all()
+    assert (dumped >= -tolerance).all()
+    assert dump or not dumped.any()
+    change = (spare + unmet - dumped) * hours
+    if store is None:
+        assert np.allclose(change, 0.0, atol=tolerance)
+        return unmet * hours
+    energy, levels = store["e_start_kwh"], np.array(found["heat_store_kwh"])
+    for step in range(steps):
+        energy = energy * (1 - store.get("loss_per_hour", 0.0)) ** hours + change[step]
+        assert abs(levels[step] - energy) <= tolerance * steps
+    assert levels.min() >= store.get("e_min_kwh", 0.0) - tolerance
+    assert levels.max() <= store["e_max_kwh"] + tolerance
+    assert levels[-1] >= (store.get("e_end_min_kwh") or 0.0) - tolerance
+    return unmet * hours
+
+
+def told(asset: Document, shortfalls: list[Document], kind: str) -> float:
+    return float(
+        sum(s["amount_kwh"] for s in shortfalls if s.get("asset") == asset["id"] and s["kind"] == kind)
+    )
+
+
+def check_chp(
+    asset: Document, found: Document, shortfalls: list[Document], steps: int, hours: float, tolerance: float
+) -> Document:
+    """The unit, its boiler and its heat. Returns fuel and start costs and emissions in kg."""
+    costs = check_unit(asset, found, steps, hours, tolerance)
+    heat = np.array(found["p_kw"]) * asset["heat_per_power"]
+    assert np.allclose(found["heat_kw"], heat, atol=tolerance)
+    boiler = asset.get("boiler")
+    if boiler is not None:
+        made = np.array(found["boiler_heat_kw"])
+        assert (made >= -tolerance).all()
+        assert (made <= boiler["p_max_kw"] + tolerance).all()
+        burnt = made / boiler.get("efficiency", 1.0) * hours
+        costs["fuel"] += float(each_step(boiler.get("fuel_cost_per_mwh"), steps) @ burnt) / 1000
+        costs["emissions_kg"] += float(burnt.sum()) * boiler.get("carbon_g_per_kwh", 0.0) / 1000
+        heat = heat + made
+    demand = each_step(asset["heat_demand_kw"], steps)
+    unmet = check_heat(
+        found, demand, asset.get("heat_store"), asset.get("heat_dump", True), heat - demand, hours, tolerance
+    )
+    assert np.isclose(told(asset, shortfalls, "heat_demand"), unmet.sum(), atol=1e-4)
+    return costs
+
+
+def shares(window: Document, time: Document) -> np.ndarray:
+    """The share of each step that a window covers."""
+    hours, steps = HOURS[time["resolution"]], np.arange(time["steps"])
+    begin, end = (
+        (datetime.fromisoformat(window[name]) - datetime.fromisoformat(time["start"]))
+        / timedelta(hours=hours)
+        for name in ("start", "end")
+    )
+    return np.clip(np.minimum(steps + 1, end) - np.maximum(steps, begin), 0, 1)
+
+
+def need_of(window: Document, asset: Document, time: Document) -> float:
+    """The least energy of a window inside the horizon."""
+    hours, share = HOURS[time["resolution"]], shares(window, time)
+    if not share.any():
+        return 0.0
+    end = (datetime.fromisoformat(window["end"]) - datetime.fromisoformat(time["start"])) / timedelta(hours=1)
+    later = max(end - time["steps"] * hours, 0.0) * each_step(asset["p_max_kw"], time["steps"])[-1]
+    return float(max(window.get("e_min_kwh", 0.0) - later, 0.0))
+
+
+def room_c(room: Document, heat_kw: np.ndarray, hours: float) -> np.ndarray:
+    """Temperatures at the ends of steps, each from the start of the horizon in closed form."""
+    steps = len(heat_kw)
+    rate = room["loss_kw_per_k"] / room["capacity_kwh_per_k"]
+    balance = (
+        each_step(room["outdoor_c"], steps)
+        + (heat_kw + each_step(room.get("gains_kw"), steps)) / room["loss_kw_per_k"]
+    )
+    found = np.empty(steps)
+    for t in range(steps):
+        kept = np.exp(-rate * hours * np.arange(t + 1, -1, -1))
+        found[t] = kept[0] * room["temp_start_c"] + float(np.diff(kept) @ balance[: t + 1])
+    return found
+
+
+def check_flexible(
+    asset: Document, found: Document, shortfalls: list[Document], time: Document, tolerance: float
+) -> None:
+    """Power in its bounds, windows served or reported, heat and room that follow from it."""
+    steps, hours, p_kw = time["steps"], HOURS[time["resolution"]], np.array(found["p_kw"])
+    assert (p_kw >= each_step(asset.get("p_min_kw"), steps) - tolerance).all()
+    assert (p_kw <= each_step(asset["p_max_kw"], steps) + tolerance).all()
+    missing = 0.0
+    for window in asset.get("energy_windows", ()):
+        drawn = float(shares(window, time) @ p_kw) * hours
+        missing += max(need_of(window, asset, time) - drawn, 0.0)
+        if window.get("e_max_kwh") is not None:
+            assert drawn <= window["e_max_kwh"] + tolerance * steps
+    assert np.isclose(told(asset, shortfalls, "energy_window"), missing, atol=tolerance * steps)
+    heat = asset.get("heat")
+    if heat is None:
+        return
+    made = p_kw * each_step(heat["cop"], steps)
+    assert np.allclose(found["heat_kw"], made, atol=tolerance)
+    demand, drawn_kw = each_step(heat.get("heat_demand_kw"), steps), np.zeros(steps)
+    if asset.get("room") is not None:
+        room, drawn_kw = asset["room"], np.array(found["room_heat_kw"])
+        assert (drawn_kw >= -tolerance).all()
+        temperatures = room_c(room, drawn_kw, hours)
+        assert np.allclose(found["room_c"], temperatures, atol=tolerance * steps)
+        low, high = (each_step(room[name], steps) for name in ("temp_min_c", "temp_max_c"))
+        outside = np.clip(low - temperatures, 0, None) + np.clip(temperatures - high, 0, None)
+        assert np.isclose(
+            told(asset, shortfalls, "comfort"), outside.sum() * hours * room["loss_kw_per_k"], atol=1e-4
+        )
+    unmet = check_heat(
+        found,
+        demand,
+        heat.get("store"),
+        heat.get("dump", False),
+        made - demand - drawn_kw,
+        hours,
+        tolerance,
+    )
+    assert np.isclose(told(asset, shortfalls, "heat_demand"), unmet.sum(), atol=1e-4)
