@@ -119,13 +119,19 @@ def dispatch(
             help="A wattshed.schedule/1 that this one follows on: see options.now, commit, change_threshold.",
         ),
     ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="LANGUAGES", help="Reasons for what each asset does: en, ja or en,ja."),
+    ] = None,
 ) -> None:
     """Solve a wattshed.dispatch/1 problem: powers in kW, energies in kWh, prices per MWh. Stateless."""
     accepted = monotonic()
-    from energy.service.dispatch import dispatch_apart
+    from energy.service.dispatch import dispatch_apart, with_reasons
 
-    before = None if previous is None else read_json(previous)
-    answer = dispatch_apart(read_json(problem), deadline, previous=before, accepted=accepted)
+    document, before = read_json(problem), None if previous is None else read_json(previous)
+    if explain is not None:
+        document = with_reasons(document, explain.split(","))
+    answer = dispatch_apart(document, deadline, previous=before, accepted=accepted)
     with _progress() as progress:
         status, schedule = answer(progress)
     write_bytes(schedule, output)

@@ -129,6 +129,8 @@ class LinearModel:
         near: Near,
     ) -> None:
         self._limits, self._terminals = limits, terminals
+        # what only a price is asked of must not sway which rows are kept
+        self._flexible = np.array([terminal.flexible for terminal in terminals], dtype=bool)
         node_of_bus = dict(zip(network.bus_index.tolist(), network.bus_node.tolist(), strict=True))
         node = np.array([node_of_bus[terminal.bus] for terminal in terminals], dtype=np.int64)
         drawn = np.array([_drawn(terminal) / network.base_mva for terminal in terminals], np.complex128)
@@ -231,7 +233,7 @@ class LinearModel:
             upper=np.where(volts[rows], limits.vm_max_pu, limits.loading_max_percent),
             headroom=headroom[rows],
         )
-        kept = _undominated(slope, candidates)
+        kept = _undominated(slope[:, self._flexible], candidates)
         return replace(
             GridLimits.none(self._terminals),
             step=np.full(len(kept), step),
@@ -255,7 +257,7 @@ class LinearModel:
             rest -= float((np.abs(at_base) ** 2).sum() - base_slope @ model.base_mw)
             own_slope: FloatArray = 2 * (np.conj(here) @ matrix).real
             # power elsewhere acts through the voltage alone: it stays in the part that is dense anyway
-            faint = np.abs(own_slope) < FAINT * np.abs(own_slope).max(initial=0.0)
+            faint = np.abs(own_slope) < FAINT * np.abs(own_slope[self._flexible]).max(initial=0.0)
             faint_base = np.where(faint, base_slope, 0.0)
             own_slope = np.where(faint, 0.0, own_slope)
             rest_slope += faint_base

@@ -18,6 +18,8 @@ from optimizer.site import Columns, Site, linear
 
 FLOWING_KW = 1e-6
 """A power below this is the solver's tolerance."""
+SPARE_KW = 1.0
+"""So much more than all that could flow may flow: a bound that binds would hide what a kWh more costs."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,12 @@ class ConnectionRows:
         if problem.network is not None:
             excess[self._root, np.isfinite(import_limit[self._root])] = np.inf
         import_upper = np.where(
-            apart, np.minimum(import_limit + excess, np.clip(highest, 0, None)), import_limit + excess
+            apart, np.minimum(import_limit + excess, _spared(highest)), import_limit + excess
         )
-        export_upper = np.where(apart, np.minimum(export_limit, np.clip(-lowest, 0, None)), export_limit)
+        export_upper = np.where(apart, np.minimum(export_limit, _spared(-lowest)), export_limit)
         breachable = np.array([c.breach_probability > 0 for c in self._connections])
-        import_upper[breachable] = np.clip(highest[breachable], 0, None)
-        export_upper[breachable] = np.clip(-lowest[breachable], 0, None)
+        import_upper[breachable] = _spared(highest[breachable])
+        export_upper[breachable] = _spared(-lowest[breachable])
         self._hard = (import_limit + excess, export_limit)
         self._excess = excess
 
@@ -288,3 +290,8 @@ class ConnectionRows:
             parts["congestion"] = parts["congestion"] + np.where(overrun, 0.0, rest)
             found[key] = {"total": np.sum(list(parts.values()), axis=0), **parts}
         return found
+
+
+def _spared(most_kw: FloatArray) -> FloatArray:
+    """An upper bound for a flow of at most that, zero where nothing can flow that way."""
+    return np.where(most_kw > 0, most_kw + SPARE_KW, 0.0)

@@ -16,7 +16,9 @@ from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
 from optimizer.outcome import outcome
+from optimizer.prices import with_grid_prices
 from optimizer.problem import DispatchProblem
+from optimizer.reasons import FullLimit, reasons
 from optimizer.solver import NAME, Solution
 from optimizer.stages import Stages
 
@@ -106,6 +108,11 @@ class Dispatcher:
         else:
             lossy = self._stages.grid.lossy_steps
             found = outcome(program, program.parts[0], x, dual, status=status, lossy_steps=lossy)
+            if problem.network is not None:
+                found = with_grid_prices(found, problem, self._stages.grid.prices(dual, x))
+            if problem.options.explain:
+                binding = [FullLimit(*each) for each in self._stages.grid.binding(dual)]
+                found = replace(found, reasons=reasons(problem, found, binding, problem.options.explain))
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
         gap = gain / max(abs(total), 1e-9)

@@ -150,7 +150,8 @@ class Options(Document):
     """`deadline` counts from the accepted request; null waits for the optimum.
 
     `now`, `commit` and `change_threshold` (in the problem's currency, of the whole plan) say how a previous
-    schedule binds; see `optimizer.rolling`.
+    schedule binds; see `optimizer.rolling`. `bus_prices` asks for the price at every bus with an asset, with
+    `network`; `explain` for reasons in these languages.
     """
 
     deadline: Annotated[Duration, AfterValidator(enough_time)] | None = None
@@ -158,6 +159,8 @@ class Options(Document):
     now: Instant | None = None
     commit: Duration | None = None
     change_threshold: Positive = 0.0
+    bus_prices: bool = True
+    explain: Items[Literal["en", "ja"]] = ()
 
 
 # the registry decides at run time what the union holds, which no type checker can follow

@@ -10,12 +10,12 @@ breaks them, the worst of each step first; what is left outside holds anyway.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
-from numpy.typing import NDArray
 
 from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
 from optimizer.solver import Solver
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""
+PARTS = {"vm_pu": "voltage", "loading_percent": "congestion"}
+"""The part of a price that a kind of limit makes."""
 BROKEN = 1e-6
 """A slack below this, in those units, is the solver's rounding."""
 ENDLESS = 10.0
@@ -54,13 +56,19 @@ WORST = 3
 
 @dataclass
 class _Waiting:
-    """One-sided limits, matrix · x + slack ≥ lower, and which of them are in the program already."""
+    """One-sided limits, matrix · x + slack ≥ lower, and the row of each in the program, −1 while it waits.
+
+    They are rows `of` of `limits`, times `scale`: below zero for upper limits, and per kW.
+    """
 
     matrix: sp.csr_array
     lower: FloatArray
     slack: IntArray
     group: IntArray
-    entered: NDArray[np.bool_]
+    row: IntArray
+    limits: GridLimits
+    of: IntArray
+    scale: FloatArray
 
 
 @dataclass
@@ -82,6 +90,7 @@ class GridRows:
         self._price: dict[str, float] = {}
         self._pool: list[_Waiting] = []
         self._losses: dict[tuple[int, int], _Linearisations] = {}
+        self._loss_rows: list[tuple[IntArray, GridLimits]] = []
         self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
 
     @property
@@ -119,15 +128,18 @@ class GridRows:
             rows = np.flatnonzero(np.isfinite(bound))
             value = sign * (bound[rows] * scale[rows] - fixed[rows])
             group = np.unique(slack[rows], return_inverse=True)[1]
-            entered = np.zeros(len(rows), dtype=bool)
-            self._pool.append(_Waiting(sign * matrix[rows], value, slack[rows], group, entered))
+            nowhere = np.full(len(rows), -1)
+            per = sign * scale[rows] / 1000
+            self._pool.append(
+                _Waiting(sign * matrix[rows], value, slack[rows], group, nowhere, limits, rows, per)
+            )
 
     def enter_broken(self, x: FloatArray) -> bool:
         """Let the waiting limits that `x` breaks worst into the program. False where it breaks none."""
         some = False
         for waiting in self._pool:
             activity = waiting.matrix @ x[: waiting.matrix.shape[1]]
-            beyond = np.where(waiting.entered, 0.0, waiting.lower - activity - x[waiting.slack])
+            beyond = np.where(waiting.row >= 0, 0.0, waiting.lower - activity - x[waiting.slack])
             rows = np.flatnonzero(beyond > BREAKING)
             rows = rows[np.lexsort((-beyond[rows], waiting.group[rows]))]
             group = waiting.group[rows]
@@ -136,8 +148,9 @@ class GridRows:
             if len(rows):
                 own = self._single(waiting.slack[rows], 1.0)
                 matrix = self._widened(waiting.matrix[rows]) + own
-                self._solver.add_rows("grid_limit", matrix, waiting.lower[rows], np.full(len(rows), np.inf))
-                waiting.entered[rows] = True
+                waiting.row[rows] = self._solver.add_rows(
+                    "grid_limit", matrix, waiting.lower[rows], np.full(len(rows), np.inf)
+                )
                 some = True
         return some
 
@@ -159,6 +172,7 @@ class GridRows:
             lower,
             np.full(len(steps), np.inf),
         )
+        self._loss_rows.append((rows, limits))
         for key, row, bound in zip(keys, rows.tolist(), lower.tolist(), strict=True):
             self._losses[key].rows.append(row)
             self._losses[key].lower.append(bound)
@@ -213,6 +227,65 @@ class GridRows:
         columns = np.array([losses.column, self._program.connections.losses[key[0]]])
         free = np.full(2, np.inf)
         self._solver.set_bounds(columns, -free, free)
+
+    def prices(self, dual: FloatArray, x: FloatArray) -> dict[int, dict[str, FloatArray]]:
+        """What losses and limits add to the price of a MWh drawn at unity power factor, by bus and part.
+
+        A kW more at a terminal moves the bound of every row by the row's coefficient; the row's dual says
+        what that costs. Limits that `x` breaks have no price but that of their slack: it is scarcity.
+        """
+        found: dict[int, dict[str, FloatArray]] = {
+            terminal.bus: {}
+            for terminals in self._power
+            for terminal in terminals
+            if terminal.q_mvar_per_mw == 0
+        }
+        for waiting in self._pool:
+            some = np.flatnonzero(waiting.row >= 0)
+            price = -dual[waiting.row[some]] * waiting.scale[some]
+            some, price = some[price != 0], price[price != 0]
+            rows, limits = waiting.of[some], waiting.limits
+            step = limits.step[rows]
+            scarce = x[waiting.slack[some]] > BROKEN
+            part = np.where(scarce, "scarcity", [PARTS[limits.quantity[row]] for row in rows.tolist()])
+            for name in dict.fromkeys(part.tolist()):
+                mine = part == name
+                per_kw = price[mine, None] * limits.coefficients[rows[mine]]
+                self._book(found, name, limits, step[mine], per_kw)
+        for loss_rows, limits in self._loss_rows:
+            per_kw = dual[loss_rows][:, None] * limits.loss_coefficients
+            self._book(found, "losses", limits, limits.loss_step, per_kw)
+        return found
+
+    def binding(self, dual: FloatArray) -> Iterator[tuple[int, str, str, dict[int, float]]]:
+        """Step, kind and element of every limit that binds, and what it adds per MWh drawn at each bus."""
+        for waiting in self._pool:
+            some = np.flatnonzero(waiting.row >= 0)
+            price = -dual[waiting.row[some]] * waiting.scale[some]
+            for row, per_kw in zip(waiting.of[some].tolist(), price.tolist(), strict=True):
+                if per_kw:
+                    limits = waiting.limits
+                    added = {
+                        terminal.bus: per_kw * float(limits.coefficients[row, k])
+                        for k, terminal in enumerate(limits.terminals)
+                        if terminal.q_mvar_per_mw == 0
+                    }
+                    element = f"{limits.element[row].table} {limits.element[row].index}"
+                    yield int(limits.step[row]), limits.quantity[row], element, added
+
+    def _book(
+        self,
+        found: dict[int, dict[str, FloatArray]],
+        part: str,
+        limits: GridLimits,
+        step: IntArray,
+        per_kw: FloatArray,
+    ) -> None:
+        """Add prices, shape (rows, terminals), to those of the buses of terminals at unity."""
+        for position, terminal in enumerate(limits.terminals):
+            if terminal.q_mvar_per_mw == 0:
+                series = found[terminal.bus].setdefault(part, np.zeros(self._steps))
+                np.add.at(series, step, per_kw[:, position])
 
     def slack_costs(self) -> FloatArray:
         """The price of every column as slack: zero but for the slacks."""

@@ -226,17 +226,31 @@ class DispatchProblem:
             assets.append(asset.model_copy(update={"bus": bus}))
         if faults:
             raise InputError(faults)
-        return replace(self, assets=tuple(assets))
+        connections = {
+            key: connection.model_copy(update={"bus": at_connection[key]})
+            for key, connection in self.connections.items()
+        }
+        return replace(self, assets=tuple(assets), connections=connections)
 
     @property
     def first_stage_steps(self) -> int:
         """So many steps from the start have common controls in all scenarios."""
         return 1 if self.first_stage is None else round(self.first_stage / self.time.resolution)
 
-    @property
+    @cached_property
     def terminals(self) -> tuple[Terminal, ...]:
-        """Where flexible power meets the grid, ascending; buses must be resolved."""
-        return tuple(sorted({terminal for asset in self.assets for terminal in asset.terminals()}))
+        """Where flexible power meets the grid, and where a price is asked for, ascending; buses must be
+        resolved."""
+        flexible = {terminal for asset in self.assets for terminal in asset.terminals()}
+        priced = {c.bus for c in self.connections.values() if c.parent is not None}
+        if self.options.bus_prices or self.options.explain:
+            priced |= {asset.bus for asset in self.assets}
+        more = {
+            Terminal(bus, flexible=False)
+            for bus in priced
+            if isinstance(bus, int) and Terminal(bus) not in flexible
+        }
+        return tuple(sorted(flexible | more))
 
     def nodal_power(self, schedule: Schedule) -> NodalPower:
         """Power drawn at the bus of each asset, MW and Mvar, consumer frame; one column per asset."""

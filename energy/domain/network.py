@@ -173,10 +173,14 @@ class NetworkFlows:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Terminal:
-    """Where flexible power meets the grid: a bus, and the reactive power drawn per active power drawn."""
+    """Where flexible power meets the grid: a bus, and the reactive power drawn per active power drawn.
+
+    One that is not `flexible` draws nothing itself: only what a MW more there would do is asked for.
+    """
 
     bus: int
     q_mvar_per_mw: float = 0.0
+    flexible: bool = True
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,31 @@ class Conflict:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why an asset does what it does from `start` to `end`, with the numbers behind it, in words by language.
+
+    A price of several steps is their mean, per MWh at the asset's place.
+    """
+
+    start: datetime
+    end: datetime
+    action: str
+    code: str
+    numbers: Mapping[str, float]
+    text: Mapping[str, str]
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "from": format_instant(self.start),
+            "to": format_instant(self.end),
+            "action": self.action,
+            "code": self.code,
+            "numbers": dict(self.numbers),
+            **self.text,
+        }
+
+
+@dataclass(frozen=True)
 class FrontierPoint:
     """One compromise between cost and emissions, and the schedule that reaches it.
 
@@ -157,6 +182,7 @@ class Schedule:
     """A dispatch of every asset over the horizon, or the conflicts that prevent one.
 
     `build_seconds` and `solve_seconds` are the only fields that differ between two runs of one problem.
+    `buses` holds the price per MWh of active power at unity power factor, by part, of each bus.
     `notices` lists what was clipped, assumed or approximated, in words.
     """
 
@@ -174,6 +200,8 @@ class Schedule:
     assets: Mapping[str, AssetSchedule]
     shortfalls: tuple[Shortfall, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    buses: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
+    reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     ac: Mapping[str, Any] | None = None
     revision: Mapping[str, Any] | None = None
@@ -200,6 +228,15 @@ class Schedule:
             "conflicts": [conflict.document() for conflict in self.conflicts],
             "notices": list(self.notices),
         }
+        if self.buses:
+            document["buses"] = {
+                str(bus): {"price_per_mwh": {part: price.tolist() for part, price in parts.items()}}
+                for bus, parts in self.buses.items()
+            }
+        if self.reasons:
+            document["reasons"] = {
+                key: [reason.document() for reason in reasons] for key, reasons in self.reasons.items()
+            }
         if self.ac is not None:
             document["ac"] = dict(self.ac)
         if self.revision is not None:

@@ -99,6 +99,7 @@ class CityDay:
                 "vm_max_pu": limits.vm_max_pu,
                 "loading_max_percent": limits.loading_max_percent,
             },
+            "options": {"bus_prices": False},
         }
 
     def input_hash(self, problem_hash: str, factors_version: str) -> str:

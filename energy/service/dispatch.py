@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as clock
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -171,6 +171,14 @@ def _scheduled(
         for_now=for_now,
     )
     return schedule
+
+
+def with_reasons(document: Any, languages: Sequence[str]) -> Any:
+    """A problem that asks for reasons in these languages; what is no problem is left to its reader."""
+    options = document.get("options", {}) if isinstance(document, Mapping) else None
+    if not isinstance(options, Mapping):
+        return document
+    return {**document, "options": {**options, "explain": list(languages)}}
 
 
 def _on_grid(problem: DispatchProblem) -> tuple[DispatchProblem, Twin]:

@@ -68,6 +68,24 @@ class ConnectionAnswer(Answer):
     price_per_mwh: PriceAnswer
 
 
+class BusAnswer(Answer):
+    """What a MWh more, at unity power factor, would cost at a bus."""
+
+    price_per_mwh: PriceAnswer
+
+
+class ReasonAnswer(Answer):
+    """Why an asset does what it does, in the languages that were asked for; prices per MWh."""
+
+    from_: Instant = Field(alias="from")
+    to: Instant
+    action: str
+    code: str
+    numbers: dict[str, float]
+    en: str | None = None
+    ja: str | None = None
+
+
 class AssetAnswer(Answer):
     """``p_kw``: load, battery and EV ``+`` draw, renewable ``+`` injects. The rest by type of asset."""
 
@@ -239,6 +257,8 @@ class DaySchedule(Answer):
     solver: str
     time: TimeAnswer
     connections: dict[str, ConnectionAnswer]
+    buses: dict[str, BusAnswer] | None = None
+    reasons: dict[str, Items[ReasonAnswer]] | None = None
     assets: dict[str, AssetAnswer]
     shortfalls: Items[ShortfallAnswer]
     conflicts: Items[ConflictAnswer]

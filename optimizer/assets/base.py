@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -218,6 +219,11 @@ class Asset(Document):
         """The same asset with the limits that `out_of_reach` named eased by their relaxations."""
         del conflicts
         return self
+
+    def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
+        """Energy that it must hold at the end of some steps, and by when that is needed."""
+        del time
+        return {}
 
     @abstractmethod
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:

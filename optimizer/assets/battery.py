@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
@@ -108,6 +109,9 @@ class Battery(Asset):
 
     def relaxed(self, conflicts: Sequence[Conflict]) -> Battery:
         return relaxed_battery(self, conflicts)
+
+    def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
+        return {time.steps - 1: (time.end, self.e_end_min_kwh)} if self.e_end_min_kwh else {}
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}

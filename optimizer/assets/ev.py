@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from math import ceil, floor
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -218,6 +219,14 @@ class ElectricVehicle(Asset):
 
     def relaxed(self, conflicts: Sequence[Conflict]) -> ElectricVehicle:
         return relaxed_ev(self, conflicts)
+
+    def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
+        """Departure needs, and what drives leave."""
+        drives = {step: (trip.departure, self.e_min_kwh) for step, trip in self.drives(time)}
+        needs = {
+            stay.last: (stay.at, stay.need_kwh) for stay in self.stays(time) if stay.need_kwh > self.e_min_kwh
+        }
+        return drives | needs
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}

@@ -175,8 +175,11 @@ def test_powers_at_buses_follow_power_factors_in_the_consumer_frame() -> None:
     )
     problem = DispatchProblem.from_document(document).resolve_buses(lambda bus: {"two": 2}.get(bus, bus))
     # a generator that consumes reactive power while it injects draws negative power and positive Mvar
-    assert [terminal.bus for terminal in problem.terminals] == [2, 2]
-    assert [terminal.q_mvar_per_mw for terminal in problem.terminals] == pytest.approx([-0.75, 0.75])
+    flexible = [terminal for terminal in problem.terminals if terminal.flexible]
+    assert [terminal.bus for terminal in flexible] == [2, 2]
+    assert [terminal.q_mvar_per_mw for terminal in flexible] == pytest.approx([-0.75, 0.75])
+    # and where only a price is asked for, at unity
+    assert [terminal.bus for terminal in problem.terminals if not terminal.flexible] == [1, 2]
     power = problem.nodal_power(dispatch(problem))
     columns = dict(zip((asset.id for asset in problem.assets), power.p_mw[0] * 1000, strict=True))
     assert columns == pytest.approx({"b1": 0.0, "base": 10.0, "pv": -20.0})
