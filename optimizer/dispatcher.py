@@ -105,6 +105,8 @@ class Dispatcher:
         status: Status = "optimal" if solution.status == "optimal" else "feasible"
         if self._scenarios is not None:
             found = self._scenarios.answer(x, dual, status)
+            if problem.options.explain:
+                notices.append("with scenarios no reasons are given: what is done differs between them")
         else:
             lossy = self._stages.grid.lossy_steps
             found = outcome(program, program.parts[0], x, dual, status=status, lossy_steps=lossy)

@@ -55,7 +55,10 @@ class _Why:
 
 @dataclass(frozen=True)
 class _Place:
-    """One asset with all that its reasons are made of; arrays have shape (steps,)."""
+    """One asset with all that its reasons are made of; arrays have shape (steps,).
+
+    It is `flexible` where it does something else than it would without control.
+    """
 
     asset: Asset
     schedule: AssetSchedule
@@ -64,6 +67,7 @@ class _Place:
     most_kw: FloatArray | None
     due: Mapping[int, tuple[datetime, float]]
     full: Mapping[str, Sequence[tuple[tuple[str, str], BoolArray]]]
+    flexible: bool
     instants: Sequence[datetime] = field(repr=False)
 
     def limit(self, way: str, step: int) -> tuple[tuple[str, str] | None, datetime | None]:
@@ -136,6 +140,7 @@ def _place(
         None if charging is None else charging.most_kw,
         dict(sorted(asset.due_kwh(time).items())),
         ways,
+        not np.allclose(own.p_kw, asset.baseline(time).p_kw),
         [*time, time.end],
     )
 
@@ -154,8 +159,19 @@ def _why(place: _Place, step: int) -> _Why:
             return _Why(action, "shed" if action == "shed" else "curtail_price")
     power = place.drawn_kw[step]
     if abs(power) <= IDLE_KW:
-        return _Why("idle", "idle_none" if "curtailed_kw" in place.schedule.series else "idle")
+        if "curtailed_kw" in place.schedule.series:
+            return _Why("idle", "idle_none")
+        later = np.flatnonzero(place.drawn_kw[step + 1 :] > IDLE_KW) + step + 1
+        if place.flexible and len(later) and place.price[later[0]] < place.price[step] - SAME_PRICE:
+            return _cheaper(place, step, int(later[0]))
+        return _Why("idle", "idle")
     return _Why("draw", "draw") if power > 0 else _Why("feed", "feed")
+
+
+def _cheaper(place: _Place, step: int, later: int) -> _Why:
+    limit, until = place.limit("import_limit_kw", step)
+    code = "wait_cheaper" if limit is None else "wait_cheaper_full"
+    return _Why("wait", code, other=later, limit=limit, until=until)
 
 
 def _why_store(place: _Place, most_kw: FloatArray, step: int) -> _Why:
@@ -180,10 +196,9 @@ def _why_store(place: _Place, most_kw: FloatArray, step: int) -> _Why:
         following = int(later[0])
         gain = price[following] - price[step]
         if power[following] > 0:
-            limit, until = place.limit("import_limit_kw", step)
             if gain < -SAME_PRICE:
-                code = "wait_cheaper" if limit is None else "wait_cheaper_full"
-                return _Why("wait", code, other=following, limit=limit, until=until)
+                return _cheaper(place, step, following)
+            limit, until = place.limit("import_limit_kw", step)
             if limit is not None:
                 return _Why("wait", "wait_full", limit=limit, until=until)
             if gain <= SAME_PRICE:
@@ -198,7 +213,7 @@ def _why_store(place: _Place, most_kw: FloatArray, step: int) -> _Why:
 def _needed(place: _Place, step: int) -> tuple[datetime | None, int | None]:
     """The next need that the store holds no more than, or that it holds, and its step."""
     for due, (by, kwh) in place.due.items():
-        if due >= step and place.schedule.series["e_kwh"][due] <= kwh + MET_KWH:
+        if due >= step and by > place.instants[step] and place.schedule.series["e_kwh"][due] <= kwh + MET_KWH:
             return by, due
     return None, None
 

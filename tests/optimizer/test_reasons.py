@@ -173,6 +173,50 @@ def test_a_full_line_makes_an_ev_wait() -> None:
     assert second[0]["ja"] == "待機：02:00Zは62 EUR/MWh安く、線路7の容量上限に達している（01:00Zまで）"
 
 
+def test_after_its_departure_a_drive_is_no_need() -> None:
+    car = ev([session(0, 1), session(3, 4)], trips=[trip(1, 2.5, 15.0)])
+    assert told(problem_of([car]), "ev1")[-2:] == [
+        "away: not connected",
+        "idle: nothing to gain at 100 EUR/MWh",
+    ]
+
+
+def test_a_load_without_demand_waits_for_nothing() -> None:
+    document = problem_of([load([0.0, 5.0])], steps=2, import_price_per_mwh=[80.0, 40.0])
+    assert told(document, "base") == [
+        "idle: nothing to gain at 80 EUR/MWh",
+        "draws: power costs 40 EUR/MWh here",
+    ]
+
+
+def test_a_run_waits_for_the_cheaper_hours() -> None:
+    kiln = {
+        "type": "shiftable_load",
+        "id": "kiln",
+        "connection": "poc",
+        "profile_kw": [5.0],
+        "earliest_start": at(0),
+        "latest_end": at(3),
+    }
+    document = problem_of([kiln, load(1.0)], steps=3, import_price_per_mwh=[80.0, 40.0, 60.0])
+    assert told(document, "kiln") == [
+        "waits: 01:00Z is 40 EUR/MWh cheaper",
+        "draws: power costs 40 EUR/MWh here",
+        "idle: nothing to gain at 60 EUR/MWh",
+    ]
+
+
+def test_scenarios_say_that_no_reasons_are_given() -> None:
+    document = problem_of([load(1.0)], **BOTH)
+    document["scenarios"] = [
+        {"id": "low", "probability": 0.5, "series": {}},
+        {"id": "high", "probability": 0.5, "series": {"assets.base.p_kw": [2.0, 2.0, 2.0, 2.0]}},
+    ]
+    answer = dispatch(DispatchProblem.from_document(document)).document()
+    assert "reasons" not in answer
+    assert any("no reasons" in notice for notice in answer["notices"])
+
+
 def test_reasons_are_in_the_published_schema() -> None:
     answer = solve({**problem_of([load(1.0), battery()]), **BOTH})
     read = ScheduleDocument.model_validate(answer).reasons
