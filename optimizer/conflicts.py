@@ -34,8 +34,9 @@ DECIMALS = 6
 """Relaxations are rounded to this many: further digits are the solver's."""
 KWH_PER_KG = 33.33
 """Lower heating value of hydrogen."""
-HELD = 1e-9
-"""How much more than the least, relative, a later stage may leave."""
+HELD = 5e-7
+"""How much more than the least, relative and absolute, a later stage may leave: above the tolerance of an
+integer program, below what counts."""
 WEIGHT = {"kW": 1.0, "kWh": 1.0, "kg": KWH_PER_KG}
 Terms = Sequence[tuple[IntArray, FloatArray | float]]
 WAY = {"import_limit_kw": "import", "export_limit_kw": "export"}
