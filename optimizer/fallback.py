@@ -25,7 +25,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import BoolArray, FloatArray, IntArray
-from energy.domain.schedule import AssetSchedule, Schedule
+from energy.domain.schedule import AssetSchedule, Schedule, Shortfall
 from optimizer.assets.charging import Charged, Charging
 from optimizer.problem import DispatchProblem, answer
 
@@ -105,12 +105,13 @@ class _Rule:
         """Simulate, and answer."""
         problem, time = self._problem, self._problem.time
         schedules: dict[str, AssetSchedule] = dict(self._baselines)
-        shortfalls = [s for asset in self._others for s in asset.unmet(self._baselines[asset.id], time)]
+        shortfalls: list[Shortfall] = []
         for (asset, _), charged in zip(self._chargers, self._simulate(), strict=True):
             schedules[asset.id] = asset.charged(charged, time)
             shortfalls += asset.shortfalls_of(charged, time)
         for (asset, *_), shed, curtailed in zip(self._giving, self._shed, self._curtailed, strict=True):
             schedules[asset.id] = asset.relieved(shed + curtailed, time)
+        shortfalls += [s for asset in self._others for s in asset.unmet(schedules[asset.id], time)]
         notices = [f"fallback: {RULE}, storage idle; prices were not looked at, and price_per_mwh is zero"]
         found = answer(
             problem,

@@ -10,11 +10,12 @@ from pydantic import Field
 
 from energy.domain.documents import Document, expand
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray
+from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import (
     AssetRows,
+    Control,
     Efficiency,
     HardLimit,
     NumberSeries,
@@ -161,6 +162,17 @@ class ChpRows(AssetRows):
     @property
     def hard_limits(self) -> Sequence[HardLimit]:
         return self._heat.hard_limits
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._time.steps)
+        for number, plant in enumerate(self._plants):
+            yield Control(plant.id, "p_kw", steps, self._units.power.index[number])
+            if plant.id in self._boiler_of:
+                boiler = self._boilers.index[self._boiler_of[plant.id]]
+                yield Control(plant.id, "boiler_heat_kw", steps, boiler)
+
+    def controls(self, steps: int) -> IntArray:
+        return np.concatenate([self._units.controls(steps), self._boilers.before(steps)])
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from energy.domain.documents import Document, Instant, Items, expand
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import (
     Asset,
     AssetRows,
+    Control,
     HardLimit,
     Positive,
     PositiveSeries,
@@ -148,9 +149,21 @@ class FlexibleLoad(Asset):
                 added = min(spare_kw(p_kw, int(step)), left / (share[step] * time.hours))
                 p_kw[step] += added
                 left -= added * share[step] * time.hours
-        if self.heat is None:
-            return AssetSchedule(p_kw)
+        return self._heating(p_kw, spare_kw, time)
+
+    def relief_kw(self, time: TimeGrid) -> tuple[FloatArray, FloatArray]:
+        return self.baseline(time).p_kw - expand(self.p_min_kw, time.steps), np.zeros(time.steps)
+
+    def relieved(self, less_kw: FloatArray, time: TimeGrid) -> AssetSchedule:
+        return self._heating(self.baseline(time).p_kw - less_kw, _no_more_kw, time)
+
+    def _heating(
+        self, p_kw: FloatArray, spare_kw: Callable[[FloatArray, int], float], time: TimeGrid
+    ) -> AssetSchedule:
+        """What it heats with that power, and as much more as a thermostat asks for and `spare_kw` gives."""
         heat = self.heat
+        if heat is None:
+            return AssetSchedule(p_kw)
         p_kw, series = thermostat(
             p_kw,
             spare_kw,
@@ -186,6 +199,11 @@ class FlexibleLoad(Asset):
     @classmethod
     def rows(cls, site: Site, assets: Sequence[FlexibleLoad]) -> AssetRows:
         return FlexibleRows(site, assets)
+
+
+def _no_more_kw(power: FloatArray, step: int) -> float:
+    del power, step
+    return 0.0
 
 
 def covered(window: EnergyWindow, time: TimeGrid) -> FloatArray:
@@ -281,6 +299,14 @@ class FlexibleRows(AssetRows):
     @property
     def hard_limits(self) -> Sequence[HardLimit]:
         return self._heat.hard_limits
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._time.steps)
+        for number, load in enumerate(self._loads):
+            yield Control(load.id, "p_kw", steps, self._power.index[number])
+
+    def controls(self, steps: int) -> IntArray:
+        return self._power.before(steps)
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         steps = np.arange(self._time.steps)

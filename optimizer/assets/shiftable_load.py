@@ -14,7 +14,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_duration, format_instant
-from optimizer.assets.base import Asset, AssetRows, Positive, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Control, Positive, TerminalPower
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -159,6 +159,11 @@ class ShiftableRows(AssetRows):
             site.draw(load.connection, power, number, 1.0)
         self.needs = unserved.index.ravel()
         self.need_weights = np.array([load.energy_kwh(site.time) * load.priority for load in loads])
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._time.steps)
+        for number, load in enumerate(self._loads):
+            yield Control(load.id, "start", steps, self._starts[number])
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         steps = np.arange(self._time.steps)

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, dispatch
+from optimizer.fallback import fallback
+from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import Document, at, check_answer, load, problem_of, solve
 from tests.optimizer.test_against_milp import Formulation
 from tests.optimizer.units import (
@@ -26,6 +28,7 @@ from tests.optimizer.units import (
     ramp_limits,
     room_c,
     shares,
+    shiftable_load,
     states_allowed,
 )
 
@@ -301,6 +304,16 @@ def test_without_control_they_keep_their_limits(document: Document) -> None:
     check_answer(document, answer)
 
 
+def test_the_safe_rule_trims_a_flexible_load_to_the_import_limit() -> None:
+    window = {"start": at(0), "end": at(4), "e_min_kwh": 20.0}
+    document = problem_of([load(6.0), flexible_load(energy_windows=[window])], import_limit_kw=8.0)
+    answer = fallback(DispatchProblem.from_document(document)).document()
+    check_answer(document, answer)
+    assert answer["assets"]["flex"]["p_kw"] == pytest.approx([2.0, 2.0, 0.0, 0.0])
+    (shortfall,) = answer["shortfalls"]
+    assert (shortfall["kind"], shortfall["amount_kwh"]) == ("energy_window", pytest.approx(16.0))
+
+
 def test_the_room_follows_its_differential_equation() -> None:
     room = {
         "capacity_kwh_per_k": 3.0,
@@ -379,3 +392,54 @@ def test_contradictions_are_refused(asset: Document, path: str) -> None:
     with pytest.raises(InputError) as caught:
         DispatchProblem.from_document(problem_of([asset]))
     assert [fault.path for fault in caught.value.faults] == [f"assets[0].{path}"]
+
+
+def test_a_plan_that_goes_on_keeps_what_heats_and_runs() -> None:
+    heated = {"cop": 3.0, "store": {**STORE, "e_max_kwh": 20.0}}
+    document = problem_of(
+        [
+            load(20.0),
+            chp(p_max_kw=40.0, heat_store={**STORE, "e_max_kwh": 40.0}, boiler={"p_max_kw": 10.0}),
+            flexible_load(heat=heated, room={**ROOM, "temp_max_c": 26.0}),
+            shiftable_load([4.0, 2.0], at(0), at(4)),
+        ],
+        import_price_per_mwh=[50.0, 200.0, 60.0, 180.0],
+    )
+    before = dispatch(DispatchProblem.from_document(document))
+    document["connections"][0]["import_price_per_mwh"] = [200.0, 50.0, 180.0, 60.0]
+    document["options"] = {"change_threshold": 1e3}
+    previous = Previous(before.input_hash, before.time, before.assets)
+    after = replan(DispatchProblem.from_document(document), previous, dispatch)
+    for key, schedule in before.assets.items():
+        assert after.assets[key].p_kw == pytest.approx(schedule.p_kw, abs=1e-6), key
+    # what was promised goes before what would be cheaper now
+    anew = dispatch(DispatchProblem.from_document(document))
+    assert anew.objective["total"] < after.objective["total"] - 1e-3
+
+
+def test_before_the_forecast_is_known_one_power_is_set() -> None:
+    document = problem_of(
+        [
+            load(5.0),
+            chp(p_max_kw=40.0, boiler={"p_max_kw": 10.0, "fuel_cost_per_mwh": 40.0}),
+            flexible_load(heat={"cop": 3.0}, room=ROOM),
+        ],
+        import_price_per_mwh=[100.0, 100.0, 100.0, 100.0],
+        scenarios=[
+            {
+                "id": name,
+                "probability": 0.5,
+                "series": {
+                    "connections.poc.import_price_per_mwh": [100.0, price, price, price],
+                    "assets.chp1.heat_demand_kw": [30.0, 30.0, demand, demand],
+                },
+            }
+            for name, price, demand in (("cheap", 20.0, 10.0), ("dear", 400.0, 60.0))
+        ],
+    )
+    answer = dispatch(DispatchProblem.from_document(document)).document()
+    assert answer["status"] == "optimal"
+    cheap, dear = (answer["scenarios"][name]["assets"] for name in ("cheap", "dear"))
+    for key, name in (("chp1", "p_kw"), ("chp1", "on"), ("chp1", "boiler_heat_kw"), ("flex", "p_kw")):
+        assert cheap[key][name][0] == pytest.approx(dear[key][name][0], abs=1e-6)
+    assert cheap["flex"]["p_kw"][1:] != pytest.approx(dear["flex"]["p_kw"][1:], abs=1e-3)
