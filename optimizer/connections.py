@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import PRICE_PARTS
 from optimizer.assets.base import HardLimit
+from optimizer.block_rows import BlockRows
 from optimizer.documents import Connection
 from optimizer.problem import DispatchProblem
 from optimizer.site import Columns, Site, linear
@@ -64,9 +65,10 @@ class ConnectionRows:
         exporting = np.array([problem.export_price(c) for c in self._connections])
         lowest, highest, inflexible = self._ranges(site)
         roots = np.array([connection.parent is None for connection in self._connections])
-        apart = roots[:, None] & (exporting > importing)
+        cheapest = importing + np.array([[c.least_surcharge_per_mwh] for c in self._connections])
+        apart = roots[:, None] & (exporting > cheapest)
         if problem.frontier is not None:
-            apart |= roots[:, None] & self._apart_at_some_carbon_price(importing, exporting)
+            apart |= roots[:, None] & self._apart_at_some_carbon_price(cheapest, exporting)
         import_limit = np.array([c.limit("import_limit_kw", steps) for c in self._connections])
         export_limit = np.array([c.limit("export_limit_kw", steps) for c in self._connections])
         excess = np.clip(inflexible - import_limit, 0.0, None)
@@ -131,6 +133,9 @@ class ConnectionRows:
             if np.isfinite(limit[k]).all()
         )
         self._peaks(site, imports)
+        # the losses of a network pass the meter too, and are never more than all that passes
+        most = 2 * np.maximum(np.abs(lowest), np.abs(highest))
+        self._blocks = BlockRows(site, self._connections, imports, most)
 
     def _apart_at_some_carbon_price(self, importing: FloatArray, exporting: FloatArray) -> NDArray[np.bool_]:
         """Whether exports earn more than imports cost at any price of carbon that is not negative."""
@@ -197,6 +202,7 @@ class ConnectionRows:
             ]
         )
         self._peak_rows = np.array([row_number[self._peak[k]] for k in range(len(self._windows))], np.int64)
+        self._blocks.place(row_number)
 
     @property
     def hard_limits(self) -> Sequence[HardLimit]:
@@ -249,9 +255,10 @@ class ConnectionRows:
     def prices(self, dual: FloatArray, net_kw: Mapping[str, FloatArray]) -> dict[str, dict[str, FloatArray]]:
         """Price per MWh at each connection, by part; the parts add up to ``total``, the dual of its balance.
 
-        At a root that imports (exports) the energy and carbon parts are those of its tariff and the peak
-        part is the dual of its peak rows; what is left is the rent of its limit: scarcity where the
-        limit is overrun, congestion elsewhere. Where nothing flows, its own assets set the energy price.
+        At a root that imports (exports) the energy and carbon parts are those of its tariff, the marginal
+        block included, and the peak part is the dual of its peak rows; what is left is the rent of its
+        limit: scarcity where the limit is overrun, congestion elsewhere. Where nothing flows, its own
+        assets set the energy price.
         A child adds its own peak and limit to its parent's parts.
         """
         problem = self._problem
@@ -259,6 +266,7 @@ class ConnectionRows:
         peak = np.zeros_like(totals)
         for (_, k, window), row in zip(self._windows, self._peak_rows, strict=True):
             peak[k, window] += dual[row] / len(window)
+        surcharge = self._blocks.prices(dual)
         found: dict[str, dict[str, FloatArray]] = {}
         for key in problem.from_roots:
             number = self.ids.index(key)
@@ -267,7 +275,7 @@ class ConnectionRows:
             drawing, giving = net_kw[key] > FLOWING_KW, net_kw[key] < -FLOWING_KW
             if connection.parent is None:
                 carbon_in, carbon_out = problem.carbon_prices(connection)
-                energy_in = problem.import_price(connection) - carbon_in
+                energy_in = problem.import_price(connection) - carbon_in + surcharge[number]
                 energy_out = problem.export_price(connection) - carbon_out
                 parts["carbon"] = np.select([drawing, giving], [carbon_in, carbon_out], 0.0)
                 parts["energy"] = np.select([drawing, giving], [energy_in, energy_out], totals[number])

@@ -27,6 +27,7 @@ from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.scenarios import Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
+from optimizer.tariffs import Blocks, Tariff, tariff_faults
 
 SCHEMA = "wattshed.dispatch/1"
 STEPS_MAX = 200_000
@@ -48,7 +49,8 @@ class Connection(Document):
     """Where assets meet the grid, or a child connection its parent. Roots buy and sell.
 
     Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
-    over `peak_interval` above `peak_import_so_far_kw`. Limits are kW each way; null is unlimited.
+    over `peak_interval` above `peak_import_so_far_kw`. A tariff stands in the place of a price series;
+    `import_blocks` add to the import price. Limits are kW each way; null is unlimited.
     With scenarios, `breach_probability` is the chance that the limits may be exceeded at all.
     `shed_limit_fraction` and `shed_price_per_mwh` hold for the loads below that state none of their own.
     """
@@ -59,6 +61,9 @@ class Connection(Document):
     export_limit_kw: PositiveSeries | None = None
     import_price_per_mwh: NumberSeries | None = None
     export_price_per_mwh: NumberSeries | None = None
+    import_tariff: Tariff | None = None
+    export_tariff: Tariff | None = None
+    import_blocks: Blocks | None = None
     carbon_g_per_kwh: PositiveSeries | None = None
     marginal_carbon_g_per_kwh: PositiveSeries | None = None
     peak_import_price_per_kw: Positive = 0.0
@@ -76,6 +81,7 @@ class Connection(Document):
                 yield Fault(
                     f"{path}.{name}", "stands at a child connection; only roots buy and sell: remove it"
                 )
+        yield from tariff_faults(path, self)
         interval = self.peak_interval
         if interval <= timedelta(0):
             yield Fault(f"{path}.peak_interval", "must be positive")
@@ -86,6 +92,11 @@ class Connection(Document):
             and interval % resolution != timedelta(0)
         ):
             yield Fault(f"{path}.peak_interval", "is no multiple of time.resolution; change one of the two")
+
+    @property
+    def least_surcharge_per_mwh(self) -> float:
+        """The cheapest of its blocks."""
+        return 0.0 if self.import_blocks is None else float(self.import_blocks.prices.min())
 
     def limit(self, name: str, steps: int) -> FloatArray:
         """A limit as a series, infinite where there is none."""
@@ -110,7 +121,7 @@ SERIES_OF_CONNECTION = (
     "carbon_g_per_kwh",
     "marginal_carbon_g_per_kwh",
 )
-MARKET_OF_ROOT = SERIES_OF_CONNECTION[2:]
+MARKET_OF_ROOT = (*SERIES_OF_CONNECTION[2:], "import_tariff", "export_tariff", "import_blocks")
 
 
 class Objective(Document):

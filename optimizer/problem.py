@@ -40,6 +40,7 @@ from optimizer.rolling import Pins
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
 from optimizer.solver import NAME
+from optimizer.tariffs import expanded
 
 __all__ = ["DispatchProblem", "ProblemDocument", "answer", "net_powers", "settle"]
 
@@ -75,11 +76,12 @@ class DispatchProblem:
     def from_document(document: Any) -> DispatchProblem:
         """Read a ``wattshed.dispatch/1``; `InputError` with every fault, each with its field path."""
         head, assets = read(document)
-        connections = {c.id: c for c in sorted(head.connections, key=lambda c: c.id)}
+        time = TimeGrid(head.time.start, head.time.resolution, head.time.steps)
+        connections = {c.id: expanded(c, time) for c in sorted(head.connections, key=lambda c: c.id)}
         return DispatchProblem(
             head.name,
             head.currency,
-            TimeGrid(head.time.start, head.time.resolution, head.time.steps),
+            time,
             connections,
             tuple(with_terms(asset, connections) for asset in sorted(assets, key=lambda asset: asset.id)),
             head.objective,
@@ -368,6 +370,8 @@ def objective(
             price_in = problem.import_price(connection) - carbon_in
             price_out = problem.export_price(connection) - carbon_out
             parts["energy"] += mwh_per_kw * float(price_in @ flow.import_kw - price_out @ flow.export_kw)
+            if connection.import_blocks is not None:
+                parts["energy"] += connection.import_blocks.cost(flow.import_kw, problem.time)
             parts["carbon"] += mwh_per_kw * float(carbon_in @ flow.import_kw - carbon_out @ flow.export_kw)
         if connection.peak_import_price_per_kw > 0:
             highest = max(float(flow.import_kw[w].mean()) for w in connection.peak_windows(problem.time))

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer import DispatchProblem, dispatch
+from tests.optimizer.markets import block_cost, price_series
 from tests.optimizer.stations import check_hydrogen, check_swaps
 from tests.optimizer.units import check_chp, check_flexible, check_run, check_unit
 
@@ -170,10 +171,10 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             credit = average if objective.get("export_carbon_credit") == "average" else 0.0 * average
             price = objective["carbon_price_per_t"] * 1e-6
             parts["carbon"] += hours * price * float((signal * imported - credit * exported).sum())
-            buy, sell = (
-                series(connection.get(f"{way}_price_per_mwh"), steps) for way in ("import", "export")
-            )
+            buy, sell = (price_series(document, connection, way) for way in ("import", "export"))
             parts["energy"] += hours / 1000 * float((buy * imported - sell * exported).sum())
+            if connection.get("import_blocks"):
+                parts["energy"] += block_cost(document, connection["import_blocks"], imported)
         if connection.get("peak_import_price_per_kw"):
             length = max(
                 1,

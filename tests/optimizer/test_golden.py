@@ -54,6 +54,31 @@ PROBLEMS: dict[str, Document] = {
         peak_import_so_far_kw=4.0,
         peak_interval="PT30M",
     ),
+    "block_energy": problem_of(
+        [load([5.0, 6.0, 7.0], shed_limit_fraction=0.1, shed_price_per_mwh=120.0)],
+        steps=3,
+        import_blocks={
+            "period": "day",
+            "time_zone": "Etc/GMT+2",
+            "so_far_kwh": 4.0,
+            "blocks": [
+                {"up_to_kwh": 3.0, "price_per_mwh": 1.0},
+                {"up_to_kwh": 9.0, "price_per_mwh": 2.0},
+                {"price_per_mwh": 30.0},
+            ],
+        },
+    ),
+    **dict.fromkeys(
+        ("block_full", "block_order"),
+        problem_of(
+            [load([5.0, 6.0])],
+            steps=2,
+            import_blocks={
+                "period": "horizon",
+                "blocks": [{"up_to_kwh": 8.0, "price_per_mwh": 30.0}, {"price_per_mwh": 10.0}],
+            },
+        ),
+    ),
     "storage_balance": problem_of(
         [
             battery(
