@@ -12,6 +12,7 @@ from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, GridLimits
 from energy.domain.schedule import Conflict, Schedule, Status
 from optimizer.conflicts import of_infeasible, of_shortfalls
+from optimizer.fairness import fairness_prices
 from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
@@ -130,6 +131,9 @@ class Dispatcher:
             notices += [] if missing is None else [missing]
         if self._scenarios is not None:
             found = self._scenarios.valued(found, self._stages.until)
+        if problem.objective.fairness is not None:
+            found, missing = self._fairness_priced(found, x)
+            notices += [] if missing is None else [missing]
         bounded = np.isfinite(gain)
         return replace(
             found,
@@ -138,6 +142,16 @@ class Dispatcher:
             build_seconds=self._build_seconds,
             notices=(*found.notices, *notices),
         )
+
+    def _fairness_priced(self, found: Schedule, x: FloatArray) -> tuple[Schedule, str | None]:
+        """`found` with what its fairness costs; in words where the deadline left no time for that."""
+        try:
+            prices = fairness_prices(self._stages, x)
+        except DeadlineError:
+            return found, "the deadline passed before the price of fairness was found"
+        # where all is in one district nothing is spread, and nothing paid
+        report = {key: {**entry, "price": prices.get(key, 0.0)} for key, entry in found.fairness.items()}
+        return replace(found, fairness=report), None
 
     def _infeasible(self) -> Schedule:
         problem, notices = self.problem, list(self.problem.notices)

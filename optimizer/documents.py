@@ -25,6 +25,7 @@ from energy.domain.network import FloatArray, IntArray
 from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
+from optimizer.fairness import Fairness, fairness_faults
 from optimizer.scenarios import Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
 from optimizer.tariffs import Blocks, Tariff, tariff_faults
@@ -132,6 +133,7 @@ class Objective(Document):
     """
 
     carbon_price_per_t: Positive = 0.0
+    fairness: Fairness | None = None
     unserved_energy_price_per_kwh: Positive = 10.0
     carbon_signal: Literal["average", "marginal"] = "average"
     export_carbon_credit: Literal["none", "average"] = "none"
@@ -299,6 +301,9 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
     yield from _uncertainty_faults(document, connections, assets, grid)
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
     yield from shedding_faults(assets, connections)
+    yield from fairness_faults(objective.fairness, assets)
+    if objective.fairness is not None and document.get("scenarios"):
+        yield Fault("objective.fairness", "is not supported together with scenarios; remove one of the two")
 
 
 def _resolution(time: Any) -> timedelta | None:

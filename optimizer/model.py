@@ -19,8 +19,9 @@ import scipy.sparse as sp
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from energy.domain.network import FloatArray, IntArray
-from optimizer.assets.base import Asset, AssetRows
+from optimizer.assets.base import Asset, AssetRows, SparseBlock
 from optimizer.connections import ConnectionRows
+from optimizer.fairness import FairnessRows
 from optimizer.problem import DispatchProblem
 from optimizer.rolling import pin
 from optimizer.site import Site
@@ -150,6 +151,8 @@ def build(problem: DispatchProblem) -> Program:
             for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
         )
         connections = ConnectionRows(site, problem)
+        if problem.objective.fairness is not None:
+            assets = (*assets, FairnessRows(problem, assets))
         program = _compile(problem, site, connections, assets)
     if problem.pins is not None:
         pin(program, problem.pins)
@@ -180,9 +183,13 @@ def _compile(
         "row_upper": [np.where(kind >= 0, rhs, np.inf)],
     }
     first, first_row = count, len(form.rows)
-    sparse = [(rows, rows.sparse) for rows in assets if rows.sparse is not None]
-    for rows, block in sparse:
+    sparse: list[SparseBlock] = []
+    for rows in assets:
         rows.place(first)
+        block = rows.sparse
+        if block is None:
+            continue
+        sparse.append(block)
         row, column, value = block.entries
         triplets.append((row + first_row, column + first, value))
         row, column, value = block.links
@@ -196,11 +203,11 @@ def _compile(
     program = LinearProgram(matrix, **vectors, integer=site.integers())
 
     def names() -> list[str]:
-        return [*site.names(), *(name for _, block in sparse for name in block.column_names())]
+        return [*site.names(), *(name for block in sparse for name in block.column_names())]
 
     def row_names() -> list[str]:
         stated = [row.constraint.name.replace("[", "(").replace("]", ")") for row in form.rows]
-        return [*stated, *(name for _, block in sparse for name in block.row_names())]
+        return [*stated, *(name for block in sparse for name in block.row_names())]
 
     part = Part(problem, connections, assets, slice(0, first), slice(0, first_row))
     return Program(program, (part,), names, row_names, site.mwh_per_kw)

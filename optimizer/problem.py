@@ -36,6 +36,7 @@ from optimizer.documents import (
     ProblemDocument,
     read,
 )
+from optimizer.fairness import fairness_cost, fairness_report
 from optimizer.rolling import Pins
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
@@ -334,6 +335,7 @@ def answer(
         objective=objective(problem, schedules, connections, every),
         bound_kind="exact" if problem.network is None else "linear",
         solver=NAME,
+        fairness=fairness_report(problem, schedules, every),
         connections=connections,
         assets=dict(schedules),
         shortfalls=every,
@@ -384,6 +386,7 @@ def objective(
         parts["carbon"] += emitted_t * problem.objective.carbon_price_per_t
     unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
     parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
+    parts["fairness"] = fairness_cost(problem, fairness_report(problem, schedules, shortfalls))
     return {"total": sum(parts.values()), **parts}
 
 

@@ -40,6 +40,7 @@ class Stages:
         self.limits: list[GridLimits] = []
         self.until: float | None = None
         self._holding: list[IntArray] = []
+        self._without: IntArray = np.zeros(0, np.int64)
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
@@ -60,9 +61,13 @@ class Stages:
             raise DeadlineError("the deadline passed before a schedule was found; allow more time")
         return remaining
 
-    def solve(self) -> Solution:
-        """Shortfalls priced above everything; where some remain, exactly minimal first, then cost."""
+    def solve(self, *, without: IntArray | None = None) -> Solution:
+        """Shortfalls priced above everything; where some remain, exactly minimal first, then cost.
+
+        What the columns `without` cost is left out.
+        """
         self.release_all()
+        self._without = np.zeros(0, np.int64) if without is None else without
         per_kwh = self.dearest / self._hours
         solution = self.minimise(self._costs() + per_kwh * self._unserved())
         if (
@@ -130,10 +135,16 @@ class Stages:
         """The gap that the problem's options allow."""
         self.solver.set_mip_gap(self._mip_gap)
 
+    def restore_costs(self) -> None:
+        """What every column costs, for whoever reads the program."""
+        self._without = np.zeros(0, np.int64)
+        self.solver.set_cost(self._costs())
+
     def _costs(self) -> FloatArray:
         """Prices of all columns, grid slack included."""
         costs = self.grid.slack_costs()
         costs[: len(self.program.linear.cost)] += self.program.linear.cost
+        costs[self._without] = 0.0
         return costs
 
     def _unserved(self) -> FloatArray:

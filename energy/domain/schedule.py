@@ -25,7 +25,18 @@ ShortfallKind = Literal[
     "comfort",
     "unmet_swap",
 ]
-OBJECTIVE_PARTS = ("energy", "peak", "carbon", "wear", "start", "fuel", "curtailment", "shed", "shortfall")
+OBJECTIVE_PARTS = (
+    "energy",
+    "peak",
+    "carbon",
+    "wear",
+    "start",
+    "fuel",
+    "curtailment",
+    "shed",
+    "fairness",
+    "shortfall",
+)
 PRICE_PARTS = ("energy", "losses", "congestion", "voltage", "carbon", "peak", "scarcity")
 
 
@@ -205,6 +216,7 @@ class Schedule:
     notices: tuple[str, ...] = ()
     ac: Mapping[str, Any] | None = None
     revision: Mapping[str, Any] | None = None
+    fairness: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     frontier: tuple[FrontierPoint, ...] = ()
     uncertainty: Uncertainty | None = None
 
@@ -241,6 +253,8 @@ class Schedule:
             document["ac"] = dict(self.ac)
         if self.revision is not None:
             document["revision"] = dict(self.revision)
+        if self.fairness:
+            document["fairness"] = {burden: dict(found) for burden, found in self.fairness.items()}
         if self.frontier:
             document["frontier"] = [point.document() for point in self.frontier]
         if self.uncertainty is not None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import sqrt
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 import numpy as np
 from pydantic import AfterValidator, Field
@@ -75,6 +75,11 @@ def crossed(
             f"{lows[above[0]]:g} {unit} is above {high_name} {highs[above[0]]:g}{where}; "
             "swap or correct them",
         )
+
+
+Burden = Literal["curtailment", "charging"]
+BURDENS: tuple[Burden, ...] = get_args(Burden)
+"""What districts may have to bear for others: curtailed generation, unmet charging."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +239,21 @@ class Asset(Document):
         del schedule, time
         return 0.0
 
+    @property
+    def bears(self) -> Burden | None:
+        """What of the burdens that districts share it bears."""
+        return None
+
+    def at_stake_kwh(self, time: TimeGrid) -> float:
+        """All that it could have to bear."""
+        del time
+        return 0.0
+
+    def borne_kwh(self, schedule: AssetSchedule, shortfalls: Sequence[Shortfall], time: TimeGrid) -> float:
+        """What it bears in a schedule that leaves `shortfalls` of its own."""
+        del schedule, shortfalls, time
+        return 0.0
+
     @classmethod
     @abstractmethod
     def rows(cls, site: Site, assets: Sequence[Any]) -> AssetRows:
@@ -308,6 +328,10 @@ class AssetRows(ABC):
         """
         del steps
         return None
+
+    def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
+        """What each asset bears: the columns that measure it, and the kWh of a unit of them."""
+        yield from ()
 
     @abstractmethod
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:

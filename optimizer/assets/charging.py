@@ -81,6 +81,17 @@ def vehicle_charging(ev: ElectricVehicle, time: TimeGrid) -> Charging:
     )
 
 
+def uncharged(charging: Charging) -> Charged:
+    """What becomes of a store that never charges."""
+    energy, energies = charging.e_start_kwh, np.zeros(len(charging.drives_kwh))
+    unserved = np.zeros(len(energies))
+    for step, drive in enumerate(charging.drives_kwh.tolist()):
+        energy *= charging.retained
+        unserved[step] = max(drive - (energy - charging.e_min_kwh), 0.0)
+        energies[step] = energy = energy - (drive - unserved[step])
+    return Charged(np.zeros(len(energies)), energies, unserved)
+
+
 def vehicle_shortfalls(ev: ElectricVehicle, charged: Charged, time: TimeGrid) -> Iterator[Shortfall]:
     """The needs that charging so leaves unmet."""
     left = charged.unserved_kwh.copy()

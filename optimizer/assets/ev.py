@@ -15,9 +15,9 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid, format_instant
-from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, Priority
+from optimizer.assets.base import Asset, AssetRows, Burden, Efficiency, Positive, Priority
 from optimizer.assets.battery import energy_faults, least_power_faults, stored_kwh, wear_cost
-from optimizer.assets.charging import Charged, Charging, vehicle_charging, vehicle_shortfalls
+from optimizer.assets.charging import Charged, Charging, uncharged, vehicle_charging, vehicle_shortfalls
 from optimizer.assets.fleet import FleetRows
 from optimizer.assets.reach import ev_out_of_reach, relaxed_ev
 
@@ -227,6 +227,19 @@ class ElectricVehicle(Asset):
             stay.last: (stay.at, stay.need_kwh) for stay in self.stays(time) if stay.need_kwh > self.e_min_kwh
         }
         return drives | needs
+
+    @property
+    def bears(self) -> Burden | None:
+        return "charging"
+
+    def at_stake_kwh(self, time: TimeGrid) -> float:
+        """What would be unmet if it never charged."""
+        never = uncharged(self.charging(time))
+        return sum(shortfall.amount_kwh for shortfall in self.shortfalls_of(never, time))
+
+    def borne_kwh(self, schedule: AssetSchedule, shortfalls: Sequence[Shortfall], time: TimeGrid) -> float:
+        del schedule, time
+        return sum(shortfall.amount_kwh for shortfall in shortfalls)
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}

@@ -19,7 +19,7 @@ import numpy as np
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
-from optimizer.assets.base import AssetRows, Control, SparseBlock, TerminalPower
+from optimizer.assets.base import AssetRows, Burden, Control, SparseBlock, TerminalPower
 from optimizer.assets.charging import SERVED_KWH
 
 if TYPE_CHECKING:
@@ -263,6 +263,11 @@ class FleetRows(AssetRows):
     def controls(self, steps: int) -> IntArray:
         early = self._piece_step < steps
         return np.concatenate([self._charge[early], self._discharge[early[self._v2g]]])
+
+    def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
+        whose = np.concatenate([np.array([drive[0] for drive in self._drives], np.int64), self._need_ev])
+        for number in np.unique(whose).tolist():
+            yield "charging", self._evs[number].id, self.needs[whose == number], 1.0
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         steps = self._time.steps

@@ -9,9 +9,9 @@ import numpy as np
 
 from energy.domain.documents import expand
 from energy.domain.network import FloatArray, IntArray, Terminal
-from energy.domain.schedule import AssetSchedule
+from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Control, Number, PositiveSeries, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Burden, Control, Number, PositiveSeries, TerminalPower
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -61,6 +61,17 @@ class Renewable(Asset):
             * self.curtailment_price_per_mwh,
         }
 
+    @property
+    def bears(self) -> Burden | None:
+        return "curtailment" if self.curtailable else None
+
+    def at_stake_kwh(self, time: TimeGrid) -> float:
+        return float(self.available(time.steps).sum()) * time.hours
+
+    def borne_kwh(self, schedule: AssetSchedule, shortfalls: Sequence[Shortfall], time: TimeGrid) -> float:
+        del shortfalls
+        return float(schedule.series["curtailed_kw"].sum()) * time.hours
+
     @classmethod
     def rows(cls, site: Site, assets: Sequence[Renewable]) -> AssetRows:
         return RenewableRows(site, assets)
@@ -71,7 +82,7 @@ class RenewableRows(AssetRows):
 
     def __init__(self, site: Site, renewables: Sequence[Renewable]) -> None:
         self._renewables = renewables
-        self._steps = site.time.steps
+        self._steps, self._hours = site.time.steps, site.time.hours
         self._curtailable = [asset for asset in renewables if asset.curtailable]
         for asset in renewables:
             site.draw_constant(asset.connection, -asset.available(self._steps), flexible=asset.curtailable)
@@ -108,6 +119,10 @@ class RenewableRows(AssetRows):
         # what is curtailed follows from what happens
         del steps
         return np.zeros(0, np.int64)
+
+    def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
+        for position, asset in enumerate(self._curtailable):
+            yield "curtailment", asset.id, self._curtailed.index[position], self._hours
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         position = {asset.id: row for row, asset in enumerate(self._curtailable)}

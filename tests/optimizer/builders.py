@@ -191,6 +191,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
         assert np.allclose(np.sum([price[part] for part in price if part != "total"], axis=0), total)
     told = sum(s["amount_kwh"] for s in answer["shortfalls"])
     parts["shortfall"] = objective["unserved_energy_price_per_kwh"] * told
+    parts["fairness"] = check_fairness(document, answer, tolerance)
     parts["total"] = sum(value for part, value in parts.items() if part != "total")
     for part, value in parts.items():
         assert answer["objective"][part] == pytest.approx(value, abs=1e-6, rel=1e-6), part
@@ -250,6 +251,24 @@ def check_store(
         )
         short = unserved.get((asset["id"], "departure_energy", stay["departure"]), 0.0)
         assert e_kwh[step] + later + short >= stay["e_departure_min_kwh"] - tolerance * steps
+
+
+def check_fairness(document: Document, answer: Document, tolerance: float) -> float:
+    """The shares of districts and what their spread costs; unmet charging over what is told only."""
+    weights = document.get("objective", {}).get("fairness") or {}
+    cost = 0.0
+    for burden, found in answer.get("fairness", {}).items():
+        shares = [share for share in found["shares"].values() if share is not None]
+        assert found["spread"] == pytest.approx(max(shares, default=0.0) - min(shares, default=0.0))
+        assert found["price"] >= 0.0
+        cost += weights[burden] * found["spread"]
+        for district, share in found["shares"].items() if burden == "curtailment" else ():
+            own = [a for a in document["assets"] if a.get("district") == district]
+            series_of = [answer["assets"][a["id"]] for a in own if a["type"] == "renewable"]
+            curtailed = sum(sum(s["curtailed_kw"]) for s in series_of)
+            available = sum(sum(s["p_kw"]) for s in series_of) + curtailed
+            assert share is None or share * available == pytest.approx(curtailed, abs=tolerance)
+    return cost
 
 
 def inherited(document: Document, asset: Document, name: str) -> Any:

@@ -79,6 +79,15 @@ PROBLEMS: dict[str, Document] = {
             },
         ),
     ),
+    **dict.fromkeys(
+        ("share_most", "share_least"),
+        problem_of(
+            [renewable(4.0, "n", district="north"), renewable([8.0, 2.0], "s", district="south")],
+            steps=2,
+            export_limit_kw=5.0,
+            objective={"fairness": {"curtailment": 2.0}},
+        ),
+    ),
     "storage_balance": problem_of(
         [
             battery(
