@@ -26,6 +26,7 @@ from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.fairness import Fairness, fairness_faults
+from optimizer.offers import Offer, offer_faults
 from optimizer.scenarios import Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
 from optimizer.tariffs import Blocks, Tariff, tariff_faults
@@ -194,6 +195,7 @@ class ProblemDocument(Document):
     connections: Items[Connection]
     assets: Items[_AnyAsset]  # type: ignore[valid-type]
     objective: Objective = Objective()
+    offers: Items[Offer] = ()
     network: Network | None = None
     options: Options = Options()
     frontier: Annotated[int, Field(ge=2, le=50)] | None = None
@@ -302,8 +304,16 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
     yield from shedding_faults(assets, connections)
     yield from fairness_faults(objective.fairness, assets)
-    if objective.fairness is not None and document.get("scenarios"):
-        yield Fault("objective.fairness", "is not supported together with scenarios; remove one of the two")
+    yield from offer_faults(
+        [_readable(Offer, item) for item in _objects(document.get("offers"))],
+        assets,
+        {str(item.get("id")): item.get("parent") for item in items},
+        grid,
+    )
+    if document.get("scenarios"):
+        for path, there in (("objective.fairness", objective.fairness), ("offers", document.get("offers"))):
+            if there:
+                yield Fault(path, "is not supported together with scenarios; remove one of the two")
 
 
 def _resolution(time: Any) -> timedelta | None:

@@ -98,7 +98,7 @@ def fairness_cost(problem: DispatchProblem, report: Mapping[str, Mapping[str, An
     """Σ weight × spread, in the problem's currency."""
     fairness = problem.objective.fairness
     weights = fairness.weights if fairness is not None else {}
-    return sum(weight * float(report[burden]["spread"]) for burden, weight in weights.items())
+    return sum((weight * float(report[burden]["spread"]) for burden, weight in weights.items()), 0.0)
 
 
 class FairnessRows(AssetRows):

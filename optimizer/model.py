@@ -22,6 +22,7 @@ from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows, SparseBlock
 from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
+from optimizer.offer_rows import OfferRows
 from optimizer.problem import DispatchProblem
 from optimizer.rolling import pin
 from optimizer.site import Site
@@ -151,9 +152,12 @@ def build(problem: DispatchProblem) -> Program:
             for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
         )
         connections = ConnectionRows(site, problem)
+        extra: list[AssetRows] = []
+        if problem.offers:
+            extra.append(OfferRows(problem, connections, assets))
         if problem.objective.fairness is not None:
-            assets = (*assets, FairnessRows(problem, assets))
-        program = _compile(problem, site, connections, assets)
+            extra.append(FairnessRows(problem, assets))
+        program = _compile(problem, site, connections, (*assets, *extra))
     if problem.pins is not None:
         pin(program, problem.pins)
     return program

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energy.domain.network import FloatArray
-from energy.domain.schedule import AssetSchedule, Schedule, Status
+from energy.domain.schedule import AssetSchedule, OfferSchedule, Schedule, Status
+from optimizer.offer_rows import OfferRows
 from optimizer.problem import DispatchProblem, answer, net_powers
 
 if TYPE_CHECKING:
@@ -43,9 +44,12 @@ def outcome(
     clean[losses] = own[losses]
     schedules: dict[str, AssetSchedule] = {}
     shortfalls = []
+    offers: dict[str, OfferSchedule] = {}
     for rows in part.assets:
         schedules.update((key, _without_noise(schedule)) for key, schedule in rows.schedules(clean))
         shortfalls += list(rows.shortfalls(clean))
+        if isinstance(rows, OfferRows):
+            offers = rows.held(clean)
     losses_kw = clean[part.connections.losses]
     prices = None
     if dual is not None:
@@ -56,6 +60,7 @@ def outcome(
         {asset.id: schedules[asset.id] for asset in problem.assets},
         status=status,
         shortfalls=shortfalls,
+        offers=offers,
         losses_kw=losses_kw,
         prices=prices,
     )

@@ -20,6 +20,7 @@ from energy.domain.schedule import (
     PRICE_PARTS,
     AssetSchedule,
     ConnectionSchedule,
+    OfferSchedule,
     Schedule,
     Shortfall,
     Status,
@@ -37,6 +38,7 @@ from optimizer.documents import (
     read,
 )
 from optimizer.fairness import fairness_cost, fairness_report
+from optimizer.offers import Offer, offer_notices, offer_revenue, unheld
 from optimizer.rolling import Pins
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
@@ -68,6 +70,7 @@ class DispatchProblem:
     options: Options
 
     paths: Mapping[tuple[str, str], str]
+    offers: tuple[Offer, ...] = ()
     frontier: int | None = None
     scenarios: tuple[Scenario, ...] = ()
     first_stage: timedelta | None = None
@@ -96,6 +99,7 @@ class DispatchProblem:
                 )
                 for number, item in enumerate(ids)
             },
+            offers=tuple(sorted(head.offers, key=lambda offer: offer.id)),
             frontier=head.frontier,
             scenarios=tuple(sorted(head.scenarios, key=lambda scenario: scenario.id)),
             first_stage=head.first_stage,
@@ -126,6 +130,7 @@ class DispatchProblem:
             "objective": self.objective.model_dump(mode="json"),
             "network": None if self.network is None else self.network.model_dump(mode="json"),
             "options": self.options.model_dump(mode="json"),
+            "offers": [offer.model_dump(mode="json") for offer in self.offers],
             "frontier": self.frontier,
             "scenarios": [
                 {
@@ -153,7 +158,11 @@ class DispatchProblem:
             for way, what in (("import", "imports cost nothing"), ("export", "exports earn nothing"))
             if connection.parent is None and getattr(connection, f"{way}_price_per_mwh") is None
         )
-        return (*unpriced, *(notice for asset in self.assets for notice in asset.notices(self.time)))
+        return (
+            *unpriced,
+            *offer_notices(self),
+            *(notice for asset in self.assets for notice in asset.notices(self.time)),
+        )
 
     @cached_property
     def from_roots(self) -> tuple[str, ...]:
@@ -306,6 +315,7 @@ def answer(
     shortfalls: Sequence[Shortfall],
     losses_kw: FloatArray | None = None,
     prices: Mapping[str, Mapping[str, FloatArray]] | None = None,
+    offers: Mapping[str, OfferSchedule] | None = None,
     notices: Sequence[str] = (),
     **figures: Any,
 ) -> Schedule:
@@ -323,7 +333,7 @@ def answer(
     }
     every = tuple(
         sorted(
-            (*shortfalls, *overruns(problem, connections)),
+            (*shortfalls, *overruns(problem, connections), *(unheld(problem) if offers is None else ())),
             key=lambda s: (s.at, s.kind, s.asset or "", s.connection or ""),
         )
     )
@@ -332,7 +342,8 @@ def answer(
         status=status,
         input_hash=problem.input_hash,
         time=problem.time,
-        objective=objective(problem, schedules, connections, every),
+        objective=objective(problem, schedules, connections, every, offers or {}),
+        offers=offers or {},
         bound_kind="exact" if problem.network is None else "linear",
         solver=NAME,
         fairness=fairness_report(problem, schedules, every),
@@ -361,6 +372,7 @@ def objective(
     schedules: Mapping[str, AssetSchedule],
     connections: Mapping[str, ConnectionSchedule],
     shortfalls: Sequence[Shortfall],
+    offers: Mapping[str, OfferSchedule],
 ) -> dict[str, float]:
     """The objective's parts and their total, in the problem's currency, from the schedule alone."""
     parts = dict.fromkeys(OBJECTIVE_PARTS, 0.0)
@@ -386,6 +398,7 @@ def objective(
         parts["carbon"] += emitted_t * problem.objective.carbon_price_per_t
     unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
     parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
+    parts["flexibility"] -= offer_revenue(problem, offers)
     parts["fairness"] = fairness_cost(problem, fairness_report(problem, schedules, shortfalls))
     return {"total": sum(parts.values()), **parts}
 
@@ -424,5 +437,5 @@ def settle(
         schedule,
         connections=connections,
         shortfalls=every,
-        objective=objective(problem, schedule.assets, connections, every),
+        objective=objective(problem, schedule.assets, connections, every, schedule.offers),
     )

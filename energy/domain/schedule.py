@@ -24,6 +24,7 @@ ShortfallKind = Literal[
     "unserved_run",
     "comfort",
     "unmet_swap",
+    "committed_reserve",
 ]
 OBJECTIVE_PARTS = (
     "energy",
@@ -34,6 +35,7 @@ OBJECTIVE_PARTS = (
     "fuel",
     "curtailment",
     "shed",
+    "flexibility",
     "fairness",
     "shortfall",
 )
@@ -72,6 +74,19 @@ class AssetSchedule:
             "p_kw": self.p_kw.tolist(),
             **{name: series.tolist() for name, series in self.series.items()},
         }
+
+
+@dataclass(frozen=True)
+class OfferSchedule:
+    """Capacity held for one offer, kW, what that earns, and what each asset holds of it in each step."""
+
+    kw: float
+    revenue: float
+    by_asset: Mapping[str, FloatArray]
+
+    def document(self) -> dict[str, Any]:
+        by_asset = {asset: held.tolist() for asset, held in self.by_asset.items()}
+        return {"kw": self.kw, "revenue": self.revenue, "by_asset": by_asset}
 
 
 @dataclass(frozen=True)
@@ -216,6 +231,7 @@ class Schedule:
     notices: tuple[str, ...] = ()
     ac: Mapping[str, Any] | None = None
     revision: Mapping[str, Any] | None = None
+    offers: Mapping[str, OfferSchedule] = field(default_factory=dict)
     fairness: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     frontier: tuple[FrontierPoint, ...] = ()
     uncertainty: Uncertainty | None = None
@@ -253,6 +269,8 @@ class Schedule:
             document["ac"] = dict(self.ac)
         if self.revision is not None:
             document["revision"] = dict(self.revision)
+        if self.offers:
+            document["offers"] = {key: offer.document() for key, offer in self.offers.items()}
         if self.fairness:
             document["fairness"] = {burden: dict(found) for burden, found in self.fairness.items()}
         if self.frontier:

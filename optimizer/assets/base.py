@@ -82,6 +82,57 @@ BURDENS: tuple[Burden, ...] = get_args(Burden)
 """What districts may have to bear for others: curtailed generation, unmet charging."""
 
 
+Direction = Literal["up", "down"]
+"""Of reserve: "up" draws less or feeds more when it is called, "down" draws more or feeds less."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Power that can be called in each step, at most `room_kw` + Σ coefficient × column of `terms`.
+
+    Columns have shape (steps,), −1 where there is none. A kWh called takes `kwh_per_kwh` of the room that
+    the energy of the store leaves.
+    """
+
+    room_kw: FloatArray
+    terms: tuple[tuple[float, IntArray], ...] = ()
+    kwh_per_kwh: float = 0.0
+
+
+@dataclass(frozen=True)
+class StorePlan:
+    """Steps through which a store must be able to follow its plan after a call, without recharging.
+
+    `need` is a step, the column that measures what it is short of, and the kWh needed at its end.
+    """
+
+    steps: IntArray
+    need: tuple[int, int, float] | None = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """Energies that bound a call: columns at the end of each step (−1: none), above (`sign` +1) or below
+    (−1) `bound_kwh`. Each kW of the columns `also` counts as called energy, by its coefficient."""
+
+    energy: IntArray
+    bound_kwh: FloatArray
+    sign: Literal[1, -1]
+    also: tuple[float, IntArray] | None = None
+    plans: tuple[StorePlan, ...] = ()
+
+
+@dataclass(frozen=True)
+class Flexibility:
+    """What one asset can hold as reserve in one direction; all sources share the store."""
+
+    asset: str
+    connection: str
+    direction: Direction
+    sources: tuple[Source, ...]
+    store: Store | None = None
+
+
 @dataclass(frozen=True)
 class TerminalPower:
     """Columns that draw power at a terminal: `coefficients` kW drawn per unit of each column in its step."""
@@ -328,6 +379,10 @@ class AssetRows(ABC):
         """
         del steps
         return None
+
+    def flexibility(self) -> Iterator[Flexibility]:
+        """What each asset can hold as reserve; nothing where a type does not say so."""
+        yield from ()
 
     def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
         """What each asset bears: the columns that measure it, and the kWh of a unit of them."""

@@ -13,12 +13,24 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Control, Efficiency, HardLimit, Positive, TerminalPower
+from optimizer.assets.base import (
+    Asset,
+    AssetRows,
+    Control,
+    Efficiency,
+    Flexibility,
+    HardLimit,
+    Positive,
+    Source,
+    Store,
+    StorePlan,
+    TerminalPower,
+)
 from optimizer.assets.charging import SERVED_KWH, Charging
 from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
 
 if TYPE_CHECKING:
-    from optimizer.assets.ev import Session
+    from optimizer.assets.ev import ElectricVehicle, Session
     from optimizer.site import Site
 
 
@@ -204,11 +216,50 @@ class BatteryRows(AssetRows):
     def controls(self, steps: int) -> IntArray:
         return np.concatenate([self._charge.before(steps), self._discharge.before(steps)])
 
+    def flexibility(self) -> Iterator[Flexibility]:
+        """Of every battery without least powers: between those a call could not stop."""
+        for number, battery in enumerate(self._batteries):
+            if battery.charge_min_kw > 0 or battery.discharge_min_kw > 0:
+                continue
+            charge, discharge = self._charge.index[number], self._discharge.index[number]
+            yield from store_flexibility(
+                battery,
+                (charge, np.full(len(charge), battery.charge_max_kw)),
+                (discharge, np.full(len(charge), battery.discharge_max_kw)),
+                self._energy.index[number],
+                self._lowest[number],
+            )
+
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for number, battery in enumerate(self._batteries):
             p_kw = x[self._charge.index[number]] - x[self._discharge.index[number]]
             energies = np.clip(battery.energies(p_kw, self._time), battery.e_min_kwh, battery.e_max_kwh)
             yield battery.id, AssetSchedule(p_kw, {"e_kwh": energies})
+
+
+def store_flexibility(
+    store: Battery | ElectricVehicle,
+    charging: tuple[IntArray, FloatArray],
+    discharging: tuple[IntArray, FloatArray],
+    energy: IntArray,
+    least_kwh: FloatArray,
+    plans: tuple[StorePlan, ...] = (),
+) -> Iterator[Flexibility]:
+    """What a store can hold: columns and largest powers each way, energies and their lower bounds.
+
+    "up" stops charging (a kWh called is charge_efficiency less in the store), then discharges. For "down"
+    the energy after a call is bounded by charge_efficiency × net power, which is exact from there on where
+    the store no longer discharges, and on the safe side where it does.
+    """
+    (charge, charge_max), (discharge, discharge_max) = charging, discharging
+    gain, loss = store.charge_efficiency, 1.0 / store.discharge_efficiency
+    none = np.zeros(len(energy))
+    up = Source(none, ((1.0, charge),), gain), Source(discharge_max, ((-1.0, discharge),), loss)
+    lowest = Store(energy, least_kwh, 1, plans=plans)
+    yield Flexibility(store.id, store.connection, "up", up, lowest)
+    down = (Source(charge_max, ((-1.0, charge), (1.0, discharge)), gain),)
+    highest = Store(energy, np.full(len(energy), store.e_max_kwh), -1, also=(loss - gain, discharge))
+    yield Flexibility(store.id, store.connection, "down", down, highest)
 
 
 def stored_kwh(

@@ -19,7 +19,16 @@ import numpy as np
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
-from optimizer.assets.base import AssetRows, Burden, Control, SparseBlock, TerminalPower
+from optimizer.assets.base import (
+    AssetRows,
+    Burden,
+    Control,
+    Flexibility,
+    SparseBlock,
+    StorePlan,
+    TerminalPower,
+)
+from optimizer.assets.battery import store_flexibility
 from optimizer.assets.charging import SERVED_KWH
 
 if TYPE_CHECKING:
@@ -51,6 +60,7 @@ class FleetRows(AssetRows):
 
         energy_entries, energy_rhs = self._energy_rows(energy)
         need_entries, need_rhs = self._need_rows(energy)
+        self._need_rhs = need_rhs
         fleet = self._fleet_power(site)
         link_entries, self._link_keys, first_link = self._link_rows()
         entries = energy_entries + need_entries + link_entries
@@ -102,7 +112,7 @@ class FleetRows(AssetRows):
         start_of_stay = np.cumsum(length) - length
         step = np.arange(int(length.sum())) - start_of_stay[stay_of] + first[stay_of]
         share = np.minimum(step + 1.0, end[stay_of]) - np.maximum(step, begin[stay_of])
-        self._piece_ev, self._piece_step = stay_ev[stay_of], step
+        self._piece_ev, self._piece_step, self._share = stay_ev[stay_of], step, share
         self._charge_max = of_stays(s.session.charge_max_kw for _, s in stays)[stay_of] * share
         self._charge_min = of_stays(s.session.charge_min_kw for _, s in stays)[stay_of] * share
         discharge_max = of_stays(self._evs[number].discharge_max_kw(s.session) for number, s in stays)
@@ -194,6 +204,7 @@ class FleetRows(AssetRows):
         return entries, link_keys, first
 
     def place(self, first_column: int) -> None:
+        self.first_column = first_column
         self._charge, self._discharge, self._trip_short, self._need_short = (
             local + first_column for local in self._local
         )
@@ -263,6 +274,51 @@ class FleetRows(AssetRows):
     def controls(self, steps: int) -> IntArray:
         early = self._piece_step < steps
         return np.concatenate([self._charge[early], self._discharge[early[self._v2g]]])
+
+    def flexibility(self) -> Iterator[Flexibility]:
+        """Of every EV in the steps that a session covers wholly. After a call it can follow its plan until
+        it is plugged in again, with the need of its departure."""
+        energy = self.first_column + self._local_energy
+        v2g_column = np.full(len(self._piece_ev), -1)
+        v2g_column[self._v2g] = self._discharge
+        whole = (self._share == 1.0) & (self._charge_min == 0) & (self._discharge_min == 0)
+        for number, ev in enumerate(self._evs):
+            columns = np.full((3, self._time.steps), -1)
+            powers = np.zeros((2, self._time.steps))
+            states = np.flatnonzero(self._state_ev == number)
+            columns[2, self._keys[states] % self._time.steps] = energy[states]
+            pieces = np.flatnonzero((self._piece_ev == number) & whole)
+            at = self._piece_step[pieces]
+            columns[0, at], columns[1, at] = self._charge[pieces], v2g_column[pieces]
+            # a reserve in the battery forbids some of the discharging, so a call must not rely on it
+            relied = ev.v2g_reserve_kwh <= ev.e_min_kwh
+            powers[0, at] = self._charge_max[pieces]
+            powers[1, at] = self._discharge_max[pieces] * relied
+            yield from store_flexibility(
+                ev,
+                (columns[0], powers[0]),
+                (columns[1], powers[1]),
+                columns[2],
+                np.full(self._time.steps, ev.e_min_kwh),
+                tuple(self._plans(number, columns[2])),
+            )
+
+    def _plans(self, number: int, energy: IntArray) -> Iterator[StorePlan]:
+        """The states of each session and of the drives after it, with the need of its departure."""
+        stays = [(k, stay) for k, (ev, stay) in enumerate(self._stays) if ev == number]
+        drives = {step for ev, _, step, _ in self._drives if ev == number}
+        row_of = {int(stay): row for row, stay in enumerate(self._needs)}
+        for position, (key, stay) in enumerate(stays):
+            end = stays[position + 1][1].first if position + 1 < len(stays) else self._time.steps
+            # a drive that ends as the next session begins is still served by this one
+            end += end in drives
+            steps = np.arange(stay.first, max(end, stay.last + 1))
+            row = row_of.get(key)
+            need = None
+            if row is not None:
+                need_kwh = float(self._need_rhs[row])
+                need = stay.last, int(self._need_short[row]), need_kwh
+            yield StorePlan(steps[energy[steps] >= 0], need)
 
     def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
         whose = np.concatenate([np.array([drive[0] for drive in self._drives], np.int64), self._need_ev])

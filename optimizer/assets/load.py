@@ -12,7 +12,17 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Control, Fraction, Number, NumberSeries, TerminalPower
+from optimizer.assets.base import (
+    Asset,
+    AssetRows,
+    Control,
+    Flexibility,
+    Fraction,
+    Number,
+    NumberSeries,
+    Source,
+    TerminalPower,
+)
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -92,6 +102,7 @@ class LoadRows(AssetRows):
             site.draw_constant(load.connection, load.demand_kw(self._steps), flexible=False)
         limits = np.array([load.sheddable_kw(self._steps) for load in self._sheddable])
         limits = limits.reshape(len(self._sheddable), self._steps)
+        self._limits = limits
         prices = np.array([load.shed_price_per_mwh for load in self._sheddable], float)
         self._shed = site.columns(
             "shed_kw", [load.id for load in self._sheddable], upper=limits, price=prices[:, None]
@@ -119,6 +130,12 @@ class LoadRows(AssetRows):
         # what is shed follows from what happens
         del steps
         return np.zeros(0, np.int64)
+
+    def flexibility(self) -> Iterator[Flexibility]:
+        for position, load in enumerate(self._sheddable):
+            shed = self._shed.index[position]
+            source = Source(self._limits[position], ((-1.0, shed),))
+            yield Flexibility(load.id, load.connection, "up", (source,))
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         position = {load.id: row for row, load in enumerate(self._sheddable)}

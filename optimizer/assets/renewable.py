@@ -11,7 +11,17 @@ from energy.domain.documents import expand
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Burden, Control, Number, PositiveSeries, TerminalPower
+from optimizer.assets.base import (
+    Asset,
+    AssetRows,
+    Burden,
+    Control,
+    Flexibility,
+    Number,
+    PositiveSeries,
+    Source,
+    TerminalPower,
+)
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -119,6 +129,11 @@ class RenewableRows(AssetRows):
         # what is curtailed follows from what happens
         del steps
         return np.zeros(0, np.int64)
+
+    def flexibility(self) -> Iterator[Flexibility]:
+        for position, asset in enumerate(self._curtailable):
+            source = Source(asset.available(self._steps), ((-1.0, self._curtailed.index[position]),))
+            yield Flexibility(asset.id, asset.connection, "down", (source,))
 
     def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
         for position, asset in enumerate(self._curtailable):

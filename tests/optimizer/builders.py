@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer import DispatchProblem, dispatch
-from tests.optimizer.markets import block_cost, price_series
+from tests.optimizer.markets import block_cost, check_offers, price_series
 from tests.optimizer.stations import check_hydrogen, check_swaps
 from tests.optimizer.units import check_chp, check_flexible, check_run, check_unit
 
@@ -35,7 +35,7 @@ def problem_of(
         "connections": connections or [root],
         "assets": assets,
     }
-    for key in ("objective", "options", "network", "frontier", "scenarios", "first_stage"):
+    for key in ("objective", "offers", "options", "network", "frontier", "scenarios", "first_stage"):
         if key in more:
             document[key] = more.pop(key)
     document["connections"] = [{**document["connections"][0], **more}, *document["connections"][1:]]
@@ -191,6 +191,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
         assert np.allclose(np.sum([price[part] for part in price if part != "total"], axis=0), total)
     told = sum(s["amount_kwh"] for s in answer["shortfalls"])
     parts["shortfall"] = objective["unserved_energy_price_per_kwh"] * told
+    parts["flexibility"] = -check_offers(document, answer, tolerance)
     parts["fairness"] = check_fairness(document, answer, tolerance)
     parts["total"] = sum(value for part, value in parts.items() if part != "total")
     for part, value in parts.items():

@@ -65,3 +65,19 @@ def block_cost(document: Document, blocks: Document, imported: np.ndarray) -> fl
             inside = max(0.0, min(energy, above) - max(low, edge))
             cost, edge = cost + inside * block["price_per_mwh"] / 1000, above
     return cost
+
+
+def check_offers(document: Document, answer: Document, tolerance: float) -> float:
+    """What all offers earn; each is inside its bounds, and in every step of its window held by assets."""
+    earned, starts = 0.0, [step[0] for step in instants(document)]
+    for offer in document.get("offers", ()):
+        found = answer["offers"][offer["id"]]
+        start, end = (datetime.fromisoformat(offer[key]) for key in ("start", "end"))
+        inside = np.array([start <= begin < end for begin in starts])
+        held = sum((np.array(kw) for kw in found["by_asset"].values()), np.zeros(len(starts)))
+        assert np.allclose(held, inside * found["kw"], atol=tolerance)
+        assert found["kw"] <= offer["max_kw"] + tolerance
+        assert found["kw"] <= tolerance or found["kw"] >= offer.get("min_kw", 0.0) - tolerance
+        hours = inside.sum() * MINUTES[document["time"]["resolution"]] / 60
+        earned += hours * offer["price_per_mw_h"] / 1000 * found["kw"]
+    return earned

@@ -15,7 +15,7 @@ import pytest
 from energy.domain.network import ElementId, GridLimits, Terminal
 from optimizer import Dispatcher, DispatchProblem
 from optimizer.conflicts import SharedLimits
-from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
+from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, trip
 from tests.optimizer.golden_units import UNIT_PROBLEMS
 from tests.optimizer.stations import hydrogen_station, swap_station
 
@@ -86,6 +86,44 @@ PROBLEMS: dict[str, Document] = {
             steps=2,
             export_limit_kw=5.0,
             objective={"fairness": {"curtailment": 2.0}},
+        ),
+    ),
+    **dict.fromkeys(
+        (
+            "offer_held",
+            "offer_committed",
+            "reserve_room",
+            "reserve_energy",
+            "reserve_plan",
+            "reserve_spare",
+            "reserve_need",
+            "reserve_later",
+            "reserve_limit",
+        ),
+        problem_of(
+            [
+                ev(
+                    [session(0, 2, discharge_max_kw=4.0, e_departure_min_kwh=20.0)],
+                    charge_efficiency=0.8,
+                    discharge_efficiency=0.5,
+                )
+            ],
+            steps=2,
+            export_limit_kw=3.0,
+            offers=[
+                {
+                    "id": way,
+                    "connection": "poc",
+                    "direction": way,
+                    "start": at(0),
+                    "end": at(2),
+                    "price_per_mw_h": 7.0,
+                    "max_kw": 9.0,
+                    "duration": "PT90M",
+                    "committed_kw": sold,
+                }
+                for way, sold in (("up", 1.0), ("down", None))
+            ],
         ),
     ),
     "storage_balance": problem_of(
