@@ -294,6 +294,25 @@ def depth(document: Document, connection: str) -> int:
     return 0 if parents[connection] is None else 1 + depth(document, parents[connection])
 
 
+def weighted(document: Document, answer: Document) -> float:
+    """Unserved kWh times the priority of whom, or of the departure, they are missing to."""
+    hours = {"PT1H": 1.0, "PT30M": 0.5, "PT15M": 0.25}[document["time"]["resolution"]]
+    end = at(document["time"]["steps"] * hours)
+    of_asset: dict[Any, float] = {None: 1.0}
+    of_departure: dict[Any, float] = {}
+    for asset in document["assets"]:
+        own = of_asset[asset["id"]] = asset.get("priority", 1.0)
+        for stay in asset.get("sessions", ()):
+            # what is due after the horizon is reported at its end
+            of_departure[asset["id"], min(stay["departure"], end)] = stay.get("priority") or own
+    return sum(
+        short["amount_kwh"] * of_departure[short["asset"], short["at"]]
+        if short["kind"] == "departure_energy"
+        else short["amount_kwh"] * of_asset[short.get("asset")]
+        for short in answer["shortfalls"]
+    )
+
+
 def solve(document: Document) -> Document:
     """Dispatch a problem, check the answer against the problem, and give it back."""
     answer = dispatch(DispatchProblem.from_document(document)).document()

@@ -22,7 +22,7 @@ from tests.optimizer.builders import (
     solve,
     trip,
 )
-from tests.optimizer.test_against_milp import problems
+from tests.optimizer.milp.random_problem import problems
 
 
 def applied(document: Document, conflicts: list[Document], share: float = 1.0) -> Document:
@@ -207,7 +207,7 @@ def test_no_shortfall_no_conflict() -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(document=problems())
+@given(document=problems(("load", "renewable", "battery", "ev")))
 def test_applying_the_relaxations_leaves_no_conflict(document: Document) -> None:
     answer = dispatch(DispatchProblem.from_document(document)).document()
     assert bool(answer["conflicts"]) == (answer["status"] == "infeasible" or bool(answer["shortfalls"]))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from optimizer import DispatchProblem, dispatch
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, session, solve
-from tests.optimizer.test_against_milp import problems
+from tests.optimizer.milp.random_problem import problems
 
 TIMINGS = {"build_seconds", "solve_seconds"}
 
@@ -29,15 +30,16 @@ def test_the_order_of_assets_changes_no_byte(document: Document, random: Any) ->
 
 @settings(max_examples=40)
 @given(
-    document=problems(),
+    document=problems(("load", "renewable", "battery")),
     key=st.sampled_from(["import_limit_kw", "export_limit_kw"]),
     share=st.sampled_from([0.0, 0.5, 0.9]),
 )
 def test_a_tighter_limit_is_never_cheaper(document: Document, key: str, share: float) -> None:
     """In total including shortfall, where unserved energy is dearer than any other."""
     document["objective"]["unserved_energy_price_per_kwh"] = 1e3
-    tight = {**document, "connections": [{**document["connections"][0]}]}
-    tight["connections"][0][key] *= share
+    tight = {**document, "connections": [{**document["connections"][0]}, *document["connections"][1:]]}
+    limit = document["connections"][0].get(key, 100.0)
+    tight["connections"][0][key] = (np.array(limit) * share).tolist()
     loose, bound = solve(document), solve(tight)
     if loose["status"] == "infeasible":
         assert bound["status"] == "infeasible"

@@ -1,0 +1,124 @@
+"""Electric vehicles: sessions, departure needs, trips."""
+
+from __future__ import annotations
+
+from math import ceil, floor
+from random import Random
+
+import numpy as np
+
+from tests.optimizer.builders import Document, ev, session, trip
+from tests.optimizer.milp.formulation import Formulation
+from tests.optimizer.milp.random_problem import Place
+
+
+def formulate(f: Formulation, asset: Document) -> None:
+    priority = asset.get("priority", 1.0)
+    charges: list[list[int]] = [[] for _ in range(f.steps)]
+    discharges: list[list[int]] = [[] for _ in range(f.steps)]
+    wear = asset.get("wear_cost_per_mwh", 0.0) / 1000 * f.hours
+    for stay in asset.get("sessions", ()):
+        begin, end = max(0.0, f.step_of(stay["arrival"])), min(f.step_of(stay["departure"]), float(f.steps))
+        for t in range(floor(begin), ceil(end)) if begin < end else ():
+            share = min(end, t + 1) - max(begin, t)
+            back = stay.get("discharge_max_kw", 0.0)
+            if not (asset.get("v2g_consent", True) and stay.get("v2g_consent", True)):
+                back = 0.0
+            charge = f.column(0, share * stay["charge_max_kw"])
+            discharge = f.column(0, share * back, cost=wear)
+            for column, way in ((charge, "charge"), (discharge, "discharge")):
+                if stay.get(f"{way}_min_kw"):
+                    f.zero_or_at_least(column, share * stay[f"{way}_min_kw"])
+            charges[t].append(charge)
+            discharges[t].append(discharge)
+    trips = [
+        (floor(f.step_of(drive["arrival"])), drive)
+        for drive in asset.get("trips", ())
+        if 0 <= f.step_of(drive["arrival"]) < f.steps
+    ]
+    missed = [f.column(0, drive["energy_kwh"], short=priority) for _, drive in trips]
+    gain = asset.get("charge_efficiency", 1.0) * f.hours
+    loss = f.hours / asset.get("discharge_efficiency", 1.0)
+    energies: list[int] = []
+    for t in range(f.steps):
+        energy = f.column(asset.get("e_min_kwh", 0.0), asset["e_max_kwh"])
+        terms = {energy: 1.0, **dict.fromkeys(charges[t], -gain), **dict.fromkeys(discharges[t], loss)}
+        start = 0.0 if energies else asset["e_start_kwh"]
+        if energies:
+            terms[energies[-1]] = -1.0
+        for (step, drive), short in zip(trips, missed, strict=True):
+            if step == t:
+                terms[short] = -1.0
+                start -= drive["energy_kwh"]
+        f.row(terms, start, start)
+        if charges[t]:
+            f.either(charges[t], discharges[t])
+        if discharges[t] and asset.get("v2g_reserve_kwh"):
+            above = f.binary()
+            f.row({energy: 1, above: -asset["v2g_reserve_kwh"]}, 0, np.inf)
+            for column in discharges[t]:
+                f.row({column: 1, above: -f.upper(column)}, -np.inf, 0)
+        for column in charges[t]:
+            f.draw(asset["connection"], t, column, 1.0)
+        for column in discharges[t]:
+            f.draw(asset["connection"], t, column, -1.0)
+        energies.append(energy)
+    for stay in asset.get("sessions", ()):
+        _need(f, asset, stay, energies, list(zip(trips, missed, strict=True)))
+
+
+def _need(f: Formulation, asset: Document, stay: Document, energies: list[int], trips: list) -> None:
+    """The need holds at the end of the last step touched, before the energy of a later trip leaves."""
+    begin, end = f.step_of(stay["arrival"]), f.step_of(stay["departure"])
+    need = stay.get("e_departure_min_kwh")
+    if need is None or end <= 0 or begin >= f.steps or begin >= end:
+        return
+    later = max(0.0, end - f.steps) * f.hours
+    need -= later * stay["charge_max_kw"] * asset.get("charge_efficiency", 1.0)
+    last = ceil(min(end, f.steps)) - 1
+    if need <= asset.get("e_min_kwh", 0.0):
+        return
+    priority = stay.get("priority") or asset.get("priority", 1.0)
+    terms = {energies[last]: 1.0, f.column(0, np.inf, short=priority): 1.0}
+    for (step, drive), missed in trips:
+        if step == last and f.step_of(drive["departure"]) >= end:
+            need -= drive["energy_kwh"]
+            terms[missed] = -1.0
+    f.row(terms, need, np.inf)
+
+
+def draw(random: Random, name: str, place: Place) -> Document:
+    count = random.randint(2, min(5, 4 * place.steps))
+    cuts = sorted(random.sample(range(-2, place.steps * 4 + 3), count))
+    intervals = [(place.hours * cuts[k] / 4, place.hours * cuts[k + 1] / 4) for k in range(len(cuts) - 1)]
+    sessions, trips = [], []
+    for number, (begin, end) in enumerate(intervals):
+        if number % 2 == 0:
+            sessions.append(
+                session(
+                    begin,
+                    end,
+                    charge_max_kw=random.choice([7.0, 10.0]),
+                    discharge_max_kw=random.choice([0.0, 8.0]),
+                    charge_min_kw=random.choice([0.0, 0.0, 4.0]),
+                    priority=random.choice([None, None, 2.0]),
+                    v2g_consent=random.random() < 0.8,
+                    e_departure_min_kwh=random.choice([None, 0.0, 15.0, 30.0]),
+                )
+            )
+        elif random.random() < 0.8:
+            trips.append(trip(begin, end, random.choice([1.0, 9.0])))
+    return ev(
+        sessions,
+        name,
+        connection=place.connection(random),
+        e_max_kwh=random.choice([30.0, 40.0]),
+        e_min_kwh=random.choice([0.0, 5.0]),
+        charge_efficiency=random.choice([0.8, 0.9, 1.0]),
+        discharge_efficiency=random.choice([0.8, 0.9, 1.0]),
+        wear_cost_per_mwh=random.choice([0.0, 20.0]),
+        priority=random.choice([1.0, 1.0, 3.0]),
+        v2g_consent=random.random() < 0.9,
+        v2g_reserve_kwh=random.choice([0.0, 0.0, 12.0]),
+        trips=trips,
+    )
