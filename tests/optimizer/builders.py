@@ -304,7 +304,8 @@ def weighted(document: Document, answer: Document) -> float:
         own = of_asset[asset["id"]] = asset.get("priority", 1.0)
         for stay in asset.get("sessions", ()):
             # what is due after the horizon is reported at its end
-            of_departure[asset["id"], min(stay["departure"], end)] = stay.get("priority") or own
+            if stay["arrival"] < end:
+                of_departure[asset["id"], min(stay["departure"], end)] = stay.get("priority") or own
     return sum(
         short["amount_kwh"] * of_departure[short["asset"], short["at"]]
         if short["kind"] == "departure_energy"
