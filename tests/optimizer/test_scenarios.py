@@ -24,7 +24,7 @@ from tests.optimizer.builders import (
     renewable,
     session,
 )
-from tests.optimizer.strategies import problems
+from tests.optimizer.test_against_milp import problems
 
 NEAR = 1e-5
 
