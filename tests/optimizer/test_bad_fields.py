@@ -23,38 +23,62 @@ from optimizer.documents import ProblemDocument
 from tests.optimizer.builders import Document, load, problem_of
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
+CASES_OF_COMMANDS = Path(__file__).parents[1] / "cases"
 MAY_BE_NEGATIVE = (
-    "price_per_mwh",
-    "marginal_cost_per_mwh",
-    "p_kw",
-    "q_kvar",
-    "bus",
-    "root_ext_grid",
-    "series",
+    *("price_per_mwh", "marginal_cost_per_mwh", "fuel_cost_per_mwh", "p_kw", "q_kvar", "gains_kw"),
+    *("_c", "bus", "root_ext_grid", "series"),
 )
-"""Ends of the names of numbers that may have either sign: prices, demand that may feed, indices."""
+"""Ends of the names of numbers that may have either sign: prices, demand that may feed, °C, indices."""
 
 Step = str | int
 
 
-def documents() -> dict[str, Document]:
-    """A sound problem for each asset type, from the examples; the asset stands first in it."""
-    found: dict[str, Document] = {}
-    for path in sorted(EXAMPLES.glob("*.json")):
+def located(path: tuple[Step, ...]) -> str:
+    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
+
+
+def at_path(document: Any, path: tuple[Step, ...]) -> Any:
+    for step in path:
+        document = document[step]
+    return document
+
+
+def changed(document: Document, path: tuple[Step, ...], value: Any) -> Document:
+    """The document with another value at a path."""
+    other = copy.deepcopy(document)
+    at_path(other, path[:-1])[path[-1]] = value
+    return other
+
+
+def faults(document: Document) -> list[str]:
+    """The paths of what is refused; empty where the document is accepted."""
+    try:
+        DispatchProblem.from_document(document)
+    except InputError as error:
+        return [fault.path for fault in error.faults]
+    return []
+
+
+def documents() -> list[tuple[str, Document]]:
+    """Sound problems for each asset type, from the examples and cases; the asset stands first in each.
+
+    One for each type, and one more for each that shows a part which those before do not.
+    """
+    found: list[tuple[str, Document]] = []
+    shown: dict[str, set[str]] = {}
+    for path in (*sorted(EXAMPLES.glob("*.json")), *sorted(CASES_OF_COMMANDS.glob("*/problem.json"))):
         document = json.loads(path.read_text(encoding="utf-8"))
-        if document.get("schema") != "wattshed.dispatch/1":
+        if document.get("schema") != "wattshed.dispatch/1" or faults(document):
             continue
         for asset in document["assets"]:
+            parts = {key for key, value in asset.items() if isinstance(value, dict | list) and value}
+            if asset["type"] in shown and parts <= shown[asset["type"]]:
+                continue
+            shown.setdefault(asset["type"], set()).update(parts)
             others = [other for other in document["assets"] if other is not asset]
-            # the richest example of a type shows most of its parts
-            if len(json.dumps(asset)) > len(
-                json.dumps(found.get(asset["type"], {"assets": [0]})["assets"][0])
-            ):
-                plain = {
-                    key: value for key, value in document.items() if key not in ("scenarios", "frontier")
-                }
-                found[asset["type"]] = {**plain, "assets": [asset, *others]}
-    return found
+            plain = {key: value for key, value in document.items() if key not in ("scenarios", "frontier")}
+            found.append((asset["type"], {**plain, "assets": [asset, *others]}))
+    return sorted(found, key=lambda item: item[0])
 
 
 def heads() -> list[Document]:
@@ -107,16 +131,6 @@ class Place:
         return {part.get("format", "") for part in self.schema.get("anyOf", [self.schema])}
 
 
-def located(path: tuple[Step, ...]) -> str:
-    return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in path).lstrip(".")
-
-
-def at_path(document: Any, path: tuple[Step, ...]) -> Any:
-    for step in path:
-        document = document[step]
-    return document
-
-
 def places(model: type[BaseModel], document: Document, path: tuple[Step, ...] = ()) -> Iterator[Place]:
     """Every field of the model and of what stands in it."""
     properties = model.model_json_schema()["properties"]
@@ -141,8 +155,8 @@ def cases() -> list[Any]:
         for place in places(ProblemDocument, head)
     ]
     return found + [
-        pytest.param(document, place, id=f"{kind}: {place.located}")
-        for kind, document in sorted(documents().items())
+        pytest.param(document, place, id=f"{kind} {number}: {place.located}")
+        for number, (kind, document) in enumerate(documents())
         for place in places(ASSET_TYPES[kind], document, ("assets", 0))
     ]
 
@@ -184,26 +198,10 @@ def bad_values(place: Place) -> Iterator[Any]:
         yield from ("1h", "-PT1H", "PT", "")
 
 
-def changed(document: Document, path: tuple[Step, ...], value: Any) -> Document:
-    """The document with another value at a path."""
-    other = copy.deepcopy(document)
-    at_path(other, path[:-1])[path[-1]] = value
-    return other
-
-
-def faults(document: Document) -> list[str]:
-    """The paths of what is refused; empty where the document is accepted."""
-    try:
-        DispatchProblem.from_document(document)
-    except InputError as error:
-        return [fault.path for fault in error.faults]
-    return []
-
-
 def test_every_part_of_every_document_stands_in_a_sound_one() -> None:
     found = documents()
-    assert set(found) == set(ASSET_TYPES), "a type without an example in docs/examples"
-    for document in (*heads(), *found.values()):
+    assert {kind for kind, _ in found} == set(ASSET_TYPES), "a type without a sound example"
+    for document in (*heads(), *(document for _, document in found)):
         assert faults(document) == []
     opened = {case.values[1].path[:-1] for case in CASES}
     closed = {
@@ -250,7 +248,9 @@ def pairs() -> list[Any]:
 
 @pytest.mark.parametrize(("document", "place", "upper"), pairs())
 def test_swapped_bounds_are_refused(document: Document, place: Place, upper: str) -> None:
-    higher = at_path(document, place.path[:-1])[upper]
+    higher = at_path(document, place.path[:-1]).get(upper)
+    if higher is None:
+        higher, document = 1.0, changed(document, (*place.path[:-1], upper), 1.0)
     above = max(higher) if isinstance(higher, list) else higher
     found = faults(changed(document, place.path, above * 1.5 + 1.0))
     assert {place.located, located((*place.path[:-1], upper))} & set(found)
@@ -281,7 +281,7 @@ def timed() -> list[Any]:
     """(document) of every asset type that has instants of its own."""
     return [
         pytest.param(document, id=kind)
-        for kind, document in sorted(documents().items())
+        for kind, document in documents()
         if any("date-time" in place.formats for place in places(ASSET_TYPES[kind], document, ("assets", 0)))
     ]
 
