@@ -15,8 +15,6 @@ from tests.optimizer.milp.random_problem import random_problem
 
 SEEDS = range(320)
 TOLERANCE = 1e-6
-UNFORMULATED = {"chp", "flexible_load"}
-"""Asset types without a file in `tests/optimizer/milp`; their own tests compare them with other solves."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -36,6 +34,6 @@ def test_same_optimum(seed: int) -> None:
 
 
 def test_every_asset_type_is_formulated_and_drawn() -> None:
-    assert set(ASSETS) == set(ASSET_TYPES) - UNFORMULATED, "a file in tests/optimizer/milp is missing"
+    assert set(ASSETS) == set(ASSET_TYPES), "a file in tests/optimizer/milp is missing"
     drawn = Counter(asset["type"] for seed in SEEDS for asset in random_problem(Random(seed))["assets"])
     assert min(drawn[kind] for kind in ASSETS) >= 40

@@ -18,6 +18,6 @@ from typing import Any
 ASSETS: dict[str, Any] = {
     module.name: importlib.import_module(f"{__name__}.{module.name}")
     for module in pkgutil.iter_modules(__path__)
-    if module.name not in ("formulation", "grid", "random_problem")
+    if module.name not in ("formulation", "heat", "random_problem")
 }
 """The module of each asset type."""
