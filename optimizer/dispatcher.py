@@ -23,6 +23,9 @@ from optimizer.reasons import FullLimit, reasons
 from optimizer.solver import NAME, Solution
 from optimizer.stages import Stages
 
+PRICING = 0.02
+"""The share of a deadline that prices may take beyond it, once there is a schedule."""
+
 
 class Dispatcher:
     """One problem, built once and solved as often as grid limits are added to it.
@@ -44,6 +47,7 @@ class Dispatcher:
         self._stages = Stages(program, problem.options)
         self._program = self._stages.program
         self._build_seconds = clock.monotonic() - started
+        self._for_prices = 0.0
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
@@ -68,6 +72,7 @@ class Dispatcher:
         if deadline_seconds is None and self.problem.options.deadline is not None:
             deadline_seconds = self.problem.options.deadline.total_seconds() - self._build_seconds
         self._stages.until = None if deadline_seconds is None else started + deadline_seconds
+        self._for_prices = 0.0 if deadline_seconds is None else PRICING * max(deadline_seconds, 0.0)
         solution = self._stages.solve()
         found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
         if explain:
@@ -90,9 +95,13 @@ class Dispatcher:
         notices: list[str] = []
         dual = solution.dual
         if self._stages.solver.is_integer:
-            dual = self._stages.solver.run_with_integers_fixed(x).dual
-            notices.append("prices come from the linear problem with its integers fixed")
-        if dual is None:
+            dual = self._dual_with_integers_fixed(x)
+            notices.append(
+                "the deadline passed before prices were found: price_per_mwh is zero"
+                if dual is None
+                else "prices come from the linear problem with its integers fixed"
+            )
+        elif dual is None:
             raise SolverError("HiGHS gave no duals")
         if solution.status == "feasible":
             notices.append("the deadline passed: cost and shortfalls may be higher than they must be")
@@ -111,9 +120,9 @@ class Dispatcher:
         else:
             lossy = self._stages.grid.lossy_steps
             found = outcome(program, program.parts[0], x, dual, status=status, lossy_steps=lossy)
-            if problem.network is not None:
+            if problem.network is not None and dual is not None:
                 found = with_grid_prices(found, problem, self._stages.grid.prices(dual, x))
-            if problem.options.explain:
+            if problem.options.explain and dual is not None:
                 binding = [FullLimit(*each) for each in self._stages.grid.binding(dual)]
                 found = replace(found, reasons=reasons(problem, found, binding, problem.options.explain))
         total = found.objective["total"]
@@ -152,6 +161,18 @@ class Dispatcher:
         # where all is in one district nothing is spread, and nothing paid
         report = {key: {**entry, "price": prices.get(key, 0.0)} for key, entry in found.fairness.items()}
         return replace(found, fairness=report), None
+
+    def _dual_with_integers_fixed(self, x: FloatArray) -> FloatArray | None:
+        """Duals of the problem with its integers as in `x`; None where the deadline leaves no time."""
+        seconds = None
+        if self._stages.until is not None:
+            seconds = max(self._stages.until - clock.monotonic(), 0.0) + self._for_prices
+        fixed = self._stages.solver.run_with_integers_fixed(x, seconds)
+        if fixed.status == "optimal":
+            return fixed.dual
+        if seconds is None or (fixed.x is None and fixed.status != "no_solution"):
+            raise SolverError("HiGHS found no prices for the integers it chose")
+        return None
 
     def _infeasible(self) -> Schedule:
         problem, notices = self.problem, list(self.problem.notices)

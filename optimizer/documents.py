@@ -420,7 +420,9 @@ def _uncertainty_faults(
         for other in others:
             if document.get(name) and document.get(other):
                 yield Fault(name, f"is not supported together with {other}; remove one of the two")
-    scenarios = _objects(document.get("scenarios"))
+    scenarios, options = _objects(document.get("scenarios")), document.get("options")
+    if scenarios and isinstance(options, Mapping) and options.get("explain"):
+        yield Fault("scenarios", "is not supported together with options.explain; remove one of the two")
     yield from scenario_faults(
         scenarios,
         {connection.id: connection for connection in connections if connection is not None},

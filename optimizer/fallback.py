@@ -113,6 +113,8 @@ class _Rule:
             schedules[asset.id] = asset.relieved(shed + curtailed, time)
         shortfalls += [s for asset in self._others for s in asset.unmet(schedules[asset.id], time)]
         notices = [f"fallback: {RULE}, storage idle; prices were not looked at, and price_per_mwh is zero"]
+        if self._problem.scenarios:
+            notices.append("fallback: the series are those of the problem itself, not of a scenario")
         found = answer(
             problem,
             {asset.id: schedules[asset.id] for asset in problem.assets},

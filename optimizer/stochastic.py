@@ -36,7 +36,7 @@ class Scenarios:
         self._alone = build_scenarios(problem)
         self.program = extensive(problem, self._alone)
 
-    def answer(self, x: FloatArray, dual: FloatArray, status: Status) -> Schedule:
+    def answer(self, x: FloatArray, dual: FloatArray | None, status: Status) -> Schedule:
         """The schedule of the most probable scenario with all of them beside it, at expected cost."""
         problem, program = self._problem, self.program
         schedules: dict[str, Schedule] = {}

@@ -8,6 +8,9 @@ from typing import Any
 
 from energy.domain.schedule import AssetSchedule, ConnectionSchedule, Shortfall
 
+DECIMALS = 9
+"""Differences of costs are rounded to this many: further digits are the solver's."""
+
 
 @dataclass(frozen=True)
 class ScenarioSchedule:
@@ -49,12 +52,17 @@ class ScenarioValue:
 
     def document(self) -> dict[str, Any]:
         mean = self.mean_forecast
+
+        def difference(dearer: float, cheaper: float) -> float:
+            # adding zero turns a negative one
+            return round(dearer - cheaper, DECIMALS) + 0.0
+
         return {
             "expected": self.expected,
             "wait_and_see": self.wait_and_see,
             "mean_forecast": mean,
-            "perfect_information": self.expected - self.wait_and_see,
-            "stochastic_solution": None if mean is None else mean - self.expected,
+            "perfect_information": difference(self.expected, self.wait_and_see),
+            "stochastic_solution": None if mean is None else difference(mean, self.expected),
         }
 
 

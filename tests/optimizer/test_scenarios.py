@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from energy.domain.errors import InputError
-from optimizer import DispatchProblem, dispatch
+from energy.domain.errors import DeadlineError, InputError
+from optimizer import Dispatcher, DispatchProblem, dispatch
+from optimizer.assets.base import AssetRows
 from tests.optimizer.builders import (
     Document,
     at,
@@ -332,6 +333,42 @@ def test_scenarios_with_other_decisions_are_refused() -> None:
         solved(document)
 
 
+def test_every_type_of_asset_says_what_it_controls() -> None:
+    """A new type overrides `AssetRows.controls`, or its problems are refused together with scenarios."""
+    silent = [rows.__name__ for rows in AssetRows.__subclasses__() if rows.controls is AssetRows.controls]
+    assert silent == []
+
+
+def test_a_deadline_keeps_the_schedule_and_says_what_there_was_no_time_for() -> None:
+    random = np.random.default_rng(0)
+    evs = [
+        ev([session(0, 20, discharge_max_kw=9.0, e_departure_min_kwh=40.0)], f"ev{k}", charge_efficiency=0.9)
+        for k in range(12)
+    ]
+    document = problem_of(
+        [load(0.0), *evs],
+        steps=24,
+        import_limit_kw=60.0,
+        breach_probability=0.2,
+        import_price_per_mwh=random.integers(20, 200, 24).astype(float).tolist(),
+        scenarios=[
+            scenario(f"s{k}", 0.1, assets__base__p_kw=random.integers(0, 60, 24).astype(float).tolist())
+            for k in range(10)
+        ],
+        first_stage="PT24H",
+    )
+    dispatcher = Dispatcher(DispatchProblem.from_document(document))
+    try:
+        answer = dispatcher.solve(deadline_seconds=0.5).document()
+    except DeadlineError:
+        return  # a slow machine: nothing was found yet
+    if answer["status"] == "optimal":
+        assert not any("deadline" in notice for notice in answer["notices"])
+    else:
+        assert any("the deadline passed" in notice for notice in answer["notices"])
+    check_scenarios(document, answer)
+
+
 def test_series_that_contradict_each_other_only_together_are_judged_together() -> None:
     apart = {"assets__g__p_min_kw": 12.0, "assets__g__p_max_kw": 20.0}
     document = problem_of(
@@ -393,6 +430,7 @@ def test_every_fault_of_scenarios_at_once() -> None:
         ({"scenarios": [scenario("a", 1.0)], "first_stage": "PT5H"}, "first_stage"),
         ({"scenarios": [scenario("a", 1.0)], "network": {"grid": "x"}}, "scenarios"),
         ({"scenarios": [scenario("a", 1.0)], "frontier": 3}, "frontier"),
+        ({"scenarios": [scenario("a", 1.0)], "options": {"explain": ["en"]}}, "scenarios"),
         ({"scenarios": [scenario("a", 1.0), scenario("b", 0.0)]}, "scenarios[1].probability"),
         ({"scenarios": [scenario("a", 1.0)], "breach_probability": 1.5}, "connections[0].breach_probability"),
     ],
