@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from energy.domain.errors import InputError, WattshedError
+from energy.domain.errors import Fault, InputError, WattshedError
 from energy.domain.progress import Progress
 from energy.feeds.documents import read_json, write_bytes, write_json
 
@@ -231,6 +231,38 @@ def plan(
     with _progress() as progress:
         service = open_service([city], progress=progress)
         planned = service.plan(service.city_ids()[0], day, information=information, progress=progress)
+    write_json(planned.document, output)
+
+
+@app.command()
+def operate(
+    city: CityDirectory,
+    now: Annotated[str, typer.Option(help="RFC 3339, like 2016-06-21T10:15+02:00; its day is planned.")],
+    information: Annotated[
+        str, typer.Option(help="perfect or day-ahead: which stored plan of the day goes on.")
+    ] = "perfect",
+    change_threshold: Annotated[
+        float, typer.Option(help="What changing the plan must gain, in the city's currency.", min=0.0)
+    ] = 0.0,
+    output: Output = None,
+) -> None:
+    """Re-plan the rest of a day from where its stored plan has led until now; says what changed and why."""
+    from energy.app import open_service
+    from energy.domain.time import parse_instant
+
+    try:
+        instant = parse_instant(now)
+    except ValueError as error:
+        raise InputError(Fault("--now", str(error))) from None
+    with _progress() as progress:
+        service = open_service([city], progress=progress)
+        planned = service.operate(
+            service.city_ids()[0],
+            instant,
+            information=information,
+            change_threshold=change_threshold,
+            progress=progress,
+        )
     write_json(planned.document, output)
 
 

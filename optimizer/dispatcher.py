@@ -49,6 +49,25 @@ class Dispatcher:
         self._build_seconds = clock.monotonic() - started
         self._for_prices = 0.0
 
+    def update(self, problem: DispatchProblem) -> bool:
+        """Go over to `problem`; grid limits that were added are gone.
+
+        Where it differs from the present one in data alone (states, prices, loads, what is pinned), the next
+        solve starts from the last basis: says whether it does.
+        """
+        from optimizer.model import build
+
+        if problem.scenarios or self._scenarios is not None:
+            raise ValueError("a dispatcher of scenarios is made anew")
+        started = clock.monotonic()
+        program = build(problem)
+        warm = self._stages.take_over(program)
+        if not warm:
+            self._stages = Stages(program, problem.options)
+        self.problem, self._program, self.grid_slack = problem, program, ()
+        self._build_seconds = clock.monotonic() - started
+        return warm
+
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
         self._stages.add(limits)

@@ -42,6 +42,29 @@ class Stages:
         self._holding: list[IntArray] = []
         self._without: IntArray = np.zeros(0, np.int64)
 
+    def take_over(self, program: Program) -> bool:
+        """Put the data of `program` in place of the present ones, and start from the basis there is.
+
+        False, and nothing done, where the two differ in their columns, rows or matrix, or where rows or
+        columns were added since: their coefficients follow from data that may have changed.
+        """
+        before, after = self.program.linear, program.linear
+        count = len(after.cost)
+        if (self.solver.rows, self.solver.columns) != after.matrix.shape or not (
+            before.matrix.shape == after.matrix.shape
+            and np.array_equal(before.matrix.indptr, after.matrix.indptr)
+            and np.array_equal(before.matrix.indices, after.matrix.indices)
+            and np.array_equal(before.matrix.data, after.matrix.data)
+            and np.array_equal(before.integer, after.integer)
+        ):
+            return False
+        self.program = program
+        self.solver.set_bounds(np.arange(count), after.lower, after.upper)
+        self.solver.set_row_bounds(np.arange(self.solver.rows), after.row_lower, after.row_upper)
+        self.exclusions = Exclusions(program, self.solver)
+        self.grid = GridRows(program, self.solver, program.parts[0].problem.time.steps)
+        return True
+
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
         self.limits.append(limits)

@@ -30,7 +30,7 @@ def test_wrong_usage_is_bad_input(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["dispatch", "grid", "carbon", "schema", "init", "check", "plan", "serve", "demo"]
+    "command", ["dispatch", "grid", "carbon", "schema", "init", "check", "plan", "operate", "serve", "demo"]
 )
 def test_every_command_has_help(command: str) -> None:
     result = wattshed(command, "--help")

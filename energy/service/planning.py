@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +33,10 @@ from energy.service.city_day import (
 )
 from energy.service.coupling import dispatch_on_grid
 from energy.service.operation import operate
+from energy.service.previous import read_previous
 from energy.service.remedies import remedies
 from optimizer import DispatchProblem
+from optimizer.rolling import replan
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
@@ -50,6 +52,15 @@ class PlannedDay:
     plan: Plan
     carry: CarryOver
     seconds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A day that is under way: the time, the schedule it has followed so far, and what a change must gain."""
+
+    now: datetime
+    schedule: Mapping[str, Any]
+    change_threshold: float
 
 
 class _Stopwatch:
@@ -74,9 +85,10 @@ def plan_day(
     factors: FactorRegistry,
     carry: CarryOver | None,
     metered_peak_mw: float | None,
+    revision: Revision | None = None,
     progress: Progress = silent,
 ) -> PlannedDay:
-    """Plan one local day of `city`.
+    """Plan one local day of `city`, or with `revision` what is left of it.
 
     `carry` is what a stored plan of the day before left, `metered_peak_mw` the highest import of the
     month's stored days; both None where there are none. The plan is a function of the arguments alone.
@@ -87,12 +99,27 @@ def plan_day(
     watch = _Stopwatch()
     progress(0.0, f"{city.name} {day}: what is known of the day")
     known, expected = _known(city, day, information)
+    if revision is not None:
+        known = _metered(known, city.profiles, revision.now)
     start = _city_day(city, day, information, known, carry, metered_peak_mw)
-    problem = DispatchProblem.from_document(start.problem_document())
+    document = start.problem_document()
+    if revision is not None:
+        document["options"] = {
+            "now": format_instant(revision.now),
+            "change_threshold": revision.change_threshold,
+        }
+    problem = DispatchProblem.from_document(document)
     watch.lap("problem")
-    schedule, _ = dispatch_on_grid(
-        problem, twin, progress=lambda share, message: progress(0.05 + 0.75 * share, message)
-    )
+
+    def dispatched(wanted: DispatchProblem) -> Schedule:
+        return dispatch_on_grid(
+            wanted, twin, progress=lambda share, message: progress(0.05 + 0.75 * share, message)
+        )[0]
+
+    if revision is None:
+        schedule = dispatched(problem)
+    else:
+        schedule = replan(problem, read_previous(revision.schedule), dispatched)
     if schedule.status == "infeasible":
         raise InputError(
             [
@@ -102,7 +129,8 @@ def plan_day(
                     f"{format_instant(conflict.end)}; relax it by {conflict.relaxation:g} {conflict.unit}",
                 )
                 for conflict in schedule.conflicts
-            ],
+            ]
+            or Fault("", "what was done so far leaves no schedule for the rest of the day"),
             title=f"{city.name} {day}: the day has no schedule",
         )
     watch.lap("dispatch")
@@ -128,6 +156,15 @@ def plan_day(
     )
     watch.lap("document")
     return PlannedDay(plan, _carry_over(start, cases.get("actual", cases["planned"])), watch.seconds)
+
+
+def _metered(known: Profiles, real: Profiles, now: datetime) -> Profiles:
+    """What is known at `now`: the meters until then, what was expected from then on."""
+    values = known.values.copy()
+    past = min(max(int(known.time.position(now)), 0), known.time.steps)
+    first = round(real.time.position(known.time.start))
+    values[:past] = real.values[first : first + past]
+    return Profiles(known.time, known.columns, values)
 
 
 def _known(city: City, day: date, information: Information) -> tuple[Profiles, Forecast | None]:

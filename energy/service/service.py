@@ -101,7 +101,39 @@ class Service:
         Tanks carry over from the stored plan of the day before, where there is one. Raises `InputError`
         for a day outside the data and for unknown information.
         """
-        from energy.service.planning import plan_day
+        return self._planned(city_id, day, information, None, progress)
+
+    def operate(
+        self,
+        city_id: str,
+        now: datetime,
+        *,
+        information: str = "perfect",
+        change_threshold: float = 0.0,
+        progress: Progress = silent,
+    ) -> Plan:
+        """Re-plan the rest of the day that holds `now`, and store the plan in place of the one before.
+
+        The day follows its stored plan until `now`: batteries and vehicles are where its controls have
+        brought them, and the series until then are as metered. The steps after keep their controls unless
+        more needs are served otherwise, the grid asks for it, or the gain is above `change_threshold` (in
+        the city's currency): ``schedule.revision`` says what changed and why. Raises `UnknownError` where
+        the day has no stored plan.
+        """
+        stored = self._covering(city_id, now, information)
+        return self._planned(
+            city_id, stored.day, information, (now, stored.document["schedule"], change_threshold), progress
+        )
+
+    def _planned(
+        self,
+        city_id: str,
+        day: str,
+        information: str,
+        revised: tuple[datetime, Any, float] | None,
+        progress: Progress,
+    ) -> Plan:
+        from energy.service.planning import Revision, plan_day
 
         city = self.city(city_id)
         wanted, informed = check_day(city, day, information)
@@ -116,6 +148,7 @@ class Service:
                 factors=load_factors(),
                 carry=self._store.carry_over(city_id, day, information),
                 metered_peak_mw=self._store.month_peak_mw(city_id, day, information),
+                revision=None if revised is None else Revision(*revised),
                 progress=progress,
             )
             progress(0.97, "storing the plan")

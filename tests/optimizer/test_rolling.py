@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 
 from energy.domain.errors import InputError
 from energy.domain.schedule import Schedule
-from optimizer import DispatchProblem, dispatch
+from optimizer import Dispatcher, DispatchProblem, dispatch
 from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import (
     Document,
@@ -176,3 +176,22 @@ def test_what_does_not_fit_is_refused(change: Document, path: str) -> None:
     late = replace(before, time=replace(before.time, start=before.time.instant(2)))
     with pytest.raises(InputError, match="does not cover"):
         replan(DispatchProblem.from_document(day(options={"now": at(1)})), previous_of(late), dispatch)
+
+
+def test_a_dispatcher_goes_over_to_other_data_and_gives_the_same_optimum() -> None:
+    first, other = (DispatchProblem.from_document(day(prices)) for prices in (PRICES, PRICES[::-1]))
+    dispatcher = Dispatcher(first)
+    dispatcher.solve()
+    assert dispatcher.update(other)
+    warm, cold = dispatcher.solve(), dispatch(other)
+    assert warm.input_hash == cold.input_hash
+    assert warm.objective["total"] == pytest.approx(cold.objective["total"], rel=1e-9)
+    check_answer(day(PRICES[::-1]), warm.document())
+    bigger = DispatchProblem.from_document(day(PRICES, import_limit_kw=30.0))
+    assert dispatcher.update(bigger), "a limit that was not there is only another bound"
+    fewer = day()
+    del fewer["assets"][1]
+    assert not dispatcher.update(DispatchProblem.from_document(fewer))
+    assert dispatcher.solve().objective["total"] == pytest.approx(
+        dispatch(DispatchProblem.from_document(fewer)).objective["total"]
+    )
