@@ -173,11 +173,11 @@ class _Rule:
 
     def _ranks(self, chargings: Sequence[Charging]) -> IntArray:
         """The order of chargers in each step: priority, then who leaves first, then id."""
-        priority = np.array([asset.priority for asset, _ in self._chargers], float)
+        priority = self._stacked([c.priority for c in chargings])
         due = np.array([c.due for c in chargings], np.int64).reshape(len(chargings), self._problem.time.steps)
         number = np.arange(len(chargings))
         return np.array(
-            [np.lexsort((number, due[:, step], -priority)) for step in range(due.shape[1])], np.int64
+            [np.lexsort((number, due[:, step], -priority[:, step])) for step in range(due.shape[1])], np.int64
         ).T.reshape(due.shape)
 
     def _fitted(self, step: int, wanted: FloatArray, least: FloatArray, rank: IntArray) -> FloatArray:

@@ -101,6 +101,7 @@ class Battery(Asset):
             target_kwh=np.full(steps, least),
             drives_kwh=np.zeros(steps),
             due=np.full(steps, steps - 1),
+            priority=np.full(steps, self.priority),
         )
 
     def broken(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[str]:

@@ -25,7 +25,8 @@ class Charging:
     """A store that draws at most `most_kw` until its energy at the end of a step is `target_kwh`.
 
     It draws nothing or at least `least_kw`. `drives_kwh` leave in a step; `due` is the last step in which
-    it can charge for its target. Energies are in the store; arrays have shape (steps,).
+    it can charge for its target, `priority` what that is worth beside others. Energies are in the store;
+    arrays have shape (steps,).
     """
 
     e_start_kwh: float
@@ -38,6 +39,7 @@ class Charging:
     target_kwh: FloatArray
     drives_kwh: FloatArray
     due: IntArray
+    priority: FloatArray
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ def vehicle_charging(ev: ElectricVehicle, time: TimeGrid) -> Charging:
     steps = time.steps
     most, least, drives = np.zeros(steps), np.zeros(steps), np.zeros(steps)
     target, due = np.full(steps, ev.e_min_kwh), np.full(steps, steps - 1)
+    priority = np.full(steps, ev.priority)
     for step, trip in ev.drives(time):
         drives[step] += trip.energy_kwh
     for stay in ev.stays(time):
@@ -67,6 +70,7 @@ def vehicle_charging(ev: ElectricVehicle, time: TimeGrid) -> Charging:
         least[touched] += stay.session.charge_min_kw * share
         target[touched] = np.maximum(target[touched], goal)
         due[touched] = stay.last
+        priority[touched] = ev.priority if stay.session.priority is None else stay.session.priority
     return Charging(
         e_start_kwh=ev.e_start_kwh,
         e_min_kwh=ev.e_min_kwh,
@@ -78,6 +82,7 @@ def vehicle_charging(ev: ElectricVehicle, time: TimeGrid) -> Charging:
         target_kwh=target,
         drives_kwh=drives,
         due=due,
+        priority=priority,
     )
 
 

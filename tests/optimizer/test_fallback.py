@@ -150,6 +150,7 @@ def sites(draw: st.DrawFn) -> Document:
         battery(
             connection=draw(where),
             charge_max_kw=20.0,
+            charge_min_kw=draw(st.sampled_from([0.0, 3.0])),
             e_start_kwh=2.0,
             self_discharge_per_hour=draw(st.sampled_from([0.0, 0.01])),
         ),
@@ -161,6 +162,7 @@ def sites(draw: st.DrawFn) -> Document:
         need = draw(st.one_of(st.none(), st.integers(10, 50).map(float)))
         least = draw(st.sampled_from([0.0, 4.0]))
         more = {"e_departure_min_kwh": need, "charge_min_kw": least, "discharge_max_kw": 5.0}
+        more["priority"] = draw(st.sampled_from([None, 3.0]))
         assets.append(
             ev(
                 [
