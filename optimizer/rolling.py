@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from energy.domain.errors import Fault, InputError
+from energy.domain.errors import DeadlineError, Fault, InputError
 from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule, Schedule
 from energy.domain.time import TimeGrid, format_instant
@@ -93,28 +93,15 @@ def replan(
     assets = {
         key: _aligned(schedule, offset, problem.time.steps) for key, schedule in previous.assets.items()
     }
-    free = solve(replace(problem, pins=Pins(past, past, assets)) if past else problem)
-    kept = solve(replace(problem, pins=Pins(past, until, assets))) if until > past else None
-    threshold = problem.options.change_threshold
-    gain: float | None = None
-    if kept is None:
-        chosen, why = free, "these steps are not committed"
-    elif "infeasible" in (kept.status, free.status):
-        chosen, why = (free, "what was committed no longer keeps every limit")
-    else:
-        gain = kept.objective["total"] - free.objective["total"]
-        short = [sum(s.amount_kwh for s in plan.shortfalls) for plan in (kept, free)]
-        insecure = [plan.ac is not None and not plan.ac["secure"] for plan in (kept, free)]
-        turnover = sum(abs(value) for part, value in kept.objective.items() if part != "total")
-        if insecure[0] and not insecure[1]:
-            chosen, why = free, "the grid no longer carries what was committed"
-        elif insecure[0] == insecure[1] and short[0] > short[1] + UNSERVED_KWH:
-            chosen, why = free, f"what was committed leaves {short[0] - short[1]:.4g} kWh more unserved"
-        elif insecure[0] == insecure[1] and gain > max(threshold, ROUNDING * max(1.0, turnover)):
-            chosen = free
-            why = f"the new plan is {gain:.4g} {problem.currency} cheaper; the threshold is {threshold:g}"
-        else:
-            chosen, why = kept, "these steps are not committed"
+    kept = free = None
+    try:
+        if until > past:
+            kept = solve(replace(problem, pins=Pins(past, until, assets)))
+        free = solve(replace(problem, pins=Pins(past, past, assets)) if past else problem)
+    except DeadlineError:
+        if kept is None or kept.status == "infeasible":
+            raise
+    chosen, why, gain = _choose(problem, kept, free)
     names = {asset.id for asset in problem.assets}
     notices = [f"asset {key!r} is new: the previous schedule has none" for key in sorted(names - set(assets))]
     notices += [f"asset {key!r} of the previous schedule is gone" for key in sorted(set(assets) - names)]
@@ -122,17 +109,56 @@ def replan(
         "previous_hash": previous.input_hash,
         "overlap_steps": min(problem.time.steps, offset + previous.time.steps) - max(offset, 0),
         "past_steps": past,
-        "kept_steps": until - past if chosen is kept else 0,
+        "kept_steps": 0 if chosen is free else until - past,
         "gain": gain,
-        "threshold": threshold,
+        "threshold": problem.options.change_threshold,
         "changed": list(_changes(problem, chosen, assets, why)),
     }
     return replace(
         chosen,
         revision=revision,
-        solve_seconds=free.solve_seconds + (0.0 if kept is None else kept.solve_seconds),
+        solve_seconds=sum(plan.solve_seconds for plan in (kept, free) if plan is not None),
         notices=(*chosen.notices, *notices),
     )
+
+
+def _choose(
+    problem: DispatchProblem, kept: Schedule | None, free: Schedule | None
+) -> tuple[Schedule, str, float | None]:
+    """The plan to follow, why what changes does, and what changing the committed steps would save."""
+    uncommitted = "these steps are not committed"
+    if free is None:
+        assert kept is not None
+        notice = "the deadline passed: whether changing what is committed pays is not known"
+        notices = (*kept.notices, notice)
+        return replace(kept, status="feasible", best_bound=None, gap=None, notices=notices), uncommitted, None
+    if kept is None:
+        return free, uncommitted, None
+    if "infeasible" in (kept.status, free.status):
+        return free, "what was committed no longer keeps every limit", None
+    gain, threshold = kept.objective["total"] - free.objective["total"], problem.options.change_threshold
+    insecure = [plan.ac is not None and not plan.ac["secure"] for plan in (kept, free)]
+    short = [sum(s.amount_kwh for s in plan.shortfalls) for plan in (kept, free)]
+    turnover = sum(abs(value) for part, value in kept.objective.items() if part != "total")
+    if insecure[0] and not insecure[1]:
+        return free, "the grid no longer carries what was committed", gain
+    if insecure[0] == insecure[1]:
+        if short[0] > short[1] + UNSERVED_KWH:
+            return free, f"what was committed leaves {short[0] - short[1]:.4g} kWh more unserved", gain
+        if gain > max(threshold, ROUNDING * max(1.0, turnover)):
+            why = f"the new plan is {gain:.4g} {problem.currency} cheaper; the threshold is {threshold:g}"
+            return free, why, gain
+    return _bounded(kept, free, problem.options.mip_gap), uncommitted, gain
+
+
+def _bounded(kept: Schedule, free: Schedule, mip_gap: float) -> Schedule:
+    """`kept` with the bound of the problem that is free to change it."""
+    total, bound = kept.objective["total"], free.best_bound
+    if bound is None:
+        return replace(kept, best_bound=None, gap=None)
+    gap = max(0.0, total - bound) / max(abs(total), 1e-9)
+    best = kept.status == "optimal" and gap <= max(mip_gap, ROUNDING)
+    return replace(kept, status="optimal" if best else "feasible", best_bound=min(bound, total), gap=gap)
 
 
 def _overlap(problem: DispatchProblem, previous: Previous) -> tuple[int, int, int]:

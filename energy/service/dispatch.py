@@ -30,6 +30,10 @@ if TYPE_CHECKING:
 
 UNCHECKED = "fallback: there was no time for AC power flow; whether the grid carries this is not known"
 
+UNCOMMITTED = (
+    "fallback: the rule follows on no previous schedule; controls before options.now are not those done"
+)
+
 USED, LATEST = 0.95, 1.1
 """Of a deadline so much is used: the rest is for sending the answer. A first answer may come so late."""
 
@@ -64,6 +68,8 @@ def dispatch_document(
     safe = fallback(problem)
     if problem.network is not None:
         safe = replace(safe, notices=(*safe.notices, UNCHECKED))
+    if before is not None:
+        safe = replace(safe, notices=(*safe.notices, UNCOMMITTED))
     answer = safe.document()
 
     def offer(schedule: Schedule) -> None:
@@ -139,7 +145,15 @@ def _follow(
     """The best schedule found by `until` that follows on `previous`, where there is one."""
     if previous is None:
         return _scheduled(problem, until, progress, for_now)
-    return replan(problem, previous, lambda pinned: _scheduled(pinned, until, progress))
+
+    def within_its_time(pinned: DispatchProblem) -> Schedule:
+        now, due = clock.monotonic(), until
+        if due is not None and pinned.pins is not None and pinned.pins.until > pinned.pins.past:
+            # what is committed is solved first, in half of the time
+            due = now + (due - now) / 2
+        return _scheduled(pinned, due, progress)
+
+    return replan(problem, previous, within_its_time)
 
 
 def _scheduled(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 
-from energy.domain.errors import InputError
+from energy.domain.errors import DeadlineError, InputError
 from energy.domain.schedule import Schedule
 from optimizer import Dispatcher, DispatchProblem, dispatch
 from optimizer.rolling import Previous, replan
@@ -84,6 +84,8 @@ def test_commitments_change_for_a_gain_above_the_threshold_alone() -> None:
     gain = stubborn["objective"]["total"] - free.objective["total"]
     assert gain > 0.1
     assert stubborn["revision"]["gain"] == pytest.approx(gain)
+    assert stubborn["status"] == "feasible"
+    assert stubborn["best_bound"] == pytest.approx(free.objective["total"])
     assert stubborn["revision"]["changed"] == []
     assert stubborn["assets"]["b1"]["p_kw"] == pytest.approx(before.assets["b1"].p_kw.tolist())
     moved = follow(day(dear_first, options={"change_threshold": 0.99 * gain}), before)
@@ -195,3 +197,20 @@ def test_a_dispatcher_goes_over_to_other_data_and_gives_the_same_optimum() -> No
     assert dispatcher.solve().objective["total"] == pytest.approx(
         dispatch(DispatchProblem.from_document(fewer)).objective["total"]
     )
+
+
+def test_at_the_deadline_what_is_committed_is_kept() -> None:
+    before = plan_of(day())
+    problem = DispatchProblem.from_document(day(PRICES[::-1]))
+
+    def solve(wanted: DispatchProblem) -> Schedule:
+        if wanted.pins is None:
+            raise DeadlineError("no time for the free problem")
+        return dispatch(wanted)
+
+    answer = replan(problem, previous_of(before), solve)
+    assert answer.status == "feasible"
+    assert answer.best_bound is None
+    assert answer.revision is not None
+    assert answer.revision["kept_steps"] == 6
+    assert answer.revision["changed"] == []
