@@ -73,8 +73,12 @@ def pin(program: Program, pins: Pins) -> None:
             series = None if known is None else known.p_kw
             if known is not None and control.series != "p_kw":
                 series = known.series.get(control.series)
-            if series is None:
+            if series is None or series.ndim != 1 + (control.slot is not None):
                 continue
+            if control.slot is not None:
+                if control.slot >= series.shape[1]:
+                    continue
+                series = series[:, control.slot]
             value = np.clip(control.sign * series[control.steps], 0.0, None) * control.share
             kept = (control.steps < pins.until) & np.isfinite(value)
             columns = control.columns[kept]

@@ -313,7 +313,10 @@ class Asset(Document):
 
 @dataclass(frozen=True)
 class Control:
-    """Columns that a schedule states: `share` of the part of its `series` that has the sign."""
+    """Columns that a schedule states: `share` of the part of its `series` that has the sign.
+
+    Of a series by slot, `slot` says which.
+    """
 
     asset: str
     series: str
@@ -321,6 +324,7 @@ class Control:
     columns: IntArray
     sign: Literal[1, -1] = 1
     share: FloatArray | float = 1.0
+    slot: int | None = None
 
 
 class AssetRows(ABC):

@@ -14,7 +14,15 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, AssetRows, Efficiency, Positive, PositiveSeries, TerminalPower
+from optimizer.assets.base import (
+    Asset,
+    AssetRows,
+    Control,
+    Efficiency,
+    Positive,
+    PositiveSeries,
+    TerminalPower,
+)
 from optimizer.assets.battery import stored_kwh
 
 if TYPE_CHECKING:
@@ -314,6 +322,16 @@ class SwapRows(AssetRows):
         for position, row in enumerate(self._two_way):
             terminal = self._stations[self._of[row]].terminal(-1)
             yield TerminalPower(terminal, steps, self._discharge.index[position], -ones)
+
+    def stated_controls(self) -> Iterator[Control]:
+        steps = np.arange(self._time.steps)
+        discharge = dict(zip(self._two_way, self._discharge.index, strict=True))
+        for station, turn, rows in zip(self._stations, self._turns, self._rows, strict=True):
+            for slot, row in zip(turn.tolist(), rows.tolist(), strict=True):
+                yield Control(station.id, "slot_kw", steps, self._charge.index[row], slot=slot)
+                yield Control(station.id, "slot_swaps", steps, self._swap.index[row], slot=slot)
+                if row in discharge:
+                    yield Control(station.id, "slot_kw", steps, discharge[row], -1, slot=slot)
 
     def controls(self, steps: int) -> IntArray:
         return np.concatenate([self._charge.before(steps), self._discharge.before(steps)])

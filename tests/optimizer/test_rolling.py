@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from tests.optimizer.builders import (
     renewable,
     session,
 )
+from tests.optimizer.test_determinism import EXAMPLES
 from tests.optimizer.test_fallback import sites
 
 PRICES = [50.0, 200.0, 60.0, 180.0, 70.0, 150.0]
@@ -214,3 +217,16 @@ def test_at_the_deadline_what_is_committed_is_kept() -> None:
     assert answer.revision is not None
     assert answer.revision["kept_steps"] == 6
     assert answer.revision["changed"] == []
+
+
+@pytest.mark.parametrize(
+    "example", [path for path in EXAMPLES if path.stem != "scenarios"], ids=lambda p: p.stem
+)
+def test_every_type_of_asset_keeps_its_plan(example: Path) -> None:
+    document = json.loads(example.read_text())
+    document |= {"network": None, "frontier": None, "scenarios": [], "first_stage": None}
+    problem = DispatchProblem.from_document(document)
+    answer = replan(problem, previous_of(dispatch(problem)), dispatch)
+    assert answer.revision is not None
+    assert answer.revision["changed"] == []
+    assert answer.revision["kept_steps"] == problem.time.steps
