@@ -152,6 +152,12 @@ def test_a_deadline_that_is_far_away_changes_nothing() -> None:
     assert answers[0] == answers[1]
 
 
+def test_a_deadline_may_be_years_away(service: Service) -> None:
+    job = finished(service, service.start_dispatch(fleet(2, deadline="P999999D")), 60)
+    assert job.state == "succeeded"
+    assert job.result["status"] == "optimal"
+
+
 def test_what_is_no_deadline_is_refused_and_not_counted() -> None:
     assert answer_by({"options": {"deadline": "PT1S"}}, None, 0.0) is None
     assert answer_by([], None, 0.0) is None

@@ -21,6 +21,9 @@ from typing import Any, Protocol
 from energy.domain.errors import CancelledError, DeadlineError, WattshedError
 from energy.domain.progress import Progress
 
+LONGEST_POLL = 3600.0
+"""Seconds. The system counts milliseconds in 32 bits, and a deadline may be months away."""
+
 _log = logging.getLogger(__name__)
 
 Context = ForkContext | ForkServerContext | SpawnContext
@@ -78,7 +81,10 @@ class Child:
         for_now: list[Any] = []
         try:
             while True:
-                if not self._receiver.poll(self._left(bool(for_now))):
+                left = self._left(bool(for_now))
+                if not self._receiver.poll(None if left is None else min(left, LONGEST_POLL)):
+                    if left is not None and left > LONGEST_POLL:
+                        continue
                     if for_now:
                         return for_now[0]
                     raise DeadlineError("the deadline passed before there was any answer; allow more time")

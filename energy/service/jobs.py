@@ -25,6 +25,8 @@ from energy.domain.records import Job
 from energy.service.child import Child, Deadline, Work, served
 from energy.service.dispatch import dispatch_document
 
+LONGEST_TURN = 86400.0
+"""After so many seconds at most a dispatch with a deadline has its turn."""
 KEPT = 200
 """So many finished jobs can still be asked for; older ones are forgotten."""
 
@@ -98,7 +100,7 @@ class Jobs:
                 self._of_key[key] = job.id
         self._waiting[kind].put(entry)
         if deadline is not None:
-            late = threading.Timer((deadline.until - monotonic()) / 2, self._take, [entry])
+            late = threading.Timer(min((deadline.until - monotonic()) / 2, LONGEST_TURN), self._take, [entry])
             late.daemon = True
             late.start()
         return job
