@@ -177,11 +177,6 @@ class ChpRows(AssetRows):
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()
 
-    def stated_controls(self) -> Iterator[Control]:
-        steps = np.arange(self._time.steps)
-        for number, plant in enumerate(self._plants):
-            yield Control(plant.id, "p_kw", steps, self._units.power.index[number])
-
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         for number, (p_kw, on) in enumerate(self._units.operation(x)):
             plant, row = self._plants[number], self._boiler_of.get(self._plants[number].id)

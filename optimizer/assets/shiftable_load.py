@@ -170,10 +170,6 @@ class ShiftableRows(AssetRows):
         for number, load in enumerate(self._loads):
             yield TerminalPower(load.terminal(1), steps, self._power[number], np.ones(len(steps)))
 
-    def stated_controls(self) -> Iterator[Control]:
-        for load, columns in zip(self._loads, self._starts, strict=True):
-            yield Control(load.id, "start", np.arange(len(columns)), columns)
-
     def controls(self, steps: int) -> IntArray:
         return self._starts[:, :steps].ravel()
 
