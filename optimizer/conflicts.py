@@ -304,21 +304,22 @@ def _shared(
 
 
 def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
-    """A need that no wider connection would meet and that its asset has no closed form for."""
-    asset = next(asset for asset in problem.assets if asset.id == shortfall.asset)
+    """A need, or a sold reserve, that no wider connection would meet and that has no closed form."""
+    own = [asset for asset in problem.assets if asset.id == shortfall.asset]
+    named = f"asset {shortfall.asset!r}" if own else f"connection {shortfall.connection!r}"
     amount, unit = shortfall.amount_kwh, "kWh"
     if shortfall.unit is not None and shortfall.amount is not None:
         amount, unit = shortfall.amount, shortfall.unit
     within = "" if problem.network is None else ", within the limits of the grid"
     return Conflict(
-        (asset.id,),
-        asset.connection,
+        tuple(asset.id for asset in own),
+        own[0].connection if own else shortfall.connection,
         problem.time.start,
         max(shortfall.at, problem.time.start),
         shortfall.kind,
         amount,
         unit,
-        f"asset {asset.id!r}: {shortfall.kind} at {when(shortfall.at, problem.time)} is short of "
+        f"{named}: {shortfall.kind} at {when(shortfall.at, problem.time)} is short of "
         f"{amount:.4g} {unit} whatever its connections could carry{within}. Lower the need, or allow "
         "the shortfall.",
     )
