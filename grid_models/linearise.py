@@ -298,7 +298,7 @@ def largest_losses(network: CompiledNetwork, state: GridState, count: int) -> In
 
 def _drawn(terminal: Terminal) -> complex:
     """Complex power drawn per unit of a terminal's power."""
-    return complex(1.0, terminal.q_mvar_per_mw)
+    return 1j if terminal.reactive else complex(1.0, terminal.q_mvar_per_mw)
 
 
 def _phasors(network: CompiledNetwork, buses: tuple[ElementId, ...]) -> _Phasors:

@@ -147,7 +147,7 @@ class Network(Document):
     vm_min_pu: Annotated[float, Field(gt=0, lt=2)] = 0.9
     vm_max_pu: Annotated[float, Field(gt=0, lt=2)] = 1.1
     loading_max_percent: Annotated[float, Field(gt=0, le=1e4)] = 100.0
-    reactive: Literal["unity"] = "unity"
+    reactive: Literal["unity", "optimise"] = "unity"
     root_ext_grid: int | str | None = None
     include_static: bool = False
     taps: Literal["ignore", "ratio"] = "ignore"

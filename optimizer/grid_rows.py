@@ -21,7 +21,9 @@ from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
 from optimizer.solver import Solver
 
 if TYPE_CHECKING:
+    from optimizer.assets.base import AssetRows
     from optimizer.model import Program
+    from optimizer.reactive import ReactiveRows
 
 UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""
@@ -204,14 +206,15 @@ class GridRows:
         zero = np.zeros(len(lossy))
         self._solver.add_rows("loss_parts", self._single(total, 1.0) + parts, zero, zero)
 
-    def hold_burnt_losses(self) -> bool:
+    def hold_burnt_losses(self, x: FloatArray) -> bool:
         """Where energy has a negative price the inequality burns it: there the newest linearisation holds
-        as an equation from now on. False where nothing is burnt."""
+        as an equation from now on. False where `x` burns nothing."""
         held, activity = False, self._solver.row_values()
         for key, losses in self._losses.items():
             if not losses.equal:
                 beyond = activity[losses.rows] - np.array(losses.lower)
-                if beyond.min() > BURNT_KW:
+                # a part at zero burns nothing, however negative its linearisations are there
+                if min(beyond.min(), x[losses.column]) > BURNT_KW:
                     self._hold(key)
                     held = True
         return held
@@ -316,9 +319,10 @@ class GridRows:
         constant [k, t]."""
         if terminals not in self._power:
             number = {terminal: k for k, terminal in enumerate(terminals)}
+            every: list[AssetRows | ReactiveRows] = [*self._program.assets, self._program.reactive]
             parts = [
                 (number[part.terminal] * self._steps + part.steps, part.columns, part.coefficients)
-                for rows in self._program.assets
+                for rows in every
                 for part in rows.terminal_powers()
             ]
             row, column, value = (

@@ -24,6 +24,7 @@ from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
 from optimizer.offer_rows import OfferRows
 from optimizer.problem import DispatchProblem
+from optimizer.reactive import ReactiveRows
 from optimizer.rolling import pin
 from optimizer.site import Site
 from optimizer.solver import LinearProgram
@@ -37,6 +38,7 @@ class Part:
     problem: DispatchProblem
     connections: ConnectionRows
     assets: tuple[AssetRows, ...]
+    reactive: ReactiveRows
     columns: slice
     rows: slice
     probability: float = 1.0
@@ -88,6 +90,12 @@ class Program:
         """The assets of a program of one part."""
         (part,) = self.parts
         return part.assets
+
+    @property
+    def reactive(self) -> ReactiveRows:
+        """The steered inverters of a program of one part."""
+        (part,) = self.parts
+        return part.reactive
 
     @cached_property
     def exclusive(self) -> IntArray:
@@ -188,7 +196,9 @@ def _compile(
     }
     first, first_row = count, len(form.rows)
     sparse: list[SparseBlock] = []
-    for rows in assets:
+    reactive = ReactiveRows(problem, assets)
+    beside: list[AssetRows | ReactiveRows] = [*assets, reactive]
+    for rows in beside:
         rows.place(first)
         block = rows.sparse
         if block is None:
@@ -213,7 +223,7 @@ def _compile(
         stated = [row.constraint.name.replace("[", "(").replace("]", ")") for row in form.rows]
         return [*stated, *(name for block in sparse for name in block.row_names())]
 
-    part = Part(problem, connections, assets, slice(0, first), slice(0, first_row))
+    part = Part(problem, connections, assets, reactive, slice(0, first), slice(0, first_row))
     return Program(program, (part,), names, row_names, site.mwh_per_kw)
 
 

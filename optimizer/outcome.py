@@ -50,6 +50,9 @@ def outcome(
         shortfalls += list(rows.shortfalls(clean))
         if isinstance(rows, OfferRows):
             offers = rows.held(clean)
+    for key, q_kvar in part.reactive.series(clean).items():
+        own_series = {**schedules[key].series, "q_kvar": q_kvar}
+        schedules[key] = _without_noise(AssetSchedule(schedules[key].p_kw, own_series))
     losses_kw = clean[part.connections.losses]
     prices = None
     if dual is not None:

@@ -254,6 +254,7 @@ class DispatchProblem:
         """Where flexible power meets the grid, and where a price is asked for, ascending; buses must be
         resolved."""
         flexible = {terminal for asset in self.assets for terminal in asset.terminals()}
+        reactive = {asset.reactive_terminal for asset in self.inverters}
         priced = {c.bus for c in self.connections.values() if c.parent is not None}
         if self.options.bus_prices or self.options.explain:
             priced |= {asset.bus for asset in self.assets}
@@ -262,7 +263,14 @@ class DispatchProblem:
             for bus in priced
             if isinstance(bus, int) and Terminal(bus) not in flexible
         }
-        return tuple(sorted(flexible | more))
+        return tuple(sorted(flexible | reactive | more))
+
+    @property
+    def inverters(self) -> tuple[Asset, ...]:
+        """The assets whose reactive power is a control."""
+        if self.network is None or self.network.reactive != "optimise":
+            return ()
+        return tuple(asset for asset in self.assets if asset.inverter_kva is not None)
 
     def nodal_power(self, schedule: Schedule) -> NodalPower:
         """Power drawn at the bus of each asset, MW and Mvar, consumer frame; one column per asset."""
@@ -271,6 +279,7 @@ class DispatchProblem:
         for column, asset in enumerate(self.assets):
             drawn = asset.drawn_kw(schedule.assets[asset.id].p_kw)
             p_kw[:, column], q_kvar[:, column] = drawn, asset.reactive_kvar(drawn)
+            q_kvar[:, column] += schedule.assets[asset.id].series.get("q_kvar", 0.0)
         buses = np.array([asset.bus for asset in self.assets], np.int64)
         return NodalPower(self.time, buses, p_kw / 1000, q_kvar / 1000)
 

@@ -198,6 +198,7 @@ class Stages:
                 bound = solution.bound
             if solution.x is None or not (
                 self.grid.enter_broken(solution.x)
-                or exclusions.enforce(solution.x, exact_up_to=exact_up_to) | self.grid.hold_burnt_losses()
+                or exclusions.enforce(solution.x, exact_up_to=exact_up_to)
+                | self.grid.hold_burnt_losses(solution.x)
             ):
                 return replace(solution, bound=min(bound, solution.bound))

@@ -7,6 +7,7 @@ a dispatch problem; it shares the compiled admittances with the twin and nothing
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ import casadi as ca
 import numpy as np
 
 from energy.domain.network import OperatingLimits
+from energy.domain.schedule import AssetSchedule
 from grid_models.elements import grid_elements, profile_series
 from grid_models.sources import load_grid
 from grid_models.twin import Twin
+from optimizer import DispatchProblem
 
 Document = dict[str, Any]
 PRICES = Path(__file__).parents[1] / "grid_models" / "reference_city" / "nl_2016_day_ahead_price.csv"
@@ -67,6 +70,8 @@ def lv_day(code: str, *, pv: float, evs: int = 40, steps: int = STEPS, **network
         begin = int(random.integers(0, 8) if at_work else random.integers(20, 40))
         end = int(random.integers(20, 28) if at_work else random.integers(76, 90))
         begin, end = min(begin, steps - 2), min(end, steps)
+        e_start = float(random.integers(15, 40))
+        reachable = e_start + 0.8 * 11.0 * 0.93 * HOURS * (end - begin)
         assets.append(
             {
                 "type": "ev",
@@ -75,7 +80,7 @@ def lv_day(code: str, *, pv: float, evs: int = 40, steps: int = STEPS, **network
                 "bus": int(random.choice(homes)),
                 "e_min_kwh": 6.0,
                 "e_max_kwh": 60.0,
-                "e_start_kwh": float(random.integers(15, 40)),
+                "e_start_kwh": e_start,
                 "charge_efficiency": 0.93,
                 "discharge_efficiency": 0.93,
                 "wear_cost_per_mwh": 20.0,
@@ -85,7 +90,7 @@ def lv_day(code: str, *, pv: float, evs: int = 40, steps: int = STEPS, **network
                         "departure": (START + timedelta(hours=end * HOURS)).isoformat(),
                         "charge_max_kw": 11.0,
                         "discharge_max_kw": 11.0 if number % 2 else 0.0,
-                        "e_departure_min_kwh": 30.0 if at_work else 50.0,
+                        "e_departure_min_kwh": min(30.0 if at_work else 50.0, reachable),
                     }
                 ],
             }
@@ -108,10 +113,10 @@ def lv_day(code: str, *, pv: float, evs: int = 40, steps: int = STEPS, **network
     }
 
 
-def best_known(document: Document, start: Document | None = None) -> float:
-    """The cost of the best AC operation that IPOPT finds, in the problem's currency.
+def best_known(document: Document, start: Document) -> float:
+    """The cost of the best AC operation that IPOPT finds from the schedule `start`.
 
-    `start` is a schedule to begin from. Handles one root without limits of its own, loads, curtailable PV
+    Handles one root without limits of its own, loads, curtailable PV
     and EVs of one session each; raises `RuntimeError` where IPOPT ends without an optimum.
     """
     network = document["network"]
@@ -132,17 +137,25 @@ def best_known(document: Document, start: Document | None = None) -> float:
             flexible.append((asset, node))
 
     opti, cost, drawn = _Program(), 0.0, [[ca.MX(0)] * grid.nodes for _ in range(steps)]
-    proposed = start["assets"] if start else {}
+    proposed = start["assets"]
+    voltage = _voltages(twin, document, start)
     prices = {way: document["connections"][0][f"{way}_price_per_mwh"] for way in ("import", "export")}
     reactive = [[ca.MX(0)] * grid.nodes for _ in range(steps)]
     for asset, node in flexible:
-        p_kw = proposed.get(asset["id"], {}).get("p_kw", [0.0] * steps)
+        p_kw = proposed[asset["id"]]["p_kw"]
         if asset["type"] == "renewable":
             available = asset["available_kw"]
             for step in range(steps):
                 if available[step] > 0:
                     power = opti.variable(0.0, available[step] / kva, p_kw[step] / kva)
                     drawn[step][node] = drawn[step][node] - power
+                if network.get("reactive") == "optimise" and asset.get("inverter_kva"):
+                    kva_max = asset["inverter_kva"] / kva
+                    q_kvar = proposed[asset["id"]]["q_kvar"][step]
+                    q = opti.variable(-kva_max, kva_max, q_kvar / kva)
+                    reactive[step][node] = reactive[step][node] + q
+                    if available[step] > 0:
+                        opti.between(power**2 + q**2, -1.0, kva_max**2)
             continue
         stay = asset["sessions"][0]
         begin, end = (
@@ -176,8 +189,9 @@ def best_known(document: Document, start: Document | None = None) -> float:
     ]
     v0 = grid.slack_voltage[0]
     for step in range(steps):
-        re = [opti.variable(-2, 2, v0.real) if k != slack else ca.MX(v0.real) for k in range(grid.nodes)]
-        im = [opti.variable(-2, 2, v0.imag) if k != slack else ca.MX(v0.imag) for k in range(grid.nodes)]
+        now = voltage[step]
+        re = [opti.variable(-2, 2, v.real) if k != slack else ca.MX(v0.real) for k, v in enumerate(now)]
+        im = [opti.variable(-2, 2, v.imag) if k != slack else ca.MX(v0.imag) for k, v in enumerate(now)]
         vr, vi = ca.vertcat(*re), ca.vertcat(*im)
         ir, ii = ca.mtimes(g, vr) - ca.mtimes(b, vi), ca.mtimes(g, vi) + ca.mtimes(b, vr)
         p, q = vr * ir + vi * ii, vi * ir - vr * ii
@@ -193,10 +207,23 @@ def best_known(document: Document, start: Document | None = None) -> float:
             cr, ci = ca.DM(matrix.real.toarray()), ca.DM(matrix.imag.toarray())
             jr, ji = ca.mtimes(cr, vr) - ca.mtimes(ci, vi), ca.mtimes(cr, vi) + ca.mtimes(ci, vr)
             opti.between((jr**2 + ji**2) * (percent[rows] / 100) ** 2, -1.0, 1.0)
-        bought, sold = opti.variable(0, 1e3, 0.1), opti.variable(0, 1e3, 0.1)
+        root_kw = start["connections"][document["connections"][0]["id"]]
+        bought, sold = (opti.variable(0, 1e3, root_kw[way][step] / kva) for way in ("import_kw", "export_kw"))
         opti.equal(p[slack] + drawn[step][slack] + fixed_p[step, slack] - bought + sold)
         cost += HOURS * grid.base_mva * (prices["import"][step] * bought - prices["export"][step] * sold)
     return opti.minimise(cost)
+
+
+def _voltages(twin: Twin, document: Document, schedule: Document) -> Any:
+    """The AC solution of a schedule, shape (steps, nodes)."""
+    problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
+    assets = {
+        key: AssetSchedule(
+            np.array(value["p_kw"]), {"q_kvar": np.array(value["q_kvar"])} if "q_kvar" in value else {}
+        )
+        for key, value in schedule["assets"].items()
+    }
+    return twin.solve(problem.nodal_power(replace(problem.uncontrolled(), assets=assets))).voltage
 
 
 class _Program:
@@ -223,7 +250,7 @@ class _Program:
     def minimise(self, cost: Any) -> float:
         options = {
             "print_time": False,
-            "ipopt": {"print_level": 0, "max_iter": 500, "tol": 1e-8, "sb": "yes"},
+            "ipopt": {"print_level": 0, "max_iter": 500, "tol": 1e-7, "sb": "yes", "mu_init": 1e-3},
         }
         problem = {"x": ca.vertcat(*self.x), "f": cost, "g": ca.vertcat(*self.rows)}
         solver = ca.nlpsol("opf", "ipopt", problem, options)

@@ -176,11 +176,13 @@ class Terminal:
     """Where flexible power meets the grid: a bus, and the reactive power drawn per active power drawn.
 
     One that is not `flexible` draws nothing itself: only what a MW more there would do is asked for.
+    At a `reactive` terminal the power is reactive alone: Mvar wherever terminals are said to draw MW.
     """
 
     bus: int
     q_mvar_per_mw: float = 0.0
     flexible: bool = True
+    reactive: bool = False
 
 
 @dataclass(frozen=True)

@@ -293,10 +293,21 @@ def _between(anchor: Schedule, wanted: Schedule, share: FloatArray) -> Schedule:
     return replace(
         wanted,
         assets={
-            key: AssetSchedule(anchor.assets[key].p_kw + share * (asset.p_kw - anchor.assets[key].p_kw))
+            key: AssetSchedule(
+                _mixed(anchor.assets[key].p_kw, asset.p_kw, share),
+                {
+                    name: _mixed(np.asarray(anchor.assets[key].series.get(name, 0.0)), values, share)
+                    for name, values in asset.series.items()
+                    if name == "q_kvar"
+                },
+            )
             for key, asset in wanted.assets.items()
         },
     )
+
+
+def _mixed(anchor: FloatArray, wanted: FloatArray, share: FloatArray) -> FloatArray:
+    return anchor + share * (wanted - anchor)
 
 
 def _unsolved_notices(state: GridState) -> tuple[str, ...]:

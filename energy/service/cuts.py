@@ -234,7 +234,7 @@ class Cuts:
 
 
 def terminal_power_mw(problem: DispatchProblem, schedule: Schedule) -> FloatArray:
-    """What each terminal of `problem` draws, MW, shape (steps, terminals)."""
+    """What each terminal of `problem` draws, MW (Mvar at a reactive one), shape (steps, terminals)."""
     position = {terminal: k for k, terminal in enumerate(problem.terminals)}
     p_mw = np.zeros((problem.time.steps, len(position)))
     for asset in problem.assets:
@@ -246,6 +246,9 @@ def terminal_power_mw(problem: DispatchProblem, schedule: Schedule) -> FloatArra
             # the ratio of reactive power turns with the direction: one terminal for each
             p_mw[:, position[asset.terminal(1)]] += np.maximum(drawn, 0.0)
             p_mw[:, position[asset.terminal(-1)]] += np.minimum(drawn, 0.0)
+    for asset in problem.inverters:
+        q_kvar = schedule.assets[asset.id].series.get("q_kvar", 0.0)
+        p_mw[:, position[asset.reactive_terminal]] += np.asarray(q_kvar) / 1000
     return p_mw
 
 

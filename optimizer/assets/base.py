@@ -144,6 +144,25 @@ class TerminalPower:
 
 
 @dataclass(frozen=True)
+class InverterPower:
+    """The active power that an inverter carries in the steps it is connected.
+
+    Attributes:
+        steps: ascending, each once; kva: what it can carry, shape (steps,).
+        constant_kw: power drawn that no column changes, shape (steps,).
+        position, columns, coefficients: kW drawn per unit of each column, in ``steps[position]``.
+    """
+
+    asset: str
+    steps: IntArray
+    kva: FloatArray
+    constant_kw: FloatArray
+    position: IntArray
+    columns: IntArray
+    coefficients: FloatArray
+
+
+@dataclass(frozen=True)
 class HardLimit:
     """Column bounds that nothing may break: what `conflicts` names where they contradict each other.
 
@@ -168,18 +187,22 @@ class Asset(Document):
     `bus` (index, or unique name) is where it meets the grid of a problem with `network`; without one it
     sits at its connection's bus. `power_factor` is the share of active in apparent power, and
     `reactive_sign` says whether the asset consumes or produces the reactive power that goes with it.
+    `inverter_kva` is the apparent power of its inverter: with a network whose `reactive` is ``optimise``
+    its reactive power is a control within that.
     `priority` weighs its unmet needs against those of others; `district` is whom it belongs to.
     `series_fields` may be series; `nested_series` are those of objects inside it (``heat.cop``).
     """
 
     series_fields: ClassVar[Sequence[str]] = ()
     nested_series: ClassVar[Sequence[str]] = ()
+    has_inverter: ClassVar[bool] = False
 
     id: Identifier
     connection: Identifier
     bus: int | str | None = None
     power_factor: Annotated[float, Field(gt=0, le=1)] | None = None
     reactive_sign: Literal["consumes", "produces"] = "consumes"
+    inverter_kva: Positive | None = None
     priority: Priority = 1.0
     district: Identifier | None = None
 
@@ -196,10 +219,18 @@ class Asset(Document):
         assert isinstance(self.bus, int), "buses are resolved before terminals are asked for"
         return Terminal(self.bus, direction * self.q_per_power)
 
+    @property
+    def reactive_terminal(self) -> Terminal:
+        """Where the reactive power of its inverter meets the grid."""
+        assert isinstance(self.bus, int), "buses are resolved before terminals are asked for"
+        return Terminal(self.bus, reactive=True)
+
     def faults(self, path: str) -> Iterator[Fault]:
         """Everything that contradicts itself, once each field is right by itself."""
-        del path
-        yield from ()
+        if self.inverter_kva is not None and not self.has_inverter:
+            yield Fault(f"{path}.inverter_kva", "stands at a type without a steered inverter; remove it")
+        elif self.inverter_kva is not None and self.power_factor is not None:
+            yield Fault(f"{path}.inverter_kva", "stands beside power_factor; give one of the two")
 
     def faults_in(self, path: str, time: TimeGrid) -> Iterator[Fault]:
         """Everything that contradicts the problem's time; asked only of what is right by itself."""
@@ -374,6 +405,11 @@ class AssetRows(ABC):
 
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         """Power drawn at terminals that no column changes, kW, shape (steps,)."""
+        yield from ()
+
+    def inverter_powers(self, kva: Mapping[str, float]) -> Iterator[InverterPower]:
+        """What each of the assets in `kva` that is of this type puts through its inverter of that size."""
+        del kva
         yield from ()
 
     def controls(self, steps: int) -> IntArray | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -20,6 +20,7 @@ from optimizer.assets.base import (
     Efficiency,
     Flexibility,
     HardLimit,
+    InverterPower,
     Positive,
     Source,
     Store,
@@ -42,6 +43,8 @@ class Battery(Asset):
 
     Each power is nothing, or at least its minimum (`charge_min_kw`, `discharge_min_kw`).
     """
+
+    has_inverter: ClassVar[bool] = True
 
     type: Literal["battery"]
     charge_max_kw: Positive
@@ -213,6 +216,20 @@ class BatteryRows(AssetRows):
         for number, battery in enumerate(self._batteries):
             yield TerminalPower(battery.terminal(1), self._steps, self._charge.index[number], ones)
             yield TerminalPower(battery.terminal(-1), self._steps, self._discharge.index[number], -ones)
+
+    def inverter_powers(self, kva: Mapping[str, float]) -> Iterator[InverterPower]:
+        count = len(self._steps)
+        for number, battery in enumerate(self._batteries):
+            if battery.id in kva:
+                yield InverterPower(
+                    battery.id,
+                    self._steps,
+                    np.full(count, kva[battery.id]),
+                    np.zeros(count),
+                    np.tile(self._steps, 2),
+                    np.concatenate([self._charge.index[number], self._discharge.index[number]]),
+                    np.repeat([1.0, -1.0], count),
+                )
 
     def controls(self, steps: int) -> IntArray:
         return np.concatenate([self._charge.before(steps), self._discharge.before(steps)])

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
@@ -56,6 +56,8 @@ class ElectricVehicle(Asset):
     It discharges only in steps that end with at least `v2g_reserve_kwh`, and only with consent: its own
     and that of the session.
     """
+
+    has_inverter: ClassVar[bool] = True
 
     type: Literal["ev"]
     e_min_kwh: Positive = 0.0

@@ -11,7 +11,7 @@ Rows: energy from state to state, departure needs, and the link to the fleet's p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,7 @@ from optimizer.assets.base import (
     Burden,
     Control,
     Flexibility,
+    InverterPower,
     SparseBlock,
     StorePlan,
     TerminalPower,
@@ -270,6 +271,23 @@ class FleetRows(AssetRows):
                     self._discharge[back],
                     -np.ones(len(back)),
                 )
+
+    def inverter_powers(self, kva: Mapping[str, float]) -> Iterator[InverterPower]:
+        for number, ev in enumerate(self._evs):
+            pieces = np.flatnonzero(self._piece_ev == number) if ev.id in kva else np.zeros(0, np.int64)
+            if not len(pieces):
+                continue
+            steps, position = np.unique(self._piece_step[pieces], return_inverse=True)
+            back = np.flatnonzero(np.isin(self._v2g, pieces))
+            yield InverterPower(
+                ev.id,
+                steps,
+                kva[ev.id] * np.minimum(np.bincount(position, self._share[pieces]), 1.0),
+                np.zeros(len(steps)),
+                np.concatenate([position, np.searchsorted(steps, self._piece_step[self._v2g[back]])]),
+                np.concatenate([self._charge[pieces], self._discharge[back]]),
+                np.concatenate([np.ones(len(pieces)), -np.ones(len(back))]),
+            )
 
     def controls(self, steps: int) -> IntArray:
         early = self._piece_step < steps

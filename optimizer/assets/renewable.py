@@ -17,6 +17,7 @@ from optimizer.assets.base import (
     Burden,
     Control,
     Flexibility,
+    InverterPower,
     Number,
     PositiveSeries,
     Source,
@@ -31,6 +32,7 @@ class Renewable(Asset):
     """Generation of at most `available_kw` (``+`` injects); where not `curtailable`, exactly that."""
 
     series_fields: ClassVar[Sequence[str]] = ("available_kw",)
+    has_inverter: ClassVar[bool] = True
 
     type: Literal["renewable"]
     technology: str = "unspecified"
@@ -124,6 +126,22 @@ class RenewableRows(AssetRows):
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         for asset in self._curtailable:
             yield asset.terminal(-1), -asset.available(self._steps)
+
+    def inverter_powers(self, kva: Mapping[str, float]) -> Iterator[InverterPower]:
+        steps = np.arange(self._steps)
+        position = {asset.id: row for row, asset in enumerate(self._curtailable)}
+        for asset in self._renewables:
+            if asset.id in kva:
+                curtailed = self._curtailed.index[position[asset.id]] if asset.curtailable else steps[:0]
+                yield InverterPower(
+                    asset.id,
+                    steps,
+                    np.full(self._steps, kva[asset.id]),
+                    -asset.available(self._steps),
+                    steps[: len(curtailed)],
+                    curtailed,
+                    np.ones(len(curtailed)),
+                )
 
     def controls(self, steps: int) -> IntArray:
         # what is curtailed follows from what happens

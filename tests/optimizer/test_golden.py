@@ -244,6 +244,11 @@ PROBLEMS: dict[str, Document] = {
     **UNIT_PROBLEMS,
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "inverter": problem_of(
+        [battery(inverter_kva=10.0, bus=3, charge_max_kw=10.0), load(2.0, bus=1)],
+        steps=1,
+        network={"grid": "handmade", "reactive": "optimise"},
+    ),
     "loss_parts": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
 }
 LIMITS: dict[str, GridLimits] = {
@@ -279,6 +284,19 @@ LIMITS["loss_parts"] = replace(
     loss_coefficients=np.array([[-0.05], [-0.02]]),
     loss_part=np.array([0, 1]),
 )
+LIMITS["inverter"] = GridLimits(
+    (Terminal(3), Terminal(3, reactive=True)),
+    np.array([0]),
+    (ElementId("bus", 3),),
+    ("vm_pu",),
+    np.array([[-2.0, -4.0]]),
+    np.array([0.94]),
+    np.array([0.95]),
+    np.array([1.05]),
+    np.zeros(0, np.int64),
+    np.zeros(0),
+    np.zeros((0, 2)),
+)
 
 
 def written(kind: str, path: Path) -> str:
@@ -312,7 +330,11 @@ def test_every_kind_of_constraint_has_a_golden_program() -> None:
         path.read_text(encoding="utf-8") for path in (Path(__file__).parents[2] / "optimizer").rglob("*.py")
     )
     stated = set(re.findall(r'site\.rows\("([a-z_]+)"', sources))
-    sparse = {name for name in re.findall(r'f"([a-z_]+)\(\{', sources) if not name.endswith(("_kw", "_kwh"))}
+    sparse = {
+        name
+        for name in re.findall(r'f"([a-z_]+)\(\{', sources)
+        if not name.endswith(("_kw", "_kvar", "_kwh"))
+    }
     added = set(re.findall(r'(?:add_rows|_rows|hold)\(\s*"([a-z_]+)"', sources))
     assert stated | sparse | added == set(PROBLEMS)
 
