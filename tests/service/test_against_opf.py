@@ -16,8 +16,8 @@ WORST = 5e-3
 
 
 def afternoon(**network: Any) -> dict[str, Any]:
-    """Eight hours of PV beyond what the transformer and the voltage limit allow, with 12 EVs."""
-    document = lv_day(RURAL, pv=1.3, evs=12, steps=32, vm_max_pu=1.04)
+    """Five hours of PV beyond what the transformer and the voltage limit allow, with 12 EVs."""
+    document = lv_day(RURAL, pv=1.3, evs=12, steps=20, vm_max_pu=1.04)
     document["network"].update(network)
     for asset in document["assets"]:
         if asset["type"] == "renewable":
