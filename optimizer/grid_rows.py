@@ -241,7 +241,7 @@ class GridRows:
             terminal.bus: {}
             for terminals in self._power
             for terminal in terminals
-            if terminal.q_mvar_per_mw == 0
+            if terminal.at_unity
         }
         for waiting in self._pool:
             some = np.flatnonzero(waiting.row >= 0)
@@ -271,7 +271,7 @@ class GridRows:
                     added = {
                         terminal.bus: per_kw * float(limits.coefficients[row, k])
                         for k, terminal in enumerate(limits.terminals)
-                        if terminal.q_mvar_per_mw == 0
+                        if terminal.at_unity
                     }
                     element = f"{limits.element[row].table} {limits.element[row].index}"
                     yield int(limits.step[row]), limits.quantity[row], element, added
@@ -286,7 +286,7 @@ class GridRows:
     ) -> None:
         """Add prices, shape (rows, terminals), to those of the buses of terminals at unity."""
         for position, terminal in enumerate(limits.terminals):
-            if terminal.q_mvar_per_mw == 0:
+            if terminal.at_unity:
                 series = found[terminal.bus].setdefault(part, np.zeros(self._steps))
                 np.add.at(series, step, per_kw[:, position])
 

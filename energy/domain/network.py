@@ -184,6 +184,11 @@ class Terminal:
     flexible: bool = True
     reactive: bool = False
 
+    @property
+    def at_unity(self) -> bool:
+        """Whether active power alone is drawn here."""
+        return not self.reactive and self.q_mvar_per_mw == 0.0
+
 
 @dataclass(frozen=True)
 class GridLimits:
