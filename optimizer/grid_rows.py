@@ -238,10 +238,7 @@ class GridRows:
         what that costs. Limits that `x` breaks have no price but that of their slack: it is scarcity.
         """
         found: dict[int, dict[str, FloatArray]] = {
-            terminal.bus: {}
-            for terminals in self._power
-            for terminal in terminals
-            if terminal.at_unity
+            terminal.bus: {} for terminals in self._power for terminal in terminals if terminal.at_unity
         }
         for waiting in self._pool:
             some = np.flatnonzero(waiting.row >= 0)
