@@ -23,6 +23,9 @@ UNSERVED_KWH = 1e-6
 """Total shortfall below this is the solver's rounding."""
 HELD = 1e-12
 """How much more than the least shortfall, relative, the cost stage may leave."""
+HELD_INTEGER, HELD_SHARE = 2e-6, 1e-8
+"""What a held row may be exceeded by once there are integers, whose values HiGHS rounds: tighter, it finds
+no solution where there is one. Absolutely, and as a share of the row's bound."""
 
 
 class Stages:
@@ -39,7 +42,7 @@ class Stages:
         self.grid = GridRows(program, self.solver, time.steps)
         self.limits: list[GridLimits] = []
         self.until: float | None = None
-        self._holding: list[IntArray] = []
+        self._holding: dict[int, tuple[float, bool]] = {}
         self._without: IntArray = np.zeros(0, np.int64)
 
     def take_over(self, program: Program) -> bool:
@@ -108,9 +111,7 @@ class Stages:
 
     def release_all(self) -> None:
         """Let no held row bind any more."""
-        for row in self._holding:
-            self.release(row)
-        self._holding.clear()
+        self.release(np.array(list(self._holding), np.int64))
 
     def unmet(self) -> FloatArray:
         """Needs of assets that are unserved, in kWh times priority, as coefficients on all columns; broken
@@ -137,16 +138,32 @@ class Stages:
             amount = float(unserved[: len(x)] @ x)
             self.hold("held_shortfall", unserved, amount + HELD * max(1.0, amount))
 
-    def hold(self, name: str, coefficients: FloatArray, most: float) -> IntArray:
-        """One more row, coefficients · x ≤ most, until the next solve."""
+    def hold(self, name: str, coefficients: FloatArray, most: float, *, exact: bool = False) -> IntArray:
+        """One more row, coefficients · x ≤ most, until the next solve. With integers it has a little room;
+        an `exact` one only where HiGHS finds no solution without."""
         wide = np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
         row = self.solver.add_rows(name, sp.csr_array(wide[None, :]), np.array([-np.inf]), np.array([most]))
-        self._holding.append(row)
+        self._holding[int(row[0])] = most, exact
         return row
 
-    def release(self, row: IntArray) -> None:
-        """Let a held row bind no more."""
-        self.solver.set_row_bounds(row, np.array([-np.inf]), np.array([np.inf]))
+    def tighten(self, row: IntArray, most: float) -> None:
+        """Another bound for a held row."""
+        self._holding[int(row[0])] = most, self._holding[int(row[0])][1]
+        self.solver.set_row_bounds(row, np.array([-np.inf]), np.array([most]))
+
+    def release(self, rows: IntArray) -> None:
+        """Let held rows bind no more."""
+        free = np.full(len(rows), np.inf)
+        self.solver.set_row_bounds(rows, -free, free)
+        for row in rows.tolist():
+            self._holding.pop(row, None)
+
+    def _loosen(self, *, exact: bool) -> None:
+        """Give held rows the room that integers need, those that ought to be `exact` too or not."""
+        for row, (most, kept) in self._holding.items():
+            if exact or not kept:
+                loose = np.array([most + HELD_INTEGER + HELD_SHARE * abs(most)])
+                self.solver.set_row_bounds(np.array([row]), np.array([-np.inf]), loose)
 
     def bound(self, cost: FloatArray) -> float:
         """No solution comes below this: the optimum with the exclusions that are in the program."""
@@ -181,14 +198,19 @@ class Stages:
 
         Where sides were chosen instead of optimised, `bound` is that of the program before.
         """
-        exclusions, bound = self.exclusions, -np.inf
+        exclusions, bound, loosened = self.exclusions, -np.inf, False
         exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
         exclusions.reopen()
         while True:
+            if self.solver.is_integer:
+                self._loosen(exact=loosened)
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
             solution = self.solver.run(self.remaining())
             if solution.status == "no_solution":
                 raise DeadlineError("the deadline passed before a schedule was found; allow more time")
+            if solution.x is None and self._holding and self.solver.is_integer and not loosened:
+                loosened = True
+                continue
             if solution.x is None and exclusions.chosen:
                 # a chosen side made it infeasible: only binaries can tell
                 exclusions.reopen()
