@@ -14,6 +14,7 @@ from energy.domain.schedule import PRICE_PARTS
 from optimizer.assets.base import HardLimit
 from optimizer.block_rows import BlockRows
 from optimizer.documents import Connection
+from optimizer.phase_rows import PhaseRows
 from optimizer.problem import DispatchProblem
 from optimizer.site import Columns, Site, linear
 
@@ -95,6 +96,8 @@ class ConnectionRows:
         self.throughput_kw = float(np.max(np.maximum(np.abs(lowest), np.abs(highest)), initial=1.0))
         pairs = apart & (import_upper > 0) & (export_upper > 0)
         self.exclusive = np.column_stack([imports.index[pairs], exports.index[pairs]])
+
+        self._phases = PhaseRows(site, problem, losses)
 
         children: dict[str, list[int]] = {}
         for number, connection in enumerate(self._connections):
@@ -229,7 +232,7 @@ class ConnectionRows:
                             self._excess[number, bound] if columns is self.imports else None,
                         )
                     )
-        return limits
+        return [*limits, *self._phases.hard_limits]
 
     @property
     def shared_limits(self) -> Sequence[HardLimit]:

@@ -54,6 +54,8 @@ class Connection(Document):
     over `peak_interval` above `peak_import_so_far_kw`. A tariff stands in the place of a price series;
     `import_blocks` add to the import price. Limits are kW each way; null is unlimited.
     With scenarios, `breach_probability` is the chance that the limits may be exceeded at all.
+    `phase_import_limit_kw` bounds each of its three phases, `unbalance_limit_kw` the largest difference
+    between two of them.
     `shed_limit_fraction` and `shed_price_per_mwh` hold for the loads below that state none of their own.
     """
 
@@ -73,6 +75,8 @@ class Connection(Document):
     peak_interval: Duration = timedelta(minutes=15)
     parent: Identifier | None = None
     breach_probability: Fraction = 0.0
+    phase_import_limit_kw: PositiveSeries | None = None
+    unbalance_limit_kw: PositiveSeries | None = None
     shed_limit_fraction: Fraction | None = None
     shed_price_per_mwh: Number | None = None
 
@@ -118,12 +122,14 @@ class Connection(Document):
 SERIES_OF_CONNECTION = (
     "import_limit_kw",
     "export_limit_kw",
+    "phase_import_limit_kw",
+    "unbalance_limit_kw",
     "import_price_per_mwh",
     "export_price_per_mwh",
     "carbon_g_per_kwh",
     "marginal_carbon_g_per_kwh",
 )
-MARKET_OF_ROOT = (*SERIES_OF_CONNECTION[2:], "import_tariff", "export_tariff", "import_blocks")
+MARKET_OF_ROOT = (*SERIES_OF_CONNECTION[4:], "import_tariff", "export_tariff", "import_blocks")
 
 
 class Objective(Document):

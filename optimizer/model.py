@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,14 +19,14 @@ import scipy.sparse as sp
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from energy.domain.network import FloatArray, IntArray
-from optimizer.assets.base import Asset, AssetRows, SparseBlock
+from optimizer.assets.base import Asset, AssetRows, Phases, SparseBlock
 from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
 from optimizer.offer_rows import OfferRows
 from optimizer.problem import DispatchProblem
 from optimizer.reactive import ReactiveRows
 from optimizer.rolling import pin
-from optimizer.site import Site
+from optimizer.site import Origin, Site
 from optimizer.solver import LinearProgram
 
 
@@ -152,13 +152,16 @@ def build(problem: DispatchProblem) -> Program:
     """The linear program of `problem`, without what only some steps need (exclusions, grid limits)."""
     with _no_collection():
         site = Site(problem.time, problem.connections, problem.objective.carbon_price_per_t)
-        by_type: dict[type[Asset], list[Asset]] = defaultdict(list)
+        groups: dict[tuple[type[Asset], Phases], list[Asset]] = defaultdict(list)
         for asset in problem.assets:
-            by_type[type(asset)].append(asset)
+            groups[type(asset), asset.phases if problem.limits_phases else "L123"].append(asset)
         assets = tuple(
-            kind.rows(site, members)
-            for kind, members in sorted(by_type.items(), key=lambda kv: kv[0].__name__)
+            _rows_of(site, kind, phases, members)
+            for (kind, phases), members in sorted(
+                groups.items(), key=lambda kv: (kv[0][0].__name__, kv[0][1])
+            )
         )
+        site.begin(Origin())
         connections = ConnectionRows(site, problem)
         extra: list[AssetRows] = []
         if problem.offers:
@@ -169,6 +172,11 @@ def build(problem: DispatchProblem) -> Program:
     if problem.pins is not None:
         pin(program, problem.pins)
     return program
+
+
+def _rows_of(site: Site, kind: type[Asset], phases: Phases, members: Sequence[Asset]) -> AssetRows:
+    site.begin(Origin(phases))
+    return kind.rows(site, members)
 
 
 def _compile(

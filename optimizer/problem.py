@@ -39,6 +39,7 @@ from optimizer.documents import (
 )
 from optimizer.fairness import fairness_cost, fairness_report
 from optimizer.offers import Offer, offer_notices, offer_revenue, unheld
+from optimizer.phases import BALANCED_GRID, phase_notices, phase_powers, phase_unbalance
 from optimizer.rolling import Pins
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
@@ -158,9 +159,11 @@ class DispatchProblem:
             for way, what in (("import", "imports cost nothing"), ("export", "exports earn nothing"))
             if connection.parent is None and getattr(connection, f"{way}_price_per_mwh") is None
         )
+        balanced = [BALANCED_GRID] if self.network is not None else []
         return (
             *unpriced,
             *offer_notices(self),
+            *balanced,
             *(notice for asset in self.assets for notice in asset.notices(self.time)),
         )
 
@@ -174,6 +177,20 @@ class DispatchProblem:
             ordered += ready
             waiting = [key for key in waiting if key not in ready]
         return tuple(ordered)
+
+    def below(self, connection: str) -> tuple[str, ...]:
+        """A connection and all below it, parents before children."""
+        found = [connection]
+        found += [key for key in self.from_roots if self.connections[key].parent in found]
+        return tuple(found)
+
+    @cached_property
+    def limits_phases(self) -> bool:
+        """Whether some connection limits its phases: only then does the model tell phases apart."""
+        return any(
+            c.phase_import_limit_kw is not None or c.unbalance_limit_kw is not None
+            for c in self.connections.values()
+        )
 
     def carbon_intensities(self, connection: Connection) -> tuple[FloatArray, FloatArray]:
         """g/kWh that count for an import, and are credited to an export, shape (steps,) each."""
@@ -333,6 +350,7 @@ def answer(
     `shortfalls` are those of assets; overruns of import limits are found here.
     """
     net = net_powers(problem, schedules, losses_kw)
+    phases = phase_powers(problem, schedules, losses_kw)
     unpriced = {part: np.zeros(problem.time.steps) for part in ("total", *PRICE_PARTS)}
     connections = {
         key: ConnectionSchedule(
@@ -359,7 +377,8 @@ def answer(
         connections=connections,
         assets=dict(schedules),
         shortfalls=every,
-        notices=(*problem.notices, *notices),
+        notices=(*problem.notices, *notices, *phase_notices(problem, phases)),
+        phase_unbalance=phase_unbalance(problem, phases),
         **figures,
     )
 

@@ -18,6 +18,7 @@ from pyomo.core.expr.numeric_expr import LinearExpression
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.time import TimeGrid
+from optimizer.assets.base import Phases
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,22 @@ class Columns:
     def before(self, step: int) -> IntArray:
         """The numbers of all columns of earlier steps."""
         return self.index[:, :step].ravel()
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What the assets have in common whose rows are being declared."""
+
+    phases: Phases = "L123"
+    controllable: bool = False
+
+
+@dataclass(frozen=True)
+class Draws:
+    """What assets of one origin draw at each connection: (kW per unit, columns, row) and constants, kW."""
+
+    columns: dict[str, list[tuple[float, Columns, int]]]
+    constant_kw: dict[str, FloatArray]
 
 
 class Site:
@@ -50,12 +67,26 @@ class Site:
         self.draws: dict[str, list[tuple[float, Columns, int]]] = defaultdict(list)
         self.drawn_kw = {key: np.zeros(steps) for key in connections}
         self.inflexible_kw = {key: np.zeros(steps) for key in self.drawn_kw}
+        self.origins: dict[Origin, Draws] = {}
+        self._suffix = ""
+        self.begin(Origin())
+
+    def begin(self, origin: Origin) -> None:
+        """What is declared from now on is of assets of this origin; their names carry their phase."""
+        self._origin = origin
+        self._suffix = "" if origin.phases == "L123" else f"_{origin.phases}"
+        constants = {key: np.zeros(self.time.steps) for key in self.drawn_kw}
+        self.origins.setdefault(origin, Draws(defaultdict(list), constants))
+
+    def named(self, name: str) -> str:
+        """`name`, told apart from that of other phases."""
+        return name + self._suffix
 
     @contextmanager
     def block(self, name: str) -> Iterator[None]:
         """Declare in a block of its own: what two asset types share may then have the same names in both."""
         outer, self._block = self._block, pyo.Block()
-        outer.add_component(name, self._block)
+        outer.add_component(self.named(name), self._block)
         try:
             yield
         finally:
@@ -78,6 +109,7 @@ class Site:
         """
         shape = (len(labels), self.time.steps if steps is None else steps)
         variable = pyo.Var(range(shape[0]), range(shape[1]))
+        name = self.named(name)
         self._block.add_component(name, variable)
         first = len(self.order)
         self.order.extend(variable.values())
@@ -97,12 +129,13 @@ class Site:
     def rows(self, name: str, *shape: int, rule: Callable[..., Any]) -> Any:
         """Declare one constraint for each position of `shape`; `rule(model, *position)` states it."""
         constraint = pyo.Constraint(*(range(count) for count in shape), rule=rule)
-        self._block.add_component(name, constraint)
+        self._block.add_component(self.named(name), constraint)
         return constraint
 
     def draw(self, connection: str, columns: Columns, number: int, coefficient: float) -> None:
         """Row `number` of `columns` draws `coefficient` kW per unit at the connection, in its step."""
         self.draws[connection].append((coefficient, columns, number))
+        self.origins[self._origin].columns[connection].append((coefficient, columns, number))
 
     def must_draw(self, connection: str, p_kw: FloatArray) -> None:
         """What columns declared with `draw` cannot go below."""
@@ -111,6 +144,7 @@ class Site:
     def draw_constant(self, connection: str, p_kw: FloatArray, *, flexible: bool) -> None:
         """A series drawn at the connection; `flexible` where some column may take it back."""
         self.drawn_kw[connection] += p_kw
+        self.origins[self._origin].constant_kw[connection] += p_kw
         if not flexible:
             self.inflexible_kw[connection] += p_kw
 

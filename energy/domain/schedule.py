@@ -204,6 +204,25 @@ class FrontierPoint:
 
 
 @dataclass(frozen=True)
+class PhaseUnbalance:
+    """The largest difference between two phases of a connection, kW, and whether it was limited."""
+
+    checked: bool
+    largest_kw: float | None
+    connection: str | None = None
+    at: datetime | None = None
+
+    def document(self) -> dict[str, Any]:
+        at = None if self.at is None else format_instant(self.at)
+        return {
+            "checked": self.checked,
+            "largest_kw": self.largest_kw,
+            "connection": self.connection,
+            "at": at,
+        }
+
+
+@dataclass(frozen=True)
 class Schedule:
     """A dispatch of every asset over the horizon, or the conflicts that prevent one.
 
@@ -229,6 +248,7 @@ class Schedule:
     buses: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    phase_unbalance: PhaseUnbalance = PhaseUnbalance(False, None)
     ac: Mapping[str, Any] | None = None
     revision: Mapping[str, Any] | None = None
     offers: Mapping[str, OfferSchedule] = field(default_factory=dict)
@@ -255,6 +275,7 @@ class Schedule:
             "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
             "conflicts": [conflict.document() for conflict in self.conflicts],
             "notices": list(self.notices),
+            "phase_unbalance": self.phase_unbalance.document(),
         }
         if self.buses:
             document["buses"] = {

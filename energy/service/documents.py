@@ -60,6 +60,16 @@ class PriceAnswer(Answer):
     scarcity: Numbers
 
 
+class PhaseUnbalanceAnswer(Answer):
+    """The largest difference between two phases of a connection, in kW, and where and when; `checked` where a
+    connection limits it."""
+
+    checked: bool
+    largest_kw: float | None
+    connection: str | None
+    at: Instant | None
+
+
 class ConnectionAnswer(Answer):
     """Power through a connection, kW ≥ 0 each way, and what a MWh more would cost there."""
 
@@ -263,6 +273,7 @@ class DaySchedule(Answer):
     shortfalls: Items[ShortfallAnswer]
     conflicts: Items[ConflictAnswer]
     notices: Items[str]
+    phase_unbalance: PhaseUnbalanceAnswer | None = None
     ac: AcAnswer | None = None
     frontier: Items[FrontierPointAnswer] | None = None
     reference_scenario: str | None = None

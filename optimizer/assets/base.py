@@ -52,6 +52,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Efficiency = Annotated[float, Field(gt=1e-4, le=1)]
 Priority = Annotated[float, Field(gt=0, le=1e3)]
 """What an unmet need weighs against those of others."""
+Phases = Literal["L1", "L2", "L3", "L123"]
+"""Where a power is drawn: on one phase, or evenly on three."""
 
 
 def crossed(
@@ -189,7 +191,8 @@ class Asset(Document):
     `reactive_sign` says whether the asset consumes or produces the reactive power that goes with it.
     `inverter_kva` is the apparent power of its inverter: with a network whose `reactive` is ``optimise``
     its reactive power is a control within that.
-    `priority` weighs its unmet needs against those of others; `district` is whom it belongs to.
+    `priority` weighs its unmet needs against those of others; `district` is whom it belongs to; `phases`
+    are those it is connected to.
     `series_fields` may be series; `nested_series` are those of objects inside it (``heat.cop``).
     """
 
@@ -205,6 +208,7 @@ class Asset(Document):
     inverter_kva: Positive | None = None
     priority: Priority = 1.0
     district: Identifier | None = None
+    phases: Phases = "L123"
 
     @property
     def q_per_power(self) -> float:

@@ -118,7 +118,7 @@ class Battery(Asset):
                 yield f"battery {self.id!r} falls to {reached:.4g} kWh, below its {name} of {least:g}"
 
     def presses(self, limit: str) -> bool:
-        return limit == "import_limit_kw"
+        return limit != "export_limit_kw"
 
     def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
         return battery_out_of_reach(self, time)

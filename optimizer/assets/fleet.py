@@ -176,6 +176,7 @@ class FleetRows(AssetRows):
         """The power of all EVs at a connection, in Pyomo."""
         shape = len(self._connections), site.time.steps
         key, count = self._link_key(), shape[0] * shape[1]
+        self._link_labels = [site.named(connection) for connection in self._connections]
         fleet = site.columns(
             "fleet_kw",
             self._connections,
@@ -395,7 +396,7 @@ class FleetRows(AssetRows):
         steps = self._time.steps
         state = [f"ev_energy({self._evs[key // steps].id},{key % steps})" for key in self._keys]
         needs = [f"ev_need({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
-        link = [f"fleet_power({self._connections[key // steps]},{key % steps})" for key in self._link_keys]
+        link = [f"fleet_power({self._link_labels[key // steps]},{key % steps})" for key in self._link_keys]
         return [*state, *needs, *link]
 
 

@@ -76,6 +76,9 @@ class Load(Asset):
         series = {"shed_kw": shed_kw} if self.shed_fraction > 0 else {}
         return AssetSchedule(demand_kw - shed_kw, series)
 
+    def presses(self, limit: str) -> bool:
+        return limit == "phase_import_limit_kw" or (limit == "unbalance_limit_kw" and self.phases != "L123")
+
     def reactive_kvar(self, drawn_kw: FloatArray) -> FloatArray:
         # a load of negative demand is a net injection: its ratio keeps its sign, as its terminal has it
         return expand(self.q_kvar, len(drawn_kw)) + drawn_kw * self.q_per_power

@@ -62,7 +62,8 @@ class Renewable(Asset):
         return -p_kw
 
     def presses(self, limit: str) -> bool:
-        return limit == "export_limit_kw" and not self.curtailable
+        unbalances = limit == "unbalance_limit_kw" and self.phases != "L123"
+        return (limit == "export_limit_kw" or unbalances) and not self.curtailable
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         mwh_per_kw = time.hours / 1000

@@ -150,6 +150,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
     for connection in sorted(document["connections"], key=lambda c: -depth(document, c["id"])):
         if connection.get("parent"):
             net[connection["parent"]] += net[connection["id"]]
+    check_phases(document, answer, steps, tolerance)
     for connection in document["connections"]:
         flow = answer["connections"][connection["id"]]
         imported, exported = np.array(flow["import_kw"]), np.array(flow["export_kw"])
@@ -280,6 +281,41 @@ def inherited(document: Document, asset: Document, name: str) -> Any:
         c for c in document["connections"] if c["id"] == (asset.get("connection") or asset["parent"])
     )
     return inherited(document, above, name) if above.get("parent") else above.get(name)
+
+
+def check_phases(document: Document, answer: Document, steps: int, tolerance: float) -> None:
+    """The limits on phases, and the unbalance the answer tells, from the powers of the assets."""
+    spread = {}
+    for connection in document["connections"]:
+        on = dict.fromkeys(("L1", "L2", "L3"), np.zeros(steps))
+        for asset in document["assets"]:
+            if connection["id"] in lineage(document, asset["connection"]):
+                drawn = np.array(answer["assets"][asset["id"]]["p_kw"])
+                drawn = -drawn if asset["type"] in ("renewable", "generator", "chp") else drawn
+                phases = asset.get("phases", "L123")
+                for phase in on if phases == "L123" else (phases,):
+                    on[phase] = on[phase] + drawn / (3 if phases == "L123" else 1)
+        powers = np.array(list(on.values()))
+        spread[connection["id"]] = powers.max(axis=0) - powers.min(axis=0)
+        for value, name in (
+            (powers, "phase_import_limit_kw"),
+            (spread[connection["id"]], "unbalance_limit_kw"),
+        ):
+            if connection.get(name) is not None:
+                assert (value <= series(connection[name], steps) + tolerance).all(), name
+    limited = [c["id"] for c in document["connections"] if c.get("unbalance_limit_kw") is not None]
+    if "schema" not in answer:  # points of a frontier and scenarios do not tell it
+        return
+    told = answer["phase_unbalance"]
+    assert told["checked"] == bool(limited)
+    largest = max(spread[key].max() for key in limited or spread)
+    assert told["largest_kw"] == pytest.approx(largest, abs=tolerance)
+
+
+def lineage(document: Document, connection: str) -> list[str]:
+    """A connection and all above it."""
+    parent = next(c.get("parent") for c in document["connections"] if c["id"] == connection)
+    return [connection, *(lineage(document, parent) if parent else [])]
 
 
 def check_least(p_kw: np.ndarray, powers: Document, covered: Any, tolerance: float) -> None:

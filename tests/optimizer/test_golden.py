@@ -169,6 +169,20 @@ PROBLEMS: dict[str, Document] = {
         import_price_per_mwh=[100.0, 10.0],
         export_price_per_mwh=[60.0, 5.0],
     ),
+    **dict.fromkeys(
+        ("phase_power", "phase_unbalance"),
+        problem_of(
+            [
+                load(6.0),
+                renewable(9.0, phases="L2"),
+                ev([session(0, 1)], "a", phases="L1"),
+                ev([session(0, 1)], "b", phases="L3"),
+            ],
+            steps=1,
+            phase_import_limit_kw=7.0,
+            unbalance_limit_kw=4.6,
+        ),
+    ),
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
     "held_cost": problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=[400.0, 50.0], frontier=2),
     "emission_limit": FRONTIER,
