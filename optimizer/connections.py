@@ -16,6 +16,7 @@ from optimizer.block_rows import BlockRows
 from optimizer.documents import Connection
 from optimizer.phase_rows import PhaseRows
 from optimizer.problem import DispatchProblem
+from optimizer.signal_rows import SignalRows
 from optimizer.site import Columns, Site, linear
 
 FLOWING_KW = 1e-6
@@ -97,7 +98,7 @@ class ConnectionRows:
         pairs = apart & (import_upper > 0) & (export_upper > 0)
         self.exclusive = np.column_stack([imports.index[pairs], exports.index[pairs]])
 
-        self._phases = PhaseRows(site, problem, losses)
+        self._phases, self._signals = PhaseRows(site, problem, losses), SignalRows(site, problem)
 
         children: dict[str, list[int]] = {}
         for number, connection in enumerate(self._connections):
@@ -232,7 +233,7 @@ class ConnectionRows:
                             self._excess[number, bound] if columns is self.imports else None,
                         )
                     )
-        return [*limits, *self._phases.hard_limits]
+        return [*limits, *self._phases.hard_limits, *self._signals.hard_limits]
 
     @property
     def shared_limits(self) -> Sequence[HardLimit]:

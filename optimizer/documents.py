@@ -22,7 +22,7 @@ from energy.domain.documents import (
 )
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.time import TimeGrid, format_duration
+from energy.domain.time import TimeGrid, format_duration, format_instant
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.fairness import Fairness, fairness_faults
@@ -45,6 +45,14 @@ class TimeDocument(Document):
     start: Instant
     resolution: Duration
     steps: Annotated[int, Field(ge=1, le=STEPS_MAX)]
+
+
+class GridSignal(Document):
+    """A grid operator limits the net draw of controllable assets from `start` to `end`."""
+
+    start: Instant
+    end: Instant
+    limit_kw: Positive
 
 
 class Connection(Document):
@@ -77,6 +85,7 @@ class Connection(Document):
     breach_probability: Fraction = 0.0
     phase_import_limit_kw: PositiveSeries | None = None
     unbalance_limit_kw: PositiveSeries | None = None
+    grid_signals: Items[GridSignal] = ()
     shed_limit_fraction: Fraction | None = None
     shed_price_per_mwh: Number | None = None
 
@@ -88,6 +97,13 @@ class Connection(Document):
                     f"{path}.{name}", "stands at a child connection; only roots buy and sell: remove it"
                 )
         yield from tariff_faults(path, self)
+        for number, signal in enumerate(self.grid_signals):
+            if signal.end <= signal.start:
+                yield Fault(
+                    f"{path}.grid_signals[{number}].end",
+                    f"{format_instant(signal.end)} is not after start {format_instant(signal.start)}; "
+                    "swap or correct them",
+                )
         interval = self.peak_interval
         if interval <= timedelta(0):
             yield Fault(f"{path}.peak_interval", "must be positive")

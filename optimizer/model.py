@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from energy.domain.network import FloatArray, IntArray
-from optimizer.assets.base import Asset, AssetRows, Phases, SparseBlock
+from optimizer.assets.base import Asset, AssetRows, Controllable, Phases, SparseBlock
 from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
 from optimizer.offer_rows import OfferRows
@@ -175,7 +175,7 @@ def build(problem: DispatchProblem) -> Program:
 
 
 def _rows_of(site: Site, kind: type[Asset], phases: Phases, members: Sequence[Asset]) -> AssetRows:
-    site.begin(Origin(phases))
+    site.begin(Origin(phases, issubclass(kind, Controllable)))
     return kind.rows(site, members)
 
 

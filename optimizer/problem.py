@@ -43,6 +43,7 @@ from optimizer.phases import BALANCED_GRID, phase_notices, phase_powers, phase_u
 from optimizer.rolling import Pins
 from optimizer.scenarios import Scenario
 from optimizer.shedding import with_terms
+from optimizer.signals import signal_limits, signal_notices
 from optimizer.solver import NAME
 from optimizer.tariffs import expanded
 
@@ -351,10 +352,14 @@ def answer(
     """
     net = net_powers(problem, schedules, losses_kw)
     phases = phase_powers(problem, schedules, losses_kw)
+    signals = signal_limits(problem)
     unpriced = {part: np.zeros(problem.time.steps) for part in ("total", *PRICE_PARTS)}
     connections = {
         key: ConnectionSchedule(
-            np.clip(power, 0.0, None), np.clip(-power, 0.0, None), unpriced if prices is None else prices[key]
+            np.clip(power, 0.0, None),
+            np.clip(-power, 0.0, None),
+            unpriced if prices is None else prices[key],
+            signals.get(key),
         )
         for key, power in net.items()
     }
@@ -377,7 +382,12 @@ def answer(
         connections=connections,
         assets=dict(schedules),
         shortfalls=every,
-        notices=(*problem.notices, *notices, *phase_notices(problem, phases)),
+        notices=(
+            *problem.notices,
+            *notices,
+            *phase_notices(problem, phases),
+            *signal_notices(problem, signals, schedules),
+        ),
         phase_unbalance=phase_unbalance(problem, phases),
         **figures,
     )

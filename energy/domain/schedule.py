@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import TYPE_CHECKING, Any, Literal
 
 from energy.domain.network import FloatArray
@@ -44,18 +45,26 @@ PRICE_PARTS = ("energy", "losses", "congestion", "voltage", "carbon", "peak", "s
 
 @dataclass(frozen=True)
 class ConnectionSchedule:
-    """Power through a connection, kW ≥ 0 each way, and its price per MWh by part (shape (steps,) each)."""
+    """Power through a connection, kW ≥ 0 each way, and its price per MWh by part (shape (steps,) each).
+
+    `signal_limit_kw` is what its grid signals leave to controllable assets, infinite outside their windows.
+    """
 
     import_kw: FloatArray
     export_kw: FloatArray
     price_per_mwh: Mapping[str, FloatArray]
+    signal_limit_kw: FloatArray | None = None
 
     def document(self) -> dict[str, Any]:
-        return {
+        document: dict[str, Any] = {
             "import_kw": self.import_kw.tolist(),
             "export_kw": self.export_kw.tolist(),
             "price_per_mwh": {part: price.tolist() for part, price in self.price_per_mwh.items()},
         }
+        if self.signal_limit_kw is not None:
+            limits = self.signal_limit_kw.tolist()
+            document["grid_signal_limit_kw"] = [None if limit == inf else limit for limit in limits]
+        return document
 
 
 @dataclass(frozen=True)

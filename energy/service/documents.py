@@ -71,11 +71,14 @@ class PhaseUnbalanceAnswer(Answer):
 
 
 class ConnectionAnswer(Answer):
-    """Power through a connection, kW ≥ 0 each way, and what a MWh more would cost there."""
+    """Power through a connection, kW ≥ 0 each way, and what a MWh more would cost there.
+
+    `grid_signal_limit_kw`: what its signals leave to controllable assets; null where none holds."""
 
     import_kw: Numbers
     export_kw: Numbers
     price_per_mwh: PriceAnswer
+    grid_signal_limit_kw: Items[float | None] | None = None
 
 
 class BusAnswer(Answer):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from energy.domain.documents import Document, Identifier, Series
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, IntArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.charging import Charged, Charging
@@ -360,6 +360,16 @@ class Control:
     sign: Literal[1, -1] = 1
     share: FloatArray | float = 1.0
     slot: int | None = None
+
+
+class Controllable(Document):
+    """What a grid operator's signal may limit; `statutory_min_kw` is what the law leaves it at least."""
+
+    statutory_min_kw: Positive = 0.0
+
+    @abstractmethod
+    def can_draw(self, time: TimeGrid) -> BoolArray:
+        """The steps in which it can draw at all."""
 
 
 class AssetRows(ABC):

@@ -10,13 +10,14 @@ import numpy as np
 from pydantic import Field
 
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, IntArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import (
     Asset,
     AssetRows,
     Control,
+    Controllable,
     Efficiency,
     Flexibility,
     HardLimit,
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from optimizer.site import Site
 
 
-class Battery(Asset):
+class Battery(Controllable, Asset):
     """A store of energy; `p_kw` ``+`` charges. Efficiencies are one-way, energies are in the battery.
 
     e' = e · (1 − self_discharge_per_hour)^h
@@ -116,6 +117,9 @@ class Battery(Asset):
         ):
             if reached < least - SERVED_KWH:
                 yield f"battery {self.id!r} falls to {reached:.4g} kWh, below its {name} of {least:g}"
+
+    def can_draw(self, time: TimeGrid) -> BoolArray:
+        return np.full(time.steps, self.charge_max_kw > 0)
 
     def presses(self, limit: str) -> bool:
         return limit != "export_limit_kw"

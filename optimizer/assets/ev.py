@@ -12,10 +12,10 @@ import numpy as np
 
 from energy.domain.documents import Document, Instant, Items
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid, format_instant
-from optimizer.assets.base import Asset, AssetRows, Burden, Efficiency, Positive, Priority
+from optimizer.assets.base import Asset, AssetRows, Burden, Controllable, Efficiency, Positive, Priority
 from optimizer.assets.battery import energy_faults, least_power_faults, stored_kwh, wear_cost
 from optimizer.assets.charging import Charged, Charging, uncharged, vehicle_charging, vehicle_shortfalls
 from optimizer.assets.fleet import FleetRows
@@ -50,7 +50,7 @@ class Trip(Document):
     distance_km: Positive | None = None
 
 
-class ElectricVehicle(Asset):
+class ElectricVehicle(Controllable, Asset):
     """An EV at one connection; `p_kw` ``+`` charges, V2G is negative.
 
     It discharges only in steps that end with at least `v2g_reserve_kwh`, and only with consent: its own
@@ -167,6 +167,12 @@ class ElectricVehicle(Asset):
             at = time.end if outside else session.departure
             found.append(Stay(session, begin, end, floor(begin), ceil(end) - 1, need, at))
         return found
+
+    def can_draw(self, time: TimeGrid) -> BoolArray:
+        steps = np.zeros(time.steps, bool)
+        for stay in self.stays(time):
+            steps[stay.first : stay.last + 1] |= stay.session.charge_max_kw > 0
+        return steps
 
     def drives(self, time: TimeGrid) -> list[tuple[int, Trip]]:
         """The trips that arrive inside the horizon, each with the step at whose end its energy leaves."""

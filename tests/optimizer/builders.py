@@ -151,6 +151,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
         if connection.get("parent"):
             net[connection["parent"]] += net[connection["id"]]
     check_phases(document, answer, steps, tolerance)
+    check_signals(document, answer, steps, hours, tolerance)
     for connection in document["connections"]:
         flow = answer["connections"][connection["id"]]
         imported, exported = np.array(flow["import_kw"]), np.array(flow["export_kw"])
@@ -310,6 +311,37 @@ def check_phases(document: Document, answer: Document, steps: int, tolerance: fl
     assert told["checked"] == bool(limited)
     largest = max(spread[key].max() for key in limited or spread)
     assert told["largest_kw"] == pytest.approx(largest, abs=tolerance)
+
+
+def check_signals(document: Document, answer: Document, steps: int, hours: float, tolerance: float) -> None:
+    """Grid signals: the limit told is the higher of signal and statutory minima, and is kept."""
+
+    def touched(start: str, end: str) -> np.ndarray:
+        first, last = ((datetime.fromisoformat(t) - START) / timedelta(hours=hours) for t in (start, end))
+        return (np.arange(steps) < last) & (np.arange(steps) + 1 > first)
+
+    for connection in document["connections"]:
+        drawn, least, limit = np.zeros(steps), np.zeros(steps), np.full(steps, np.inf)
+        for asset in document["assets"]:
+            under = connection["id"] in lineage(document, asset["connection"])
+            if not under or asset["type"] not in ("battery", "ev"):
+                continue
+            drawn += answer["assets"][asset["id"]]["p_kw"]
+            can = np.full(steps, asset.get("charge_max_kw", 0.0) > 0)
+            for stay in asset.get("sessions", ()):
+                if stay["charge_max_kw"] > 0 and stay["arrival"] < stay["departure"]:
+                    can |= touched(stay["arrival"], stay["departure"])
+            least += can * asset.get("statutory_min_kw", 0.0)
+        for signal in connection.get("grid_signals", ()):
+            applied = np.where(
+                touched(signal["start"], signal["end"]), np.maximum(signal["limit_kw"], least), np.inf
+            )
+            limit = np.minimum(limit, applied)
+        assert (drawn <= limit + tolerance).all()
+        told = answer["connections"][connection["id"]].get("grid_signal_limit_kw")
+        assert (told is None) == (not connection.get("grid_signals")) or "schema" not in answer
+        if told is not None:
+            assert [np.inf if value is None else value for value in told] == pytest.approx(limit.tolist())
 
 
 def lineage(document: Document, connection: str) -> list[str]:

@@ -183,6 +183,15 @@ PROBLEMS: dict[str, Document] = {
             unbalance_limit_kw=4.6,
         ),
     ),
+    "grid_signal": problem_of(
+        [
+            load(6.0),
+            battery(statutory_min_kw=4.2, e_start_kwh=2.0),
+            ev([session(0, 2)], statutory_min_kw=4.2),
+        ],
+        steps=3,
+        grid_signals=[{"start": at(0.5), "end": at(3), "limit_kw": 5.0}],
+    ),
     "held_shortfall": problem_of([ev([session(0, 1, e_departure_min_kwh=30.0)])], steps=1),
     "held_cost": problem_of([load([5.0, 6.0])], steps=2, carbon_g_per_kwh=[400.0, 50.0], frontier=2),
     "emission_limit": FRONTIER,
