@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from energy.domain.documents import Items
 from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict
@@ -30,6 +31,7 @@ from optimizer.assets.base import (
 )
 from optimizer.assets.charging import SERVED_KWH, Charging
 from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
+from optimizer.assets.wear import WearStep, curve_faults, depth_wear, segment_rows
 
 if TYPE_CHECKING:
     from optimizer.assets.ev import ElectricVehicle, Session
@@ -42,7 +44,8 @@ class Battery(Controllable, Asset):
     e' = e · (1 − self_discharge_per_hour)^h
          + charge_efficiency · p_charge · h − p_discharge · h / discharge_efficiency
 
-    Each power is nothing, or at least its minimum (`charge_min_kw`, `discharge_min_kw`).
+    Each power is nothing, or at least its minimum (`charge_min_kw`, `discharge_min_kw`). Discharging wears
+    it at `wear_cost_per_mwh`, or by depth along `wear_curve`.
     """
 
     has_inverter: ClassVar[bool] = True
@@ -60,10 +63,12 @@ class Battery(Controllable, Asset):
     discharge_efficiency: Efficiency = 1.0
     self_discharge_per_hour: Annotated[float, Field(ge=0, lt=1)] = 0.0
     wear_cost_per_mwh: Positive = 0.0
+    wear_curve: Items[WearStep] = ()
 
     def faults(self, path: str) -> Iterator[Fault]:
         yield from super().faults(path)
         yield from least_power_faults(path, self)
+        yield from curve_faults(path, self.wear_curve, self.wear_cost_per_mwh)
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
         if self.e_end_min_kwh is not None and self.e_end_min_kwh > self.e_max_kwh:
             yield Fault(
@@ -134,6 +139,8 @@ class Battery(Controllable, Asset):
         return {time.steps - 1: (time.end, self.e_end_min_kwh)} if self.e_end_min_kwh else {}
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
+        if self.wear_curve:
+            return {"wear": depth_wear(self, schedule.p_kw, time.hours)}
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}
 
     @classmethod
@@ -157,6 +164,7 @@ class BatteryRows(AssetRows):
         self._discharge = site.columns(
             "discharge_kw", ids, upper=each("discharge_max_kw"), price=each("wear_cost_per_mwh")
         )
+        segment_rows(site, batteries, self._charge, self._discharge)
         self._lowest = np.repeat(each("e_min_kwh"), site.time.steps, axis=1)
         for position, battery in enumerate(batteries):
             self._lowest[position, -1] = max(self._lowest[position, -1], battery.e_end_min_kwh or 0.0)

@@ -146,6 +146,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
         else:
             check_store(asset, found, unserved, steps, hours, tolerance)
             parts["wear"] += -p_kw[p_kw < 0].sum() * hours / 1000 * asset.get("wear_cost_per_mwh", 0.0)
+            parts["wear"] += wear_by_depth(asset, p_kw, hours)
             net[asset["connection"]] += p_kw
     for connection in sorted(document["connections"], key=lambda c: -depth(document, c["id"])):
         if connection.get("parent"):
@@ -282,6 +283,27 @@ def inherited(document: Document, asset: Document, name: str) -> Any:
         c for c in document["connections"] if c["id"] == (asset.get("connection") or asset["parent"])
     )
     return inherited(document, above, name) if above.get("parent") else above.get(name)
+
+
+def wear_by_depth(asset: Document, p_kw: np.ndarray, hours: float) -> float:
+    """Cheapest segment first, both ways, from powers alone; 0 without a curve."""
+    segments, left, above = [], asset["e_start_kwh"], 0.0
+    for step in asset.get("wear_curve", ()):
+        size = (step["depth"] - above) * asset["e_max_kwh"]
+        segments.append([min(size, left), size, step["cost_per_mwh"]])
+        above, left = step["depth"], left - segments[-1][0]
+    into, out = asset.get("charge_efficiency", 1.0), asset.get("discharge_efficiency", 1.0)
+    retained = (1 - asset.get("self_discharge_per_hour", 0.0)) ** hours
+    cost = 0.0
+    for power in p_kw:
+        charged, drained = max(power, 0.0) * hours * into, max(-power, 0.0) * hours / out
+        for segment in segments:
+            segment[0] *= retained
+            taken, put = min(segment[0], drained), min(segment[1] - segment[0], charged)
+            segment[0] += put - taken
+            drained, charged = drained - taken, charged - put
+            cost += taken * out * segment[2] / 1000
+    return cost
 
 
 def check_phases(document: Document, answer: Document, steps: int, tolerance: float) -> None:

@@ -183,6 +183,24 @@ PROBLEMS: dict[str, Document] = {
             unbalance_limit_kw=4.6,
         ),
     ),
+    **dict.fromkeys(
+        ("segment_balance", "segment_charge", "segment_discharge"),
+        problem_of(
+            [
+                battery(
+                    e_start_kwh=6.0,
+                    charge_efficiency=0.8,
+                    discharge_efficiency=0.5,
+                    self_discharge_per_hour=0.1,
+                    wear_curve=[
+                        {"depth": 0.2, "cost_per_mwh": 10.0},
+                        {"depth": 1.0, "cost_per_mwh": 40.0},
+                    ],
+                )
+            ],
+            steps=2,
+        ),
+    ),
     "grid_signal": problem_of(
         [
             load(6.0),
