@@ -233,7 +233,12 @@ class ConnectionRows:
                             self._excess[number, bound] if columns is self.imports else None,
                         )
                     )
-        return [*limits, *self._phases.hard_limits, *self._signals.hard_limits]
+        return [*limits, *self.net_limits]
+
+    @property
+    def net_limits(self) -> Sequence[HardLimit]:
+        """Those on phases and on controllable assets: upper bounds of columns that follow from others."""
+        return [*self._phases.hard_limits, *self._signals.hard_limits]
 
     @property
     def shared_limits(self) -> Sequence[HardLimit]:

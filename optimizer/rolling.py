@@ -64,6 +64,8 @@ def pin(program: Program, pins: Pins) -> None:
     of_past = flows.imports[:, : pins.past], flows.exports[:, : pins.past]
     for columns in (*of_past, flows.overruns[flows.overrun_steps < pins.past]):
         linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw)
+    for limit in flows.net_limits:
+        linear.upper[limit.columns[limit.steps < pins.past]] = np.inf
     for rows in part.assets:
         states, steps = rows.states
         free = states[steps < pins.past]

@@ -164,7 +164,7 @@ class BatteryRows(AssetRows):
         self._discharge = site.columns(
             "discharge_kw", ids, upper=each("discharge_max_kw"), price=each("wear_cost_per_mwh")
         )
-        segment_rows(site, batteries, self._charge, self._discharge)
+        self._deepest = segment_rows(site, batteries, self._charge, self._discharge)
         self._lowest = np.repeat(each("e_min_kwh"), site.time.steps, axis=1)
         for position, battery in enumerate(batteries):
             self._lowest[position, -1] = max(self._lowest[position, -1], battery.e_end_min_kwh or 0.0)
@@ -216,7 +216,8 @@ class BatteryRows(AssetRows):
 
     @property
     def states(self) -> tuple[IntArray, IntArray]:
-        return self._energy.index.ravel(), np.tile(self._steps, len(self._batteries))
+        states = np.concatenate([self._energy.index, self._deepest])
+        return states.ravel(), np.tile(self._steps, len(states))
 
     def stated_controls(self) -> Iterator[Control]:
         for number, battery in enumerate(self._batteries):

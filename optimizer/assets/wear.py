@@ -17,7 +17,7 @@ from pydantic import Field
 
 from energy.domain.documents import Document
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray
+from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Positive
 
 if TYPE_CHECKING:
@@ -77,10 +77,13 @@ def drained_kwh(battery: Battery, p_kw: FloatArray, hours: float) -> FloatArray:
     for power in p_kw.tolist():
         levels *= retained
         if power > 0:
-            room = capacities - levels
+            room = np.maximum(capacities - levels, 0.0)
             levels += filled_kwh(room, power * hours * battery.charge_efficiency)
         elif power < 0:
-            taken = filled_kwh(levels, -power * hours / battery.discharge_efficiency)
+            asked = -power * hours / battery.discharge_efficiency
+            taken = filled_kwh(np.maximum(levels, 0.0), asked)
+            # a metered past may have taken what the store was not thought to hold
+            taken[-1] += asked - taken.sum()
             levels -= taken
             drained += taken
     return drained
@@ -92,8 +95,11 @@ def depth_wear(battery: Battery, p_kw: FloatArray, hours: float) -> float:
     return float(costs @ drained_kwh(battery, p_kw, hours)) * battery.discharge_efficiency / 1000
 
 
-def segment_rows(site: Site, batteries: Sequence[Battery], charge: Columns, discharge: Columns) -> None:
-    """The segments of the batteries that have a curve; rows of `charge` and `discharge` are batteries."""
+def segment_rows(site: Site, batteries: Sequence[Battery], charge: Columns, discharge: Columns) -> IntArray:
+    """The segments of the batteries that have a curve; rows of `charge` and `discharge` are batteries.
+
+    Gives back the energies of their deepest segments, shape (batteries, steps).
+    """
     curved = [number for number, battery in enumerate(batteries) if battery.wear_curve]
     segments = [(number, k) for number in curved for k in range(len(batteries[number].wear_curve))]
     labels = [f"{batteries[number].id}.{k}" for number, k in segments]
@@ -130,3 +136,4 @@ def segment_rows(site: Site, batteries: Sequence[Battery], charge: Columns, disc
     site.rows("segment_balance", len(segments), site.time.steps, rule=segment_balance)
     site.rows("segment_charge", len(curved), site.time.steps, rule=segment_charge)
     site.rows("segment_discharge", len(curved), site.time.steps, rule=segment_discharge)
+    return energy.index[[at[number][-1] for number in curved]]

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, dispatch
+from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, session, solve
 from tests.optimizer.test_problem import faults
 
@@ -113,3 +114,21 @@ def test_signals_outside_the_horizon_and_broken_ones_are_told() -> None:
     notices = DispatchProblem.from_document(document).uncontrolled().notices
     assert "connection 'poc': a grid signal is outside the horizon and left out" in notices
     assert "connection 'poc' is up to 7 kW above its grid_signals, in 1 steps" in notices
+
+
+def test_a_signal_binds_nothing_that_is_past() -> None:
+    """10 kW were drawn in the first hour; a signal of 3 kW and a limit that came since hold after it."""
+    plain = problem_of([charging("a", phases="L1")], import_price_per_mwh=[1.0, 50.0, 90.0, 99.0])
+    done = dispatch(DispatchProblem.from_document(plain))
+    assert done.assets["a"].p_kw[0] == pytest.approx(10.0)
+    later = problem_of(
+        plain["assets"],
+        import_price_per_mwh=[1.0, 50.0, 90.0, 99.0],
+        grid_signals=[signal(0, 4, 3.0)],
+        unbalance_limit_kw=8.0,
+        options={"now": at(1)},
+    )
+    previous = Previous(done.input_hash, done.time, done.assets)
+    answer = replan(DispatchProblem.from_document(later), previous, dispatch)
+    assert answer.status == "optimal"
+    assert answer.assets["a"].p_kw == pytest.approx([10.0, 3.0, 2.0, 0.0])
