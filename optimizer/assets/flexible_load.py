@@ -16,6 +16,7 @@ from optimizer.assets.base import (
     Asset,
     AssetRows,
     Control,
+    Controllable,
     HardLimit,
     Positive,
     PositiveSeries,
@@ -51,7 +52,7 @@ class HeatUse(Document):
     dump: bool = False
 
 
-class FlexibleLoad(Asset):
+class FlexibleLoad(Controllable, Asset):
     """Draws between `p_min_kw` and `p_max_kw` (``+`` draws), as `energy_windows` and `heat` ask for.
 
     Windows may overlap; a step that a window covers partly counts with that share. The least energy of a
@@ -122,6 +123,9 @@ class FlexibleLoad(Asset):
         later_hours = max(time.position(window.end) - time.steps, 0.0) * time.hours
         last = float(expand(self.p_max_kw, time.steps)[-1])
         return max(window.e_min_kwh - later_hours * last, 0.0)
+
+    def can_draw(self, time: TimeGrid) -> BoolArray:
+        return expand(self.p_max_kw, time.steps) > 0
 
     def terminals(self) -> tuple[Terminal, ...]:
         return (self.terminal(1),)

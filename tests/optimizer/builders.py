@@ -346,10 +346,10 @@ def check_signals(document: Document, answer: Document, steps: int, hours: float
         drawn, least, limit = np.zeros(steps), np.zeros(steps), np.full(steps, np.inf)
         for asset in document["assets"]:
             under = connection["id"] in lineage(document, asset["connection"])
-            if not under or asset["type"] not in ("battery", "ev"):
+            if not under or asset["type"] not in ("battery", "ev", "flexible_load"):
                 continue
             drawn += answer["assets"][asset["id"]]["p_kw"]
-            can = np.full(steps, asset.get("charge_max_kw", 0.0) > 0)
+            can = series(asset.get("charge_max_kw", asset.get("p_max_kw")), steps) > 0
             for stay in asset.get("sessions", ()):
                 if stay["charge_max_kw"] > 0 and stay["arrival"] < stay["departure"]:
                     can |= touched(stay["arrival"], stay["departure"])

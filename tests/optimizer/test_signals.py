@@ -58,6 +58,20 @@ def test_a_signal_above_counts_what_children_draw_and_what_a_battery_feeds_back(
     assert answer["shortfalls"] == []
 
 
+def test_a_flexible_load_is_controllable_while_it_may_draw() -> None:
+    pump = {
+        "type": "flexible_load",
+        "id": "pump",
+        "connection": "poc",
+        "p_max_kw": [9.0, 0.0, 9.0],
+        "statutory_min_kw": 4.2,
+        "energy_windows": [{"start": at(0), "end": at(3), "e_min_kwh": 13.0}],
+    }
+    answer = solve(problem_of([pump], steps=3, grid_signals=[signal(0, 2, 1.0)]))
+    assert answer["connections"]["poc"]["grid_signal_limit_kw"] == pytest.approx([4.2, 1.0, None])
+    assert answer["assets"]["pump"]["p_kw"] == pytest.approx([4.0, 0.0, 9.0], abs=0.3)
+
+
 def test_an_end_energy_that_a_signal_forbids_is_a_conflict() -> None:
     answer = solve(problem_of([battery(e_end_min_kwh=20.0)], grid_signals=[signal(0, 4, 4.0)]))
     (conflict,) = answer["conflicts"]
