@@ -9,7 +9,7 @@ import numpy as np
 
 from energy.domain.documents import Document, Instant, Items, expand
 from energy.domain.errors import Fault
-from energy.domain.network import FloatArray, IntArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import (
