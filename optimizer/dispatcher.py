@@ -186,6 +186,8 @@ class Dispatcher:
         seconds = None
         if self._stages.until is not None:
             seconds = max(self._stages.until - clock.monotonic(), 0.0) + self._for_prices
+        # rounded, the integers may miss what is held by as much as HiGHS rounds
+        self._stages.loosen()
         fixed = self._stages.solver.run_with_integers_fixed(x, seconds)
         if fixed.status == "optimal":
             return fixed.dual

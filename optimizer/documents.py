@@ -329,7 +329,10 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
     yield from offer_faults(
         [_readable(Offer, item) for item in _objects(document.get("offers"))],
         assets,
-        {str(item.get("id")): item.get("parent") for item in items},
+        {
+            str(item.get("id")): parent if isinstance(parent := item.get("parent"), str) else None
+            for item in items
+        },
         grid,
     )
     if document.get("scenarios"):

@@ -85,9 +85,7 @@ class Frontier:
         if span <= APART * max(1.0, abs(cheapest.emissions_kg)):
             return
         self._stages.release(held)
-        row = self._stages.hold(
-            "emission_limit", self._emitted, least + HELD * max(1.0, abs(least)), exact=True
-        )
+        row = self._stages.hold("emission_limit", self._emitted, least + HELD * max(1.0, abs(least)))
         yield self._solved(self._stages.minimise(self._cost), row)
         for number in range(1, count - 1):
             limit = cheapest.emissions_kg - span * number / (count - 1)
@@ -97,7 +95,7 @@ class Frontier:
     def _cheapest(self) -> tuple[_Found, IntArray]:
         """Least emissions among all that cost least, and the row that holds the cost."""
         cost = float(self._cost @ self._columns(self._stages.minimise(self._cost)))
-        row = self._stages.hold("held_cost", self._cost, cost + HELD * max(1.0, abs(cost)), exact=True)
+        row = self._stages.hold("held_cost", self._cost, cost + HELD * max(1.0, abs(cost)))
         x = self._columns(self._stages.minimise(self._cost + self._dear * self._emitted))
         return _Found(x, float(self._emitted @ x), 0.0), row
 

@@ -42,7 +42,7 @@ class Stages:
         self.grid = GridRows(program, self.solver, time.steps)
         self.limits: list[GridLimits] = []
         self.until: float | None = None
-        self._holding: dict[int, tuple[float, bool]] = {}
+        self._holding: dict[int, float] = {}
         self._without: IntArray = np.zeros(0, np.int64)
 
     def take_over(self, program: Program) -> bool:
@@ -138,17 +138,16 @@ class Stages:
             amount = float(unserved[: len(x)] @ x)
             self.hold("held_shortfall", unserved, amount + HELD * max(1.0, amount))
 
-    def hold(self, name: str, coefficients: FloatArray, most: float, *, exact: bool = False) -> IntArray:
-        """One more row, coefficients · x ≤ most, until the next solve. With integers it has a little room;
-        an `exact` one only where HiGHS finds no solution without."""
+    def hold(self, name: str, coefficients: FloatArray, most: float) -> IntArray:
+        """One more row, coefficients · x ≤ most, until the next solve."""
         wide = np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
         row = self.solver.add_rows(name, sp.csr_array(wide[None, :]), np.array([-np.inf]), np.array([most]))
-        self._holding[int(row[0])] = most, exact
+        self._holding[int(row[0])] = most
         return row
 
     def tighten(self, row: IntArray, most: float) -> None:
         """Another bound for a held row."""
-        self._holding[int(row[0])] = most, self._holding[int(row[0])][1]
+        self._holding[int(row[0])] = most
         self.solver.set_row_bounds(row, np.array([-np.inf]), np.array([most]))
 
     def release(self, rows: IntArray) -> None:
@@ -158,12 +157,11 @@ class Stages:
         for row in rows.tolist():
             self._holding.pop(row, None)
 
-    def _loosen(self, *, exact: bool) -> None:
-        """Give held rows the room that integers need, those that ought to be `exact` too or not."""
-        for row, (most, kept) in self._holding.items():
-            if exact or not kept:
-                loose = np.array([most + HELD_INTEGER + HELD_SHARE * abs(most)])
-                self.solver.set_row_bounds(np.array([row]), np.array([-np.inf]), loose)
+    def loosen(self) -> None:
+        """Give held rows the room that integers need."""
+        for row, most in self._holding.items():
+            loose = np.array([most + HELD_INTEGER + HELD_SHARE * abs(most)])
+            self.solver.set_row_bounds(np.array([row]), np.array([-np.inf]), loose)
 
     def bound(self, cost: FloatArray) -> float:
         """No solution comes below this: the optimum with the exclusions that are in the program."""
@@ -202,13 +200,12 @@ class Stages:
         exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
         exclusions.reopen()
         while True:
-            if self.solver.is_integer:
-                self._loosen(exact=loosened)
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
             solution = self.solver.run(self.remaining())
             if solution.status == "no_solution":
                 raise DeadlineError("the deadline passed before a schedule was found; allow more time")
             if solution.x is None and self._holding and self.solver.is_integer and not loosened:
+                self.loosen()
                 loosened = True
                 continue
             if solution.x is None and exclusions.chosen:

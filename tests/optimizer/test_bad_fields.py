@@ -25,7 +25,16 @@ from tests.optimizer.builders import Document, load, problem_of
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
 CASES_OF_COMMANDS = Path(__file__).parents[1] / "cases"
 MAY_BE_NEGATIVE = (
-    *("price_per_mwh", "marginal_cost_per_mwh", "fuel_cost_per_mwh", "p_kw", "q_kvar", "gains_kw"),
+    *(
+        "price_per_mwh",
+        "price_per_mw_h",
+        "default_per_mwh",
+        "marginal_cost_per_mwh",
+        "fuel_cost_per_mwh",
+        "p_kw",
+        "q_kvar",
+        "gains_kw",
+    ),
     *("_c", "bus", "root_ext_grid", "series"),
 )
 """Ends of the names of numbers that may have either sign: prices, demand that may feed, °C, indices."""
@@ -92,7 +101,12 @@ def heads() -> list[Document]:
         import_limit_kw=9.0,
     )
     uncertain = {**problem_of([load(1.0)]), "scenarios": [{"id": "a", "probability": 1.0, "series": {}}]}
-    return [networked, uncertain]
+    shown = ("charging_hub", "fairness", "offers", "tariffs")
+    examples = [json.loads((EXAMPLES / f"{name}.json").read_text(encoding="utf-8")) for name in shown]
+    (root, *others) = examples[-1]["connections"]
+    sold = {key: value for key, value in root.items() if key != "export_price_per_mwh"}
+    sold["export_tariff"] = root["import_tariff"]
+    return [networked, uncertain, *examples, {**examples[-1], "connections": [sold, *others]}]
 
 
 def models_of(annotation: Any) -> list[type[BaseModel]]:

@@ -206,17 +206,6 @@ def test_a_run_waits_for_the_cheaper_hours() -> None:
     ]
 
 
-def test_scenarios_say_that_no_reasons_are_given() -> None:
-    document = problem_of([load(1.0)], **BOTH)
-    document["scenarios"] = [
-        {"id": "low", "probability": 0.5, "series": {}},
-        {"id": "high", "probability": 0.5, "series": {"assets.base.p_kw": [2.0, 2.0, 2.0, 2.0]}},
-    ]
-    answer = dispatch(DispatchProblem.from_document(document)).document()
-    assert "reasons" not in answer
-    assert any("no reasons" in notice for notice in answer["notices"])
-
-
 def test_reasons_are_in_the_published_schema() -> None:
     answer = solve({**problem_of([load(1.0), battery()]), **BOTH})
     read = ScheduleDocument.model_validate(answer).reasons
