@@ -48,6 +48,7 @@ class ConnectionRows:
 
     Attributes:
         imports, exports: columns, shape (connections, steps), kW ≥ 0.
+        inflexible_kw: net power drawn that no column changes, shape (connections, steps).
         losses: columns of the root's network losses, kW, shape (steps,); fixed at zero until a
             linearisation of the step is added.
         exclusive: pairs (import, export) that prices do not keep apart, shape (pairs, 2).
@@ -84,7 +85,7 @@ class ConnectionRows:
         import_upper[breachable] = _spared(highest[breachable])
         export_upper[breachable] = _spared(-lowest[breachable])
         self._hard = (import_limit + excess, export_limit)
-        self._excess = excess
+        self._excess, self.inflexible_kw = excess, inflexible
 
         imports = site.columns("import_kw", self.ids, upper=import_upper, price=importing)
         exports = site.columns("export_kw", self.ids, upper=export_upper, price=-exporting)

@@ -172,7 +172,10 @@ class OfferRows(AssetRows):
         return columns
 
     def _connection_limits(self, through: dict[tuple[str, str, int], list[int]]) -> None:
-        """Every connection between a provider and the root stays within its limits when all is called."""
+        """Every connection between a provider and the root stays within its limits when all is called.
+
+        Where what nothing can change breaks a limit by itself, there is no room to sell.
+        """
         keys = list(self._problem.connections)
         for (key, direction, step), columns in through.items():
             up = direction == "up"
@@ -181,6 +184,11 @@ class OfferRows(AssetRows):
             if not np.isfinite(limit):
                 continue
             sign, number = (-1.0 if up else 1.0), keys.index(key)
+            stuck = (-1.0 if up else 1.0) * float(self._connections.inflexible_kw[number, step])
+            if stuck > limit:
+                name = f"reserve_limit({key},{direction},{step})"
+                self._row(name, [(column, 1.0) for column in columns], -np.inf, 0.0)
+                continue
             imports, exports = (
                 int(flow[number, step]) for flow in (self._connections.imports, self._connections.exports)
             )

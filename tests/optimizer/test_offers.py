@@ -68,6 +68,24 @@ def test_power_and_limits_bound_both_directions() -> None:
     assert held(answer, "o2") == pytest.approx(7.0)
 
 
+def test_a_limit_that_is_broken_anyway_leaves_nothing_to_sell_and_is_named() -> None:
+    provider = battery(e_start_kwh=10.0, wear_cost_per_mwh=1e3)
+    overrun = problem_of(
+        [load([12.0, 1.0, 1.0, 1.0]), provider], import_limit_kw=10.0, offers=[offer("down", duration="PT1H")]
+    )
+    answer = solve(overrun)
+    assert answer["status"] == "optimal"
+    assert held(answer) == 0.0
+    # a store cannot take in what must be fed, for it is full
+    full = battery(e_start_kwh=20.0)
+    fed = problem_of(
+        [renewable([12.0, 1.0, 1.0, 1.0], curtailable=False), full], export_limit_kw=10.0, offers=[offer()]
+    )
+    answer = solve(fed)
+    assert answer["status"] == "infeasible"
+    assert [conflict["limit"] for conflict in answer["conflicts"]] == ["export_limit_kw"]
+
+
 def test_headroom_is_not_sold_twice() -> None:
     document = problem_of(
         [battery(e_start_kwh=20.0, wear_cost_per_mwh=1e3)],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from energy.domain.network import ElementId, FloatArray, GridLimits, Terminal
+from energy.domain.network import ElementId, FloatArray, GridLimits, Quantity, Terminal
 from energy.domain.schedule import PRICE_PARTS, Schedule
 from optimizer import Dispatcher, DispatchProblem, dispatch
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session
@@ -67,7 +67,8 @@ def grid(constant_mw: FloatArray, *, buses: tuple[int, ...] = (3, 5), steps: int
     `constant_mw` is what is drawn at the buses beside the terminals, shape (steps, buses).
     """
     terminals = tuple(Terminal(bus) for bus in buses)
-    rows = [(t, kind) for t in range(steps) for kind in ("loading_percent", "vm_pu")]
+    kinds: tuple[Quantity, ...] = ("loading_percent", "vm_pu")
+    rows = [(t, kind) for t in range(steps) for kind in kinds]
     per_mw = {
         "loading_percent": np.array([100.0, 100.0]) / 0.009,
         "vm_pu": np.array([-2.0, -10.0]),
@@ -80,7 +81,7 @@ def grid(constant_mw: FloatArray, *, buses: tuple[int, ...] = (3, 5), steps: int
         terminals,
         np.array([t for t, _ in rows]),
         tuple(ElementId("line" if kind == "loading_percent" else "bus", 5) for _, kind in rows),
-        tuple(kind for _, kind in rows),  # type: ignore[arg-type]  # the two kinds above
+        tuple(kind for _, kind in rows),
         coefficients,
         constant,
         np.array([-100.0 if kind == "loading_percent" else 0.94 for _, kind in rows]),
