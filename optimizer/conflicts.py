@@ -22,6 +22,7 @@ from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import Conflict, Schedule, Shortfall
 from optimizer.assets.base import Asset, HardLimit
 from optimizer.assets.reach import when
+from optimizer.islands import BORDERS, border_message
 from optimizer.problem import DispatchProblem
 from optimizer.solver import Solver
 
@@ -191,13 +192,15 @@ class SharedLimits:
         self._flows = np.concatenate(
             [connections.imports.ravel(), connections.exports.ravel(), connections.overruns]
         )
+        # nobody widens the border of an island
+        border = connections.exchange.ravel()
+        self._widest = np.concatenate([border, border, np.full(len(connections.overruns), np.inf)])
         self._added: list[IntArray] = []
         stages.release_all()
         stages.exclusions.reopen()
         stages.exclusions.heed_flows(False)
         stages.solver.set_mip_gap(0.0)
-        count = len(self._flows)
-        stages.solver.set_bounds(self._flows, np.zeros(count), np.full(count, np.inf))
+        stages.solver.set_bounds(self._flows, np.zeros(len(self._flows)), self._widest)
 
     def least(self) -> tuple[list[tuple[HardLimit, IntArray, float]], FloatArray]:
         """Each limit to widen, in which steps and by how many kW, so that as little is unmet as without any
@@ -266,7 +269,9 @@ def _hard(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxatio
     first = 0 if limit.unit in ("kWh", "kg") else int(steps.min())
     start, end = problem.time.instant(first), problem.time.instant(int(steps.max()) + 1)
     span = f"from {when(start, problem.time)} to {when(end, problem.time)}"
-    if limit.assets:
+    if limit.limit in BORDERS:
+        message = border_message(limit, assets, span, relaxation)
+    elif limit.assets:
         message = (
             f"asset {limit.assets[0]!r}: {limit.limit} is out of reach by {relaxation:.4g} {limit.unit} with "
             "what its connections carry. Lower it, or raise the limits above it."
@@ -311,6 +316,9 @@ def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
     if shortfall.unit is not None and shortfall.amount is not None:
         amount, unit = shortfall.amount, shortfall.unit
     within = "" if problem.network is None else ", within the limits of the grid"
+    why = f"whatever its connections could carry{within}"
+    if shortfall.kind == "unserved_load":
+        why = "with what its island has"
     return Conflict(
         tuple(asset.id for asset in own),
         own[0].connection if own else shortfall.connection,
@@ -320,8 +328,7 @@ def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
         amount,
         unit,
         f"{named}: {shortfall.kind} at {when(shortfall.at, problem.time)} is short of "
-        f"{amount:.4g} {unit} whatever its connections could carry{within}. Lower the need, or allow "
-        "the shortfall.",
+        f"{amount:.4g} {unit} {why}. Lower the need, or allow the shortfall.",
     )
 
 

@@ -55,6 +55,10 @@ class ConnectionRows:
         overrun_steps: the step of each of `overruns`.
         overruns: columns, kW above an import limit, that count as shortfall.
         breachable: limits that only rows over all scenarios hold.
+        exchange: the most that may flow through each connection, either way, for the sake of an island,
+            kW; infinite where there is none.
+        hard: upper bounds of imports and of exports that nothing may break, kW; infinite where an island
+            sets the bound.
     """
 
     def __init__(self, site: Site, problem: DispatchProblem) -> None:
@@ -74,7 +78,10 @@ class ConnectionRows:
             apart |= roots[:, None] & self._apart_at_some_carbon_price(cheapest, exporting)
         import_limit = np.array([c.limit("import_limit_kw", steps) for c in self._connections])
         export_limit = np.array([c.limit("export_limit_kw", steps) for c in self._connections])
+        exchange = np.array([problem.islands.exchange_kw[key] for key in self.ids])
         excess = np.clip(inflexible - import_limit, 0.0, None)
+        # where load is shed for an island, no import limit is overrun
+        excess[np.array([site.sheds[key] for key in self.ids])] = 0.0
         if problem.network is not None:
             excess[self._root, np.isfinite(import_limit[self._root])] = np.inf
         import_upper = np.where(
@@ -84,8 +91,11 @@ class ConnectionRows:
         breachable = np.array([c.breach_probability > 0 for c in self._connections])
         import_upper[breachable] = _spared(highest[breachable])
         export_upper[breachable] = _spared(-lowest[breachable])
-        self._hard = (import_limit + excess, export_limit)
         self._excess, self.inflexible_kw = excess, inflexible
+        own = (import_limit + excess, export_limit)
+        self.hard = tuple(np.where(limit < exchange, limit, np.inf) for limit in own)
+        import_upper, export_upper = np.minimum(import_upper, exchange), np.minimum(export_upper, exchange)
+        self.exchange = exchange
 
         imports = site.columns("import_kw", self.ids, upper=import_upper, price=importing)
         exports = site.columns("export_kw", self.ids, upper=export_upper, price=-exporting)
@@ -192,6 +202,8 @@ class ConnectionRows:
                 low, high = low + ends[0], high + ends[1]
             own[key] = np.stack([low, high, site.inflexible_kw[key]])
         for key in reversed(self._problem.from_roots):
+            exchange = self._problem.islands.exchange_kw[key]
+            own[key] = np.clip(own[key], -exchange, exchange)
             parent = self._problem.connections[key].parent
             if parent is not None:
                 own[parent] = own[parent] + own[key]
@@ -215,8 +227,8 @@ class ConnectionRows:
         limits = []
         steps = np.arange(self._steps)
         for name, columns, bounds in (
-            ("import_limit_kw", self.imports, self._hard[0]),
-            ("export_limit_kw", self.exports, self._hard[1]),
+            ("import_limit_kw", self.imports, self.hard[0]),
+            ("export_limit_kw", self.exports, self.hard[1]),
         ):
             for number, key in enumerate(self.ids):
                 bound = np.isfinite(bounds[number])
@@ -269,7 +281,7 @@ class ConnectionRows:
         block included, and the peak part is the dual of its peak rows; what is left is the rent of its
         limit: scarcity where the limit is overrun, congestion elsewhere. Where nothing flows, its own
         assets set the energy price.
-        A child adds its own peak and limit to its parent's parts.
+        A child adds its own peak and limit to its parent's parts; an island has its own energy price.
         """
         problem = self._problem
         totals = dual[self._balance_rows]
@@ -291,14 +303,16 @@ class ConnectionRows:
                 parts["energy"] = np.select([drawing, giving], [energy_in, energy_out], totals[number])
                 explained = drawing | giving
             else:
+                alone = self.exchange[number] == 0.0
                 parts.update(
                     {
-                        part: values.copy()
+                        part: np.where(alone, 0.0, values)
                         for part, values in found[connection.parent].items()
                         if part in parts
                     }
                 )
-                explained = np.ones(self._steps, bool)
+                parts["energy"] = np.where(alone, totals[number], parts["energy"])
+                explained = ~alone
             parts["peak"] = parts["peak"] + np.where(drawing, peak[number], 0.0)
             rest = np.where(explained, totals[number] - np.sum(list(parts.values()), axis=0), 0.0)
             rest[np.abs(rest) < 1e-9 * np.maximum(1.0, np.abs(totals[number]))] = 0.0

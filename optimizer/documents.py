@@ -26,6 +26,7 @@ from energy.domain.time import TimeGrid, format_duration, format_instant
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.fairness import Fairness, fairness_faults
+from optimizer.islands import Islandable
 from optimizer.offers import Offer, offer_faults
 from optimizer.scenarios import Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
@@ -55,7 +56,7 @@ class GridSignal(Document):
     limit_kw: Positive
 
 
-class Connection(Document):
+class Connection(Islandable):
     """Where assets meet the grid, or a child connection its parent. Roots buy and sell.
 
     Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
@@ -339,6 +340,10 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
         for path, there in (("objective.fairness", objective.fairness), ("offers", document.get("offers"))):
             if there:
                 yield Fault(path, "is not supported together with scenarios; remove one of the two")
+    for number, (item, connection) in enumerate(zip(items, connections, strict=True)):
+        # an `island` that cannot be read is a fault of its own, and hides whether there is one
+        if connection is not None and isinstance(item.get("island", False), bool):
+            yield from connection.island_faults(f"connections[{number}]", networked=network is not None)
 
 
 def _resolution(time: Any) -> timedelta | None:

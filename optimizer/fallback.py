@@ -8,7 +8,8 @@ Named ``uncontrolled charging trimmed to limits``:
    stay (without a need: the full battery) are met. Where the import limit of a connection, or of one
    above it, leaves too little, those of the highest priority charge first, among them those that leave
    first; the others go on when there is room.
-3. What import limits still lack is shed, in proportion, where loads allow it; what export limits still
+3. Nothing flows into or out of an island; what it cannot serve is left unserved, the lowest priority first.
+   What import limits still lack is shed, in proportion, where loads allow it; what export limits still
    lack is curtailed, in proportion, where generation allows it.
 
 Earliest departure first is the classical rule without look-ahead (Liu and Layland, JACM 20(1), 1973). No
@@ -27,7 +28,7 @@ import scipy.sparse as sp
 from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Schedule, Shortfall
 from optimizer.assets.charging import Charged, Charging
-from optimizer.problem import DispatchProblem, answer
+from optimizer.problem import DispatchProblem, answer, net_powers
 
 RULE = "uncontrolled charging trimmed to limits"
 ROUNDING_KW = 1e-9
@@ -81,6 +82,9 @@ class _Rule:
             np.array([c.limit(name, time.steps) for c in problem.connections.values()])
             for name in ("import_limit_kw", "export_limit_kw")
         )
+        exchange = np.array([problem.islands.exchange_kw[key] for key in problem.connections])
+        self._import_limit = np.minimum(self._import_limit, exchange)
+        self._export_limit = np.minimum(self._export_limit, exchange)
         found = [(asset, asset.charging(time)) for asset in problem.assets]
         self._chargers = [(asset, charging) for asset, charging in found if charging is not None]
         self._others = [asset for asset, charging in found if charging is None]
@@ -111,6 +115,8 @@ class _Rule:
             shortfalls += asset.shortfalls_of(charged, time)
         for (asset, *_), shed, curtailed in zip(self._giving, self._shed, self._curtailed, strict=True):
             schedules[asset.id] = asset.relieved(shed + curtailed, time)
+        if problem.islands:
+            schedules = problem.islands.shed(schedules, net_powers(problem, schedules))
         shortfalls += [s for asset in self._others for s in asset.unmet(schedules[asset.id], time)]
         notices = [f"fallback: {RULE}, storage idle; prices were not looked at, and price_per_mwh is zero"]
         if self._problem.scenarios:

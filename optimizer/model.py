@@ -22,6 +22,7 @@ from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows, Controllable, Phases, SparseBlock
 from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
+from optimizer.islands import IslandRows
 from optimizer.offer_rows import OfferRows
 from optimizer.problem import DispatchProblem
 from optimizer.reactive import ReactiveRows
@@ -151,11 +152,13 @@ class Program:
 def build(problem: DispatchProblem) -> Program:
     """The linear program of `problem`, without what only some steps need (exclusions, grid limits)."""
     with _no_collection():
-        site = Site(problem.time, problem.connections, problem.objective.carbon_price_per_t)
+        site = Site(
+            problem.time, problem.connections, problem.objective.carbon_price_per_t, problem.islands.sheds
+        )
         groups: dict[tuple[type[Asset], Phases], list[Asset]] = defaultdict(list)
         for asset in problem.assets:
             groups[type(asset), asset.phases if problem.limits_phases else "L123"].append(asset)
-        assets = tuple(
+        assets: tuple[AssetRows, ...] = tuple(
             _rows_of(site, kind, phases, members)
             for (kind, phases), members in sorted(
                 groups.items(), key=lambda kv: (kv[0][0].__name__, kv[0][1])
@@ -164,6 +167,8 @@ def build(problem: DispatchProblem) -> Program:
         site.begin(Origin())
         connections = ConnectionRows(site, problem)
         extra: list[AssetRows] = []
+        if problem.islands:
+            extra.append(IslandRows(site, problem, assets, connections))
         if problem.offers:
             extra.append(OfferRows(problem, connections, assets))
         if problem.objective.fairness is not None:

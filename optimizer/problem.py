@@ -38,6 +38,7 @@ from optimizer.documents import (
     read,
 )
 from optimizer.fairness import fairness_cost, fairness_report
+from optimizer.islands import Islands
 from optimizer.offers import Offer, offer_notices, offer_revenue, unheld
 from optimizer.phases import BALANCED_GRID, phase_notices, phase_powers, phase_unbalance
 from optimizer.rolling import Pins
@@ -152,6 +153,11 @@ class DispatchProblem:
         return "sha256:" + hashlib.sha256(rfc8785.dumps(self.document())).hexdigest()
 
     @cached_property
+    def islands(self) -> Islands:
+        """The connections that run on their own for a while."""
+        return Islands(self)
+
+    @cached_property
     def notices(self) -> tuple[str, ...]:
         """What was clipped, left out or assumed, in words."""
         unpriced = (
@@ -165,6 +171,7 @@ class DispatchProblem:
             *unpriced,
             *offer_notices(self),
             *balanced,
+            *self.islands.notices(),
             *(notice for asset in self.assets for notice in asset.notices(self.time)),
         )
 

@@ -7,7 +7,7 @@ columns out in the order of declaration: a column's number is known the moment i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,7 @@ import numpy as np
 import pyomo.environ as pyo
 from pyomo.core.expr.numeric_expr import LinearExpression
 
-from energy.domain.network import FloatArray, IntArray
+from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Phases
 
@@ -50,9 +50,18 @@ class Draws:
 
 
 class Site:
-    """A model under construction: what asset types declare their variables and draws into."""
+    """A model under construction: what asset types declare their variables and draws into.
 
-    def __init__(self, time: TimeGrid, connections: Iterable[str], carbon_price_per_t: float = 0.0) -> None:
+    `sheds` are the steps in which load at a connection may go unserved; see `optimizer.islands`.
+    """
+
+    def __init__(
+        self,
+        time: TimeGrid,
+        connections: Iterable[str],
+        carbon_price_per_t: float = 0.0,
+        sheds: Mapping[str, BoolArray] | None = None,
+    ) -> None:
         self.time = time
         self.carbon_price_per_t = carbon_price_per_t
         self.model = pyo.ConcreteModel(name="dispatch")
@@ -67,6 +76,7 @@ class Site:
         self.draws: dict[str, list[tuple[float, Columns, int]]] = defaultdict(list)
         self.drawn_kw = {key: np.zeros(steps) for key in connections}
         self.inflexible_kw = {key: np.zeros(steps) for key in self.drawn_kw}
+        self.sheds = sheds or {key: np.zeros(steps, bool) for key in self.drawn_kw}
         self.origins: dict[Origin, Draws] = {}
         self._suffix = ""
         self.begin(Origin())

@@ -26,6 +26,7 @@ ShortfallKind = Literal[
     "comfort",
     "unmet_swap",
     "committed_reserve",
+    "unserved_load",
 ]
 OBJECTIVE_PARTS = (
     "energy",

@@ -106,6 +106,7 @@ class AssetAnswer(Answer):
     e_kwh: Numbers | None = None
     curtailed_kw: Numbers | None = None
     shed_kw: Numbers | None = None
+    unserved_kw: Numbers | None = None
     tank_kg: Numbers | None = None
     electrolyser_kw: Numbers | None = None
     electrolyser_on: Numbers | None = None

@@ -183,6 +183,20 @@ class HardLimit:
     allowed: FloatArray | None = None
 
 
+@dataclass(frozen=True)
+class Kept:
+    """What an asset holds when the horizon ends, for an island that goes on: of each unit of `content` (a
+    Pyomo variable) above `least` it feeds `kwh_per_unit`, as far as `retained_per_hour` leaves it."""
+
+    asset: str
+    connection: str
+    content: Any
+    least: float
+    kwh_per_unit: float
+    feed_max_kw: float
+    retained_per_hour: float = 1.0
+
+
 class Asset(Document):
     """One asset at a connection.
 
@@ -295,6 +309,10 @@ class Asset(Document):
     def reactive_kvar(self, drawn_kw: FloatArray) -> FloatArray:
         """Reactive power drawn with that active power."""
         return np.abs(drawn_kw) * self.q_per_power
+
+    def feeding_kw(self, steps: int) -> FloatArray:
+        """What it could feed without a store, kW, shape (steps,): what an island can count on."""
+        return np.zeros(steps)
 
     def presses(self, limit: str) -> bool:
         """Whether it can push its connection against a limit without being able to give way."""
@@ -440,6 +458,10 @@ class AssetRows(ABC):
 
     def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
         """What each asset bears: the columns that measure it, and the kWh of a unit of them."""
+        yield from ()
+
+    def stores(self) -> Iterator[Kept]:
+        """What is left at the end of the horizon, of every asset that can feed it back."""
         yield from ()
 
     @abstractmethod

@@ -23,6 +23,7 @@ from optimizer.assets.base import (
     Flexibility,
     HardLimit,
     InverterPower,
+    Kept,
     Positive,
     Source,
     Store,
@@ -259,6 +260,18 @@ class BatteryRows(AssetRows):
                 (discharge, np.full(len(charge), battery.discharge_max_kw)),
                 self._energy.index[number],
                 self._lowest[number],
+            )
+
+    def stores(self) -> Iterator[Kept]:
+        for number, battery in enumerate(self._batteries):
+            yield Kept(
+                battery.id,
+                battery.connection,
+                self._energy.variable[number, int(self._steps[-1])],
+                battery.e_min_kwh,
+                battery.discharge_efficiency,
+                battery.discharge_max_kw,
+                battery.retained(1.0),
             )
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:

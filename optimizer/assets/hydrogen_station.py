@@ -19,6 +19,7 @@ from optimizer.assets.base import (
     AssetRows,
     Control,
     HardLimit,
+    Kept,
     Positive,
     PositiveSeries,
     TerminalPower,
@@ -354,6 +355,20 @@ class HydrogenRows(AssetRows):
             item = self._machines[row]
             station = self._stations[item.station].id
             yield Control(station, f"{item.name}_on", steps, self._on.index[k])
+
+    def stores(self) -> Iterator[Kept]:
+        for number, station in enumerate(self._stations):
+            cell = station.fuel_cell
+            if cell is not None:
+                content = self._tank.variable[number, self._time.steps - 1]
+                yield Kept(
+                    station.id,
+                    station.connection,
+                    content,
+                    station.tank.min_kg,
+                    cell.kwh_per_kg,
+                    cell.p_max_kw,
+                )
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         power: list[dict[str, FloatArray]] = [{} for _ in self._stations]

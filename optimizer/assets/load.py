@@ -10,7 +10,7 @@ import numpy as np
 from energy.domain.documents import expand
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
-from energy.domain.schedule import AssetSchedule
+from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import (
     Asset,
@@ -26,6 +26,9 @@ from optimizer.assets.base import (
 
 if TYPE_CHECKING:
     from optimizer.site import Site
+
+SERVED_KWH = 1e-6
+"""Unserved energy below this is the solver's tolerance."""
 
 
 class Load(Asset):
@@ -59,6 +62,10 @@ class Load(Asset):
         """What would be drawn without shedding, shape (steps,)."""
         return expand(self.p_kw, steps)
 
+    def firm_kw(self, steps: int) -> FloatArray:
+        """What is drawn when all is shed that may be, shape (steps,)."""
+        return self.demand_kw(steps) - self.sheddable_kw(steps)
+
     def baseline(self, time: TimeGrid) -> AssetSchedule:
         return self._schedule(self.demand_kw(time.steps), np.zeros(time.steps))
 
@@ -71,6 +78,17 @@ class Load(Asset):
     def sheddable_kw(self, steps: int) -> FloatArray:
         """What may be shed, kW, shape (steps,)."""
         return np.clip(self.demand_kw(steps), 0, None) * self.shed_fraction
+
+    def unmet(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[Shortfall]:
+        """What an island leaves unserved."""
+        kwh = schedule.series.get("unserved_kw", np.zeros(time.steps)) * time.hours
+        for step in np.flatnonzero(kwh > SERVED_KWH).tolist():
+            yield Shortfall("unserved_load", time.instant(step), float(kwh[step]), asset=self.id)
+
+    def unserved(self, schedule: AssetSchedule, unserved_kw: FloatArray) -> AssetSchedule:
+        """`schedule` with so much less drawn because an island cannot serve it."""
+        total = schedule.series.get("unserved_kw", 0.0) + unserved_kw
+        return AssetSchedule(schedule.p_kw - unserved_kw, {**schedule.series, "unserved_kw": total})
 
     def _schedule(self, demand_kw: FloatArray, shed_kw: FloatArray) -> AssetSchedule:
         series = {"shed_kw": shed_kw} if self.shed_fraction > 0 else {}
@@ -95,7 +113,8 @@ class Load(Asset):
 
 
 class LoadRows(AssetRows):
-    """Demand is a constant of the balance; only what may be shed is a variable."""
+    """Demand is a constant of the balance; only what may be shed, or an island may leave unserved, is a
+    variable."""
 
     def __init__(self, site: Site, loads: Sequence[Load]) -> None:
         self._loads = loads
@@ -112,6 +131,19 @@ class LoadRows(AssetRows):
         )
         for position, load in enumerate(self._sheddable):
             site.draw(load.connection, self._shed, position, -1.0)
+        self._time = site.time
+        self._islanded = [load for load in loads if site.sheds[load.connection].any()]
+        firm = [load.firm_kw(self._steps) * site.sheds[load.connection] for load in self._islanded]
+        self._unserved = site.columns(
+            "unserved_kw",
+            [load.id for load in self._islanded],
+            upper=np.clip(firm, 0.0, None).reshape(len(firm), self._steps),
+        )
+        for position, load in enumerate(self._islanded):
+            site.draw(load.connection, self._unserved, position, -1.0)
+        self.needs = self._unserved.index.ravel()
+        weights = np.array([load.priority * site.time.hours for load in self._islanded])
+        self.need_weights = np.repeat(weights, self._steps)
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         steps = np.arange(self._steps)
@@ -141,7 +173,17 @@ class LoadRows(AssetRows):
             yield Flexibility(load.id, load.connection, "up", (source,))
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
-        position = {load.id: row for row, load in enumerate(self._sheddable)}
+        shed_row = {load.id: row for row, load in enumerate(self._sheddable)}
+        unserved_row = {load.id: row for row, load in enumerate(self._islanded)}
         for load in self._loads:
-            shed = x[self._shed.index[position[load.id]]] if load.id in position else np.zeros(self._steps)
-            yield load.id, load._schedule(load.demand_kw(self._steps), shed)
+            row = shed_row.get(load.id)
+            shed = np.zeros(self._steps) if row is None else x[self._shed.index[row]]
+            schedule = load._schedule(load.demand_kw(self._steps), shed)
+            if load.id in unserved_row:
+                schedule = load.unserved(schedule, x[self._unserved.index[unserved_row[load.id]]])
+            yield load.id, schedule
+
+    def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
+        schedules = dict(self.schedules(x))
+        for load in self._islanded:
+            yield from load.unmet(schedules[load.id], self._time)

@@ -48,6 +48,9 @@ class Renewable(Asset):
         """What the weather offers, kW, shape (steps,)."""
         return expand(self.available_kw, steps)
 
+    def feeding_kw(self, steps: int) -> FloatArray:
+        return self.available(steps)
+
     def baseline(self, time: TimeGrid) -> AssetSchedule:
         return AssetSchedule(self.available(time.steps), {"curtailed_kw": np.zeros(time.steps)})
 

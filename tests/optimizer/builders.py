@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from optimizer import DispatchProblem, dispatch
+from tests.optimizer.islands import check_islands
 from tests.optimizer.markets import block_cost, check_offers, price_series
 from tests.optimizer.stations import check_hydrogen, check_swaps
 from tests.optimizer.units import check_chp, check_flexible, check_run, check_unit
@@ -104,7 +105,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
         p_kw = np.array(found["p_kw"])
         if asset["type"] == "load":
             demand = series(asset["p_kw"], steps)
-            shed = demand - p_kw
+            shed = demand - p_kw - series(found.get("unserved_kw"), steps)
             assert (shed >= -tolerance).all()
             most = (inherited(document, asset, "shed_limit_fraction") or 0.0) * np.clip(demand, 0, None)
             assert (shed <= most + tolerance).all()
@@ -193,6 +194,7 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
         total = np.array(price["total"])
         assert np.allclose(np.sum([price[part] for part in price if part != "total"], axis=0), total)
     told = sum(s["amount_kwh"] for s in answer["shortfalls"])
+    check_islands(document, answer, tolerance)
     parts["shortfall"] = objective["unserved_energy_price_per_kwh"] * told
     parts["flexibility"] = -check_offers(document, answer, tolerance)
     parts["fairness"] = check_fairness(document, answer, tolerance)

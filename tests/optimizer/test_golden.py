@@ -283,6 +283,22 @@ PROBLEMS: dict[str, Document] = {
         ),
     ),
     **UNIT_PROBLEMS,
+    **dict.fromkeys(
+        ("island_feed", "island_rest"),
+        problem_of(
+            [
+                load(3.0, priority=2.0, shed_limit_fraction=0.5, shed_price_per_mwh=300.0),
+                battery(
+                    e_start_kwh=6.0, e_min_kwh=1.0, discharge_efficiency=0.8, self_discharge_per_hour=0.1
+                ),
+            ],
+            steps=2,
+            island=True,
+            island_from=at(1),
+            island_duration="PT3H",
+            island_return_ramp_kw_per_h=2.0,
+        ),
+    ),
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "inverter": problem_of(
