@@ -339,7 +339,7 @@ class GridRows:
         count, terminals = coefficients.shape
         position = np.arange(terminals)[None, :] * self._steps + step[:, None]
         chosen = sp.csr_array(
-            (coefficients.ravel(), position.ravel(), np.arange(0, count * terminals + 1, terminals)),
+            (coefficients.ravel(), position.ravel(), np.arange(count + 1) * terminals),
             shape=(count, power.shape[0]),
         )
         return self._widened(sp.csr_array(chosen @ power))
