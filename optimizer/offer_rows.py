@@ -172,7 +172,8 @@ class OfferRows(AssetRows):
         return columns
 
     def _connection_limits(self, through: dict[tuple[str, str, int], list[int]]) -> None:
-        """Every connection between a provider and the root stays within its limits when all is called.
+        """Every connection between a provider and the root stays within its limits when all is called, and
+        within what an island lets through: nothing in it can be called.
 
         Where what nothing can change breaks a limit by itself, there is no room to sell.
         """
@@ -180,7 +181,8 @@ class OfferRows(AssetRows):
         for (key, direction, step), columns in through.items():
             up = direction == "up"
             name = "export_limit_kw" if up else "import_limit_kw"
-            limit = float(self._problem.connections[key].limit(name, self._time.steps)[step])
+            stated = self._problem.connections[key].limit(name, self._time.steps)[step]
+            limit = float(min(stated, self._problem.islands.exchange_kw[key][step]))
             if not np.isfinite(limit):
                 continue
             sign, number = (-1.0 if up else 1.0), keys.index(key)

@@ -371,3 +371,49 @@ def test_nobody_is_shed_for_somebody_of_lower_priority(document: Document) -> No
                 short = np.array(answer["assets"][high["id"]].get("unserved_kw", 0.0)) > 1e-6
                 served = np.array(answer["assets"][low["id"]]["p_kw"]) > 1e-6
                 assert not (short & served).any()
+
+
+def test_nothing_in_an_island_can_be_called_from_outside() -> None:
+    document = island_of(load(4.0, shed_limit_fraction=0.5, shed_price_per_mwh=100.0), renewable(9.0))
+    offered = {"direction": "up", "end": at(4), "max_kw": 5.0, "price_per_mw_h": 1000.0}
+    for start, sold, kw, short in ((0, None, 0.0, 0.0), (0, 2.0, 0.0, 2.0), (3, None, 2.0, 0.0)):
+        offer = {"id": "o", "connection": "city", "start": at(start), "committed_kw": sold, **offered}
+        answer = solve({**document, "offers": [offer]})
+        assert answer["offers"]["o"]["kw"] == pytest.approx(kw)
+        assert sum(s["amount_kw"] for s in answer["shortfalls"]) == pytest.approx(short)
+
+
+def test_curtailment_in_an_island_is_shared_like_any_other() -> None:
+    outside = renewable(8.0, "field", connection="city", district="b", marginal_cost_per_mwh=1.0)
+    document = island_of(
+        load(2.0), load(2.0, "out", connection="city"), renewable(8.0, district="a"), outside
+    )
+    answer = solve({**document, "objective": {"fairness": {"curtailment": 5.0}}})
+    # in the island 12 of 32 kWh have nowhere to go; as much is curtailed outside
+    assert answer["fairness"]["curtailment"]["shares"] == pytest.approx({"a": 12 / 32, "b": 12 / 32})
+
+
+def test_under_scenarios_the_store_is_filled_before_the_island_in_each() -> None:
+    document = island_of(load(5.0), battery(e_max_kwh=9.0), renewable(0.0), import_limit_kw=20.0)
+    document["connections"][1]["breach_probability"] = 1.0
+    sun = {"assets.pv.available_kw": [0.0, 5.0, 5.0, 0.0]}
+    document["scenarios"] = [
+        {"id": "dark", "probability": 0.5, "series": {}},
+        {"id": "sun", "probability": 0.5, "series": sun},
+    ]
+    found = dispatch(DispatchProblem.from_document(document)).document()["scenarios"]
+    for name, kwh in (("dark", 1.0), ("sun", 0.0)):
+        assert sum(s["amount_kwh"] for s in found[name]["shortfalls"]) == pytest.approx(kwh, abs=1e-4)
+        assert found[name]["connections"]["poc"]["import_kw"][1:3] == [0.0, 0.0]
+
+
+def test_no_point_of_a_frontier_sheds_more() -> None:
+    document = island_of(load(5.0), battery(e_max_kwh=6.0), steps=4)
+    document["connections"][0] |= {
+        "carbon_g_per_kwh": [900.0, 0.0, 0.0, 100.0],
+        "import_price_per_mwh": [10.0, 100.0, 100.0, 300.0],
+    }
+    answer = solve({**document, "frontier": 3})
+    for point in answer["frontier"]:
+        assert sum(s["amount_kwh"] for s in point["shortfalls"]) == pytest.approx(4.0)
+        assert point["connections"]["poc"]["import_kw"][1:3] == [0.0, 0.0]
