@@ -1,0 +1,138 @@
+"""A period of a city as its stored days account it, hour by hour: what every ledger and report reads.
+
+Energies in MWh, carbon in kg, both per hour and never negative unless said; every array has the hours
+first. Hours without a stored day, and without an AC solution, are NaN: sums say what share they cover.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+
+from energy.domain.network import FloatArray
+from energy.domain.time import TimeGrid
+
+UserClass = Literal[
+    "residential", "commercial", "industry", "energy_industries", "agriculture", "non_specified", "transport"
+]
+"""Who uses electricity, by the sub-sectors of GPC 1.1 (I.1 to I.6, and II for charging)."""
+
+Coupling = Literal["direct", "aggregated"]
+LossTreatment = Literal["account", "loads", "generators"]
+
+
+@dataclass(frozen=True, slots=True)
+class DayRun:
+    """Where the figures of one day come from: the run that made its stored plan, and what went into it.
+
+    Attributes:
+        run: id of the run in the store.
+        information: what the plan knew; with ``day-ahead`` the day is accounted as it came.
+    """
+
+    day: str
+    run: int
+    information: str
+    status: str
+    input_hash: str
+    code_version: str
+    factors_version: str
+    finished: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AssetEntry:
+    """One asset as the ledgers see it.
+
+    Attributes:
+        kind: ``load``, ``renewable``, ``battery``, ``ev`` or another type of the dispatcher's registry.
+        classes: share of each user class in what it draws; shares sum to 1.
+        technology: of generation, else empty. group: the fleet of an EV, else empty.
+    """
+
+    id: str
+    name: str
+    kind: str
+    bus: int
+    district: str
+    classes: Mapping[UserClass, float]
+    technology: str = ""
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class Account:
+    """What happened in the city, or would have happened: series by name.
+
+    * `districts`, shape (hours, districts): ``energy_mwh`` (end use), ``emissions_kg``,
+      ``emissions_low_kg``, ``emissions_high_kg``, ``renewable_mwh``, ``loss_mwh``, ``loss_emissions_kg``,
+      ``charged_mwh``, ``charged_kg``, ``discharged_mwh``, ``discharged_kg``, ``local_generation_mwh``,
+      ``local_generation_kg``, ``exchange_mwh``, ``exchange_kg`` (``+`` is received)
+    * `city`, shape (hours,): ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
+      ``ev_driven_kg``, ``storage_change_kg``, ``residual_kg`` (may be negative, as may the change);
+      ``import_mwh``, ``import_kg``, ``export_mwh``, ``losses_mwh``, ``cost`` (in the city's currency,
+      may be negative), ``peak_import_mw`` (the hour's highest mean of a step)
+    """
+
+    districts: Mapping[str, FloatArray]
+    city: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class Period:
+    """Local days of one city, in order.
+
+    Attributes:
+        label: the period as asked for, ``2016-06`` or ``2016-06-01/2016-06-15``.
+        time: hours from the start of the first local day to the end of the last.
+        days: the stored days; `missing`: local days without one.
+        actual: what happened. uncontrolled: the stored counterfactual (charging on arrival at full
+            power, storage idle, nothing curtailed); `planned` what was foreseen (the same object as
+            `actual` where information was perfect).
+        assets: columns of `drawn_mwh` (from the network: end use, charging), `injected_mwh`, and
+            `drawn_kg` and `injected_kg`, their traced carbon.
+        storages: ids of batteries and EVs, columns of `driven_mwh` (taken from the battery), `driven_kg`,
+            `distance_km`, and of the tanks at the end of the hour, `tank_mwh` and `tank_kg`.
+        bus_carbon_g_per_kwh: traced intensity by bus, columns as `buses`.
+        upstream: ``carbon_g_per_kwh``, ``marginal_g_per_kwh`` (NaN where not known), ``renewable_share``,
+            ``estimated_share`` (0 measured, 1 a model's estimate), shape (hours,).
+        import_price_per_mwh, export_price_per_mwh: at the root, shape (hours,).
+        coupling, losses: how carbon was traced; the same over the whole period.
+    """
+
+    city: str
+    label: str
+    time: TimeGrid
+    days: tuple[DayRun, ...]
+    missing: tuple[str, ...]
+    districts: tuple[str, ...]
+    actual: Account
+    planned: Account
+    uncontrolled: Account
+    assets: tuple[AssetEntry, ...]
+    drawn_mwh: FloatArray
+    drawn_kg: FloatArray
+    injected_mwh: FloatArray
+    injected_kg: FloatArray
+    storages: tuple[str, ...]
+    driven_mwh: FloatArray
+    driven_kg: FloatArray
+    distance_km: FloatArray
+    tank_mwh: FloatArray
+    tank_kg: FloatArray
+    buses: tuple[int, ...]
+    bus_carbon_g_per_kwh: FloatArray
+    upstream: Mapping[str, FloatArray]
+    import_price_per_mwh: FloatArray
+    export_price_per_mwh: FloatArray
+    coupling: Coupling
+    losses: LossTreatment
+
+    @property
+    def covered(self) -> float:
+        """Share of the hours that stored days account with an AC solution, 0 to 1."""
+        return float(np.isfinite(self.actual.city["end_use_kg"]).mean())
