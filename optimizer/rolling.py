@@ -128,6 +128,11 @@ def replan(
     )
 
 
+def check_overlap(problem: DispatchProblem, previous: Previous) -> None:
+    """`InputError` with every fault where a schedule of `problem` cannot follow on `previous`."""
+    _overlap(problem, previous)
+
+
 def _choose(
     problem: DispatchProblem, kept: Schedule | None, free: Schedule | None
 ) -> tuple[Schedule, str, float | None]:

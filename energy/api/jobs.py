@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import JSONResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from energy.api.problems import fault_list
 from energy.api.reading import Accepted, DurationParameter, JsonBody, LocalDay, Parameters, Serving
 from energy.api.schemas import JOB_RESPONSES, body_of
-from energy.domain.documents import Document, parse
+from energy.domain.documents import Document, Instant, parse
 from energy.domain.errors import InputError
 from energy.domain.plan import Plan
 from energy.domain.records import Job
@@ -54,8 +55,19 @@ class PlanRequest(Document):
     information: Literal["perfect", "day-ahead"] = "perfect"
 
 
+class OperationRequest(Document):
+    """From when on to re-plan the day that holds `now`, which of its plans, and what a change must gain."""
+
+    now: Instant
+    information: Literal["perfect", "day-ahead"] = "perfect"
+    change_threshold: float = Field(default=0.0, ge=0, description="In the city's currency.")
+
+
 @router.post(
-    "/dispatches", openapi_extra=body_of("dispatch"), responses=JOB_RESPONSES, response_class=JSONResponse
+    "/dispatches",
+    openapi_extra=body_of("dispatch_request"),
+    responses=JOB_RESPONSES,
+    response_class=JSONResponse,
 )
 async def start_dispatch(
     service: Serving,
@@ -66,9 +78,16 @@ async def start_dispatch(
 ) -> Response:
     """Solve a dispatch problem (kW, kWh, prices per MWh); the result is a `wattshed.schedule/1`.
 
-    `options.deadline` counts from here: waiting for other dispatches is part of it.
+    `options.deadline` counts from here: waiting for other dispatches is part of it. The problem may carry
+    the `previous` schedule that it follows on: then the result says in `revision` what changed and why.
     """
-    job = await run_in_threadpool(service.start_dispatch, document, key=idempotency_key, accepted=accepted)
+    problem, previous = document, None
+    if isinstance(document, dict) and "previous" in document:
+        problem = {name: value for name, value in document.items() if name != "previous"}
+        previous = document["previous"]
+    job = await run_in_threadpool(
+        service.start_dispatch, problem, previous=previous, key=idempotency_key, accepted=accepted
+    )
     return await _answered(service, job, waiting.wait)
 
 
@@ -89,6 +108,35 @@ async def start_plan(
     wanted = parse(PlanRequest, document)
     job = await run_in_threadpool(
         service.start_plan, city, wanted.day, wanted.information, key=idempotency_key
+    )
+    return await _answered(service, job, waiting.wait)
+
+
+@router.post(
+    "/cities/{city}/operations",
+    openapi_extra=body_of("operation_request"),
+    responses=JOB_RESPONSES,
+    response_class=JSONResponse,
+)
+async def start_operation(
+    service: Serving,
+    city: str,
+    document: JsonBody,
+    waiting: WaitQuery,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Follow the stored plan of a day until `now`, plan the rest of the day again, and store that plan in
+    its place; the job is one of planning, its result a `wattshed.plan/1` whose `schedule.revision` says
+    what changed and why.
+    """
+    wanted = parse(OperationRequest, document)
+    job = await run_in_threadpool(
+        service.start_operation,
+        city,
+        wanted.now,
+        wanted.information,
+        change_threshold=wanted.change_threshold,
+        key=idempotency_key,
     )
     return await _answered(service, job, waiting.wait)
 

@@ -64,6 +64,25 @@ _PLAN_REQUEST = {
     "required": ["day"],
     "additionalProperties": False,
 }
+_OPERATION_REQUEST = {
+    "type": "object",
+    "properties": {
+        "now": {
+            "type": "string",
+            "format": "date-time",
+            "description": "Until when the stored plan of its day was followed, RFC 3339.",
+        },
+        "information": {"enum": ["perfect", "day-ahead"], "default": "perfect"},
+        "change_threshold": {
+            "type": "number",
+            "minimum": 0,
+            "default": 0,
+            "description": "What changing the plan must gain, in the city's currency.",
+        },
+    },
+    "required": ["now"],
+    "additionalProperties": False,
+}
 
 
 def body_of(schema: str) -> dict[str, Any]:
@@ -99,6 +118,7 @@ def install_openapi(app: FastAPI) -> None:
                 "problem": _PROBLEM,
                 "job": _JOB,
                 "plan_request": _PLAN_REQUEST,
+                "operation_request": _OPERATION_REQUEST,
                 "districts": _DISTRICTS,
             }
             for name in DOCUMENTS:
@@ -106,6 +126,7 @@ def install_openapi(app: FastAPI) -> None:
                 for part, definition in schema.pop("$defs", {}).items():
                     schemas[f"{name}.{part}"] = _relocated(definition, name)
                 schemas[name] = _relocated(schema, name)
+            schemas["dispatch_request"] = _with_previous(schemas["dispatch"])
             document["components"] = {"schemas": schemas}
             error = {"schema": {"$ref": _COMPONENTS + "problem"}}
             for path in document["paths"].values():
@@ -120,6 +141,17 @@ def install_openapi(app: FastAPI) -> None:
 
     # the way that FastAPI documents for extending its schema
     app.openapi = openapi  # type: ignore[method-assign]
+
+
+def _with_previous(dispatch: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a dispatch problem that may carry the schedule it follows on."""
+    previous = {
+        "anyOf": [{"$ref": _COMPONENTS + "schedule"}, {"type": "null"}],
+        "default": None,
+        "description": "The schedule that this one follows on; only its status, input_hash, time and assets "
+        "are read. See options.now, commit and change_threshold.",
+    }
+    return {**dispatch, "properties": {**dispatch["properties"], "previous": previous}}
 
 
 def _relocated(schema: Any, name: str) -> Any:

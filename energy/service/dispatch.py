@@ -22,7 +22,7 @@ from energy.service.previous import read_previous
 from optimizer import Dispatcher, DispatchProblem
 from optimizer.documents import Options, enough_time
 from optimizer.fallback import fallback
-from optimizer.rolling import Previous, replan
+from optimizer.rolling import Previous, check_overlap, replan
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
@@ -57,10 +57,7 @@ def dispatch_document(
     if deadline is not None:
         _deadline(deadline)
     progress(0.0, "reading the problem")
-    problem = DispatchProblem.from_document(document)
-    before = None if previous is None else read_previous(previous)
-    if before is None and problem.options.now is not None:
-        raise InputError(Fault("options.now", "needs the previous schedule, which says what was done before"))
+    problem, before = read_dispatch(document, previous)
     if until is None and (due := answer_by(document, deadline, started)) is not None:
         until = due.until
     if until is None:
@@ -83,6 +80,28 @@ def dispatch_document(
         return _follow(problem, before, until - spare, progress, offer).document()
     except DeadlineError:
         return answer
+
+
+def read_dispatch(document: Any, previous: Any = None) -> tuple[DispatchProblem, Previous | None]:
+    """A problem and the schedule that it follows on; `InputError` with every fault of the two."""
+    faults: list[Fault] = []
+    problem = before = None
+    try:
+        problem = DispatchProblem.from_document(document)
+    except InputError as error:
+        faults += error.faults
+    if previous is not None:
+        try:
+            before = read_previous(previous)
+        except InputError as error:
+            faults += error.faults
+    if problem is None or faults:
+        raise InputError(faults)
+    if before is not None:
+        check_overlap(problem, before)
+    elif problem.options.now is not None:
+        raise InputError(Fault("options.now", "needs the previous schedule, which says what was done before"))
+    return problem, before
 
 
 def dispatch_apart(

@@ -24,10 +24,9 @@ from energy.domain.records import Job, PlanSummary, RunRecord
 from energy.domain.time import TimeGrid, format_instant
 from energy.feeds.factors import load_factors
 from energy.service.city_day import check_day
-from energy.service.dispatch import answer_by, dispatch_document
+from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
 from energy.service.jobs import Jobs
 from energy.store import Store
-from optimizer import DispatchProblem
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
@@ -302,15 +301,38 @@ class Service:
         work = functools.partial(self._plan_job, city_id, day, information)
         return self._jobs.submit("plan", work, key=key, fingerprint=f"{city_id} {day} {information}")
 
-    def start_dispatch(self, document: Any, *, key: str | None = None, accepted: float | None = None) -> Job:
-        """Dispatch a ``wattshed.dispatch/1`` in the background; `InputError` at once for its faults.
+    def start_operation(
+        self,
+        city_id: str,
+        now: datetime,
+        information: str = "perfect",
+        *,
+        change_threshold: float = 0.0,
+        key: str | None = None,
+    ) -> Job:
+        """Re-plan the rest of a day in the background, as `operate` does; the job's kind is ``plan``.
+
+        Raises `UnknownError` at once where the day has no stored plan.
+        """
+        self._covering(city_id, now, information)
+        work = functools.partial(
+            self._operate_job, city_id, now, information=information, change_threshold=change_threshold
+        )
+        fingerprint = f"{city_id} {format_instant(now)} {information} {change_threshold}"
+        return self._jobs.submit("plan", work, key=key, fingerprint=fingerprint)
+
+    def start_dispatch(
+        self, document: Any, *, previous: Any = None, key: str | None = None, accepted: float | None = None
+    ) -> Job:
+        """Dispatch a ``wattshed.dispatch/1`` in the background, as one that follows on the
+        ``wattshed.schedule/1`` `previous` where it is given; `InputError` at once for the faults of both.
 
         Its deadline counts from `accepted`, on the monotonic clock; without it, from now.
         """
         deadline = answer_by(document, None, monotonic() if accepted is None else accepted)
-        DispatchProblem.from_document(document)
-        fingerprint = hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
-        work = functools.partial(dispatch_document, document)
+        read_dispatch(document, previous)
+        fingerprint = hashlib.sha256(json.dumps([document, previous], sort_keys=True).encode()).hexdigest()
+        work = functools.partial(dispatch_document, document, previous=previous)
         return self._jobs.submit("dispatch", work, key=key, fingerprint=fingerprint, deadline=deadline)
 
     def job(self, job_id: str) -> Job:
@@ -323,6 +345,13 @@ class Service:
 
     def _plan_job(self, city_id: str, day: str, information: str, *, progress: Progress) -> Plan:
         return self.plan(city_id, day, information=information, progress=progress)
+
+    def _operate_job(
+        self, city_id: str, now: datetime, *, information: str, change_threshold: float, progress: Progress
+    ) -> Plan:
+        return self.operate(
+            city_id, now, information=information, change_threshold=change_threshold, progress=progress
+        )
 
     def _twin(self, city: City) -> Twin:
         """The city's twin, made on first use: importing pandapower and reading a grid take seconds."""

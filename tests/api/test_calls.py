@@ -135,6 +135,48 @@ def test_every_fault_of_a_dispatch_is_named(client: httpx.Client) -> None:
     }
 
 
+def test_a_dispatch_follows_on_the_schedule_in_its_body(client: httpx.Client) -> None:
+    first = dispatch_document(DISPATCH)
+    later = {**DISPATCH, "options": {"now": "2022-08-29T01:00:00Z", "change_threshold": 1.0}}
+    body = {**later, "previous": first}
+    answer = client.post("/api/v1/dispatches", params={"wait": "PT50S"}, json=body)
+    assert answer.status_code == 200
+    result = answer.json()["result"]
+    assert without_timings(result) == without_timings(dispatch_document(later, previous=first))
+    assert result["revision"]["previous_hash"] == first["input_hash"]
+    assert (result["revision"]["past_steps"], result["revision"]["threshold"]) == (1, 1.0)
+    # without one, null stands for nothing
+    nothing = client.post("/api/v1/dispatches", params={"wait": "PT50S"}, json={**DISPATCH, "previous": None})
+    assert "revision" not in nothing.json()["result"]
+
+
+def test_the_key_of_a_dispatch_is_that_of_problem_and_previous(client: httpx.Client) -> None:
+    first, key = dispatch_document(DISPATCH), {"Idempotency-Key": "followed"}
+    jobs = [
+        client.post("/api/v1/dispatches", json={**DISPATCH, "previous": first}, headers=key) for _ in range(2)
+    ]
+    assert jobs[0].headers["location"] == jobs[1].headers["location"]
+    assert client.post("/api/v1/dispatches", json=DISPATCH, headers=key).status_code == 422
+
+
+def test_a_previous_schedule_that_does_not_fit_is_refused_at_once(client: httpx.Client) -> None:
+    first = dispatch_document(DISPATCH)
+    broken = json.loads(json.dumps(first))
+    broken["assets"]["b1"]["p_kw"] = [0.0]
+    problem = json.loads(json.dumps(DISPATCH))
+    problem["assets"][0]["p_kw"] = [1.0]
+    moved = {**first, "time": {**first["time"], "start": "2022-09-29T00:00:00Z"}}
+    for body, paths in (
+        ({**problem, "previous": broken}, {"assets[0].p_kw", "previous.assets.b1.p_kw"}),
+        ({**DISPATCH, "previous": moved}, {"previous.time"}),
+        ({**DISPATCH, "previous": 1}, {"previous"}),
+        ({**DISPATCH, "options": {"now": "2022-08-29T01:00:00Z"}}, {"options.now"}),
+    ):
+        answer = client.post("/api/v1/dispatches", json=body)
+        assert answer.status_code == 422, answer.text
+        assert {fault["path"] for fault in answer.json()["errors"]} == paths
+
+
 def test_the_cities_and_their_districts_are_listed(client: httpx.Client) -> None:
     listed = client.get("/api/v1/cities").json()
     assert [city["id"] for city in listed["cities"]] == ["toy"]
@@ -205,6 +247,16 @@ ERRORS = [
     ("POST", f"{CITY}/plans", {"json": {"day": "2019-01-01"}}, 422, ["day"]),
     ("POST", f"{CITY}/plans", {"json": {"information": "none"}}, 422, ["day", "information"]),
     ("POST", "/api/v1/cities/tooy/plans", {"json": {"day": "2016-06-21"}}, 404, []),
+    ("POST", f"{CITY}/operations", {"json": {"now": "2016-01-21T12:00:00Z"}}, 404, []),
+    ("POST", "/api/v1/cities/tooy/operations", {"json": {"now": "2016-06-21T12:00:00Z"}}, 404, []),
+    ("POST", f"{CITY}/operations", {"json": {"now": "2016-06-21T12:00:00"}}, 422, ["now"]),
+    (
+        "POST",
+        f"{CITY}/operations",
+        {"json": {"information": "none", "change_threshold": -1, "then": 0}},
+        422,
+        ["now", "information", "change_threshold", "then"],
+    ),
     ("GET", "/api/v1/cities/tooy/districts", {}, 404, []),
     ("GET", "/api/v1/cities/tooy/plans", {}, 404, []),
     ("GET", f"{CITY}/plans?limit=0", {}, 422, ["query.limit"]),
@@ -308,12 +360,16 @@ def test_the_openapi_document_has_the_real_schemas(client: httpx.Client) -> None
         "/api/v1/cities/{city}/districts",
         "/api/v1/cities/{city}/plans",
         "/api/v1/cities/{city}/plans/{day}",
+        "/api/v1/cities/{city}/operations",
         "/api/v1/cities/{city}/carbon",
         "/api/v1/cities/{city}/grid",
         "/api/v1/cities/{city}/schedules/{asset}",
     } <= document["paths"].keys()
     schemas = document["components"]["schemas"]
     assert "connections" in schemas["dispatch"]["properties"]
+    assert schemas["dispatch_request"]["properties"].keys() - schemas["dispatch"]["properties"].keys() == {
+        "previous"
+    }
     text = json.dumps(document)
     references = {part.split('"')[0] for part in text.split('"$ref": "')[1:]}
     assert references

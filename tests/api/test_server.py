@@ -19,7 +19,7 @@ from energy.app import open_service
 from energy.domain.city import BOUNDARY
 from energy.domain.errors import InputError
 from energy.service.cities import init_city
-from tests.api.test_calls import DISPATCH
+from tests.api.test_calls import DISPATCH, polled
 
 DAY = "2016-06-21"
 
@@ -99,6 +99,24 @@ def test_planning_again_gives_the_same_bytes(server: Server) -> None:
     before = client.get(f"{here}/plans/{DAY}").content
     client.post(f"{here}/plans", params={"wait": "PT100S"}, json={"day": DAY}).raise_for_status()
     assert client.get(f"{here}/plans/{DAY}").content == before
+
+
+def test_the_rest_of_a_day_is_planned_again(server: Server) -> None:
+    client = server.client
+    (name,) = (city["id"] for city in client.get("/api/v1/cities").json()["cities"])
+    here = f"/api/v1/cities/{name}"
+    before = client.get(f"{here}/plans/{DAY}").json()
+    wanted = {"now": f"{DAY}T10:15:00+02:00", "change_threshold": 0.5}
+    accepted = client.post(f"{here}/operations", json=wanted, headers={"Idempotency-Key": "quarter past"})
+    assert accepted.status_code == 202
+    again = client.post(f"{here}/operations", json=wanted, headers={"Idempotency-Key": "quarter past"})
+    assert again.headers["location"] == accepted.headers["location"]
+    job = polled(client, accepted.headers["location"], seconds=100)
+    assert job["state"] == "succeeded", job
+    revision = job["result"]["schedule"]["revision"]
+    assert revision["previous_hash"] == before["schedule"]["input_hash"]
+    assert (revision["past_steps"], revision["threshold"]) == (41, 0.5)
+    assert client.get(f"{here}/plans/{DAY}").json() == job["result"]
 
 
 def test_the_dashboard_is_served_beside_the_api(server: Server) -> None:
