@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
@@ -74,8 +75,9 @@ class Account:
       ``local_generation_kg``, ``exchange_mwh``, ``exchange_kg`` (``+`` is received)
     * `city`, shape (hours,): ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
       ``ev_driven_kg``, ``storage_change_kg``, ``residual_kg`` (may be negative, as may the change);
-      ``import_mwh``, ``import_kg``, ``export_mwh``, ``losses_mwh``, ``cost`` (in the city's currency,
-      may be negative), ``peak_import_mw`` (the hour's highest mean of a step)
+      ``storage_change_mwh`` (of what all tanks hold, may be negative), ``import_mwh``, ``import_kg``,
+      ``export_mwh``, ``losses_mwh``, ``cost`` (in the city's currency, may be negative),
+      ``peak_import_mw`` (the hour's highest mean of a step)
     """
 
     districts: Mapping[str, FloatArray]
@@ -88,6 +90,7 @@ class Period:
 
     Attributes:
         label: the period as asked for, ``2016-06`` or ``2016-06-01/2016-06-15``.
+        zone: the city's time zone, whose days and hours are meant.
         time: hours from the start of the first local day to the end of the last.
         days: the stored days; `missing`: local days without one.
         actual: what happened. uncontrolled: the stored counterfactual (charging on arrival at full
@@ -97,6 +100,8 @@ class Period:
             `drawn_kg` and `injected_kg`, their traced carbon.
         storages: ids of batteries and EVs, columns of `driven_mwh` (taken from the battery), `driven_kg`,
             `distance_km`, and of the tanks at the end of the hour, `tank_mwh` and `tank_kg`.
+        opening_mwh, opening_kg: what each tank held at the start of each stored day, shape (days, storages):
+            with the day's last hour it gives the change over days, also where days are missing between.
         bus_carbon_g_per_kwh: traced intensity by bus, columns as `buses`.
         upstream: ``carbon_g_per_kwh``, ``marginal_g_per_kwh`` (NaN where not known), ``renewable_share``,
             ``estimated_share`` (0 measured, 1 a model's estimate), shape (hours,).
@@ -106,6 +111,7 @@ class Period:
 
     city: str
     label: str
+    zone: ZoneInfo
     time: TimeGrid
     days: tuple[DayRun, ...]
     missing: tuple[str, ...]
@@ -124,6 +130,8 @@ class Period:
     distance_km: FloatArray
     tank_mwh: FloatArray
     tank_kg: FloatArray
+    opening_mwh: FloatArray
+    opening_kg: FloatArray
     buses: tuple[int, ...]
     bus_carbon_g_per_kwh: FloatArray
     upstream: Mapping[str, FloatArray]
