@@ -180,7 +180,8 @@ class City:
     `bus_xy` holds longitude and latitude of every bus that has them (drawn positions: LV buses moved
     onto their station); `grid_lines` the straight connections drawn on maps, ``(table, index, from_bus,
     to_bus)``. `fingerprint` is the hash of all inputs, the grid included: part of every plan's hash.
-    `grid_root` names the external grid of the root connection where the grid has several.
+    `grid_root` names the external grid of the root connection where the grid has several. `grid_zone` is the
+    zone of the official grid factors, `own_factors` the text of the city's own table of them (empty: none).
     """
 
     id: str
@@ -206,6 +207,8 @@ class City:
     replay: bool
     fingerprint: str
     grid_root: int | str | None = None
+    grid_zone: str = ""
+    own_factors: str = ""
 
     def day(self, day: date) -> TimeGrid:
         """The local day, inside the year of data or `IndexError`."""

@@ -344,6 +344,17 @@ class UpstreamSection(Document):
     measured_version: str = ""
 
 
+class FactorsSection(Document):
+    """Emission factors: the zone of the official ones, and the city's own."""
+
+    zone: str = Field(
+        default="", description="Country (DE) or zone of it (JP-TK) whose grid factors are the city's."
+    )
+    file: FileName | None = Field(
+        default=None, description="CSV of the city's own factors; `wattshed factors add` appends to it."
+    )
+
+
 class CityDocument(Document):
     """``city.toml``, ``wattshed.city/1``."""
 
@@ -359,6 +370,7 @@ class CityDocument(Document):
     ev: EvSection | None = None
     market: MarketSection
     upstream: UpstreamSection
+    factors: FactorsSection = Field(default_factory=FactorsSection)
 
 
 def read_city_document(directory: Path) -> CityDocument:

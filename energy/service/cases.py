@@ -10,9 +10,9 @@ import numpy as np
 
 from energy.carbon.accounts import Account, Storage, Supply, UpstreamMix, Use, account
 from energy.domain.city import Profiles, SiteBattery, Vehicle, buses_of
+from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray, GridState, NetworkFlows, NodalPower
 from energy.domain.plan import SeriesTable
-from energy.feeds.factors import FactorRegistry
 from energy.service.city_day import CityDay
 from energy.service.operation import Operation
 

@@ -18,9 +18,9 @@ from energy.domain.city import (
 )
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
+from energy.domain.factors import FactorRegistry
 from energy.feeds.assets import BatteryRow, LoadRow, RenewableRow, RowModel, SessionRow, VehicleRow, read_rows
 from energy.feeds.city import CITY_FILE, AssetsSection, CityDocument, Selector
-from energy.feeds.factors import load_factors
 from grid_models.elements import GridElements, Injection, Storage
 
 
@@ -51,14 +51,19 @@ class CityAssets:
 
 
 def gather_assets(
-    directory: Path, document: CityDocument, elements: GridElements, columns: set[str]
+    directory: Path,
+    document: CityDocument,
+    elements: GridElements,
+    columns: set[str],
+    factors: FactorRegistry,
 ) -> CityAssets:
-    """All assets of the city but synthetic fleets; `columns` are the series there are.
+    """All assets of the city but synthetic fleets; `columns` are the series there are, `factors` name the
+    technologies.
 
     Raises `InputError` with every fault: unknown buses, columns and technologies, repeated ids, batteries
     without size, sessions that overlap or ask more than a battery holds.
     """
-    gathering = _Gathering(directory, document.assets, elements, columns)
+    gathering = _Gathering(directory, document.assets, elements, columns, factors)
     take = {
         "load": gathering.take_loads,
         "sgen": gathering.take_generation,
@@ -72,7 +77,12 @@ def gather_assets(
 
 class _Gathering:
     def __init__(
-        self, directory: Path, rules: AssetsSection, elements: GridElements, columns: set[str]
+        self,
+        directory: Path,
+        rules: AssetsSection,
+        elements: GridElements,
+        columns: set[str],
+        factors: FactorRegistry,
     ) -> None:
         self.directory, self.rules, self.elements, self.columns = directory, rules, elements, columns
         self.faults: list[Fault] = []
@@ -83,7 +93,7 @@ class _Gathering:
         self.vehicles: list[Vehicle] = []
         self.load_profiles: dict[str, str] = {}
         self.buses = BusLookup(elements)
-        self.technologies = {factor.technology for factor in load_factors().factors if factor.renewable}
+        self.technologies = {factor.technology for factor in factors.factors if factor.renewable}
 
     # -- the grid's own tables ---------------------------------------------------------------------
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from energy.domain.city import City, Profiles
 from energy.domain.errors import Fault, InputError
+from energy.domain.factors import FactorRegistry
 from energy.domain.network import Violation
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.progress import Progress, silent
 from energy.domain.records import CarryOver
 from energy.domain.schedule import ConnectionSchedule, Schedule
 from energy.domain.time import TimeGrid, format_instant
-from energy.feeds.factors import FactorRegistry
 from energy.forecast.baseline import Forecast, forecast, noon_before
 from energy.service.cases import Case, run_case
 from energy.service.city_day import (

@@ -19,6 +19,7 @@ import numpy as np
 from energy.domain.city import City, DataSource, Market, Profiles, Vehicle
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
+from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray, OperatingLimits
 from energy.domain.progress import Progress, silent
 from energy.domain.time import TimeGrid
@@ -26,6 +27,7 @@ from energy.feeds.assets import BusRow, read_rows
 from energy.feeds.charging import ChargingDistributions, read_distributions
 from energy.feeds.city import CITY_FILE, CityDocument, read_city_document
 from energy.feeds.documents import read_json
+from energy.feeds.factors import load_factors, read_own_factors
 from energy.feeds.series import SeriesFile, on_grid, read_series
 from energy.service.city_assets import BusLookup, CityAssets, gather_assets
 from energy.service.fleets import Site, draw_fleets
@@ -112,6 +114,10 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         file = faults.attempt(read_series, directory / source.file, source.file)
         if file is not None:
             faults.attempt(columns.add, file, source.fill_up_to)
+    own_factors, registry = "", load_factors()
+    if document.factors.file is not None:
+        found = faults.attempt(_own_factors, directory, document.factors.file)
+        own_factors, registry = found or (own_factors, registry)
     measured = None
     if document.upstream.measured is not None:
         name = document.upstream.measured
@@ -142,13 +148,16 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     progress(0.5, "gathering assets")
     order = document.upstream.merit_order
     own = set(profile_columns(grid))
-    assets = faults.attempt(gather_assets, directory, document, elements, {CONSTANT, *columns.series, *own})
+    known = {CONSTANT, *columns.series, *own}
+    assets = faults.attempt(gather_assets, directory, document, elements, known, registry)
     needed = {*order.load, *order.wind, *order.pv, *(assets.columns() if assets else ())}
     progress(0.6, "reading profiles")
     columns.series[CONSTANT] = np.ones(columns.time.steps)
     faults.attempt(_add_grid_profiles, columns, grid, sorted(needed & own - columns.series.keys()))
     progress(0.7, "estimating the upstream mix")
-    upstream = faults.attempt(upstream_series, document.upstream, columns.series, columns.time, measured)
+    upstream = faults.attempt(
+        upstream_series, document.upstream, columns.series, columns.time, measured, registry
+    )
     market = faults.attempt(_market, document, columns, upstream) if upstream else None
     if assets is not None and not needed - columns.series.keys():
         faults.attempt(_clip_generation, assets, columns)
@@ -200,6 +209,8 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         replay=document.city.replay,
         fingerprint=fingerprint,
         grid_root=root,
+        grid_zone=document.factors.zone,
+        own_factors=own_factors,
     )
     progress(1.0, "prepared")
     return city, grid
@@ -215,6 +226,12 @@ def market_columns(market: Market) -> set[str]:
         market.upstream_renewable_share,
         *market.upstream_mix.values(),
     }
+
+
+def _own_factors(directory: Path, name: str) -> tuple[str, FactorRegistry]:
+    """The city's table of factors as text, and the registry with it."""
+    own = read_own_factors(directory / name, name)
+    return (directory / name).read_text(encoding="utf-8-sig"), load_factors(own=own)
 
 
 def _districts(directory: Path, document: CityDocument, elements: GridElements) -> Districts:

@@ -26,8 +26,8 @@ from energy.domain.network import (
     NodalPower,
 )
 from energy.domain.time import TimeGrid
-from energy.feeds.factors import load_factors
 from energy.service.cities import city_twin, open_city, reference_city_directory
+from energy.service.factors import city_factors
 from energy.service.planning import plan_day
 
 if TYPE_CHECKING:
@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _tell_planned(city: City, twin: Twin, every: int, tell: Callable[[str], None]) -> None:
     """Plan each `every`-th day with the day's real series and say what remains beyond a limit."""
-    factors = load_factors()
+    factors = city_factors(city)
     first = city.profiles.time.start.astimezone(city.zone).date()
     last = city.profiles.time.instant(city.profiles.time.steps - 1).astimezone(city.zone).date()
     days = [first + timedelta(days=k) for k in range(0, (last - first).days + 1, every)]

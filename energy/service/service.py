@@ -22,9 +22,9 @@ from energy.domain.plan import Plan
 from energy.domain.progress import Progress, silent
 from energy.domain.records import Job, PlanSummary, RunRecord
 from energy.domain.time import TimeGrid, format_instant
-from energy.feeds.factors import load_factors
 from energy.service.city_day import check_day
 from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
+from energy.service.factors import city_factors
 from energy.service.jobs import Jobs
 from energy.store import Store
 
@@ -144,7 +144,7 @@ class Service:
                 wanted,
                 informed,
                 twin=self._twin(city),
-                factors=load_factors(),
+                factors=city_factors(city),
                 carry=self._store.carry_over(city_id, day, information),
                 metered_peak_mw=self._store.month_peak_mw(city_id, day, information),
                 revision=None if revised is None else Revision(*revised),

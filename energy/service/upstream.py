@@ -11,10 +11,10 @@ from energy.carbon.upstream import METHOD, merit_order
 from energy.domain.city import DataSource
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
+from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid
 from energy.feeds.city import CITY_FILE, UpstreamSection
-from energy.feeds.factors import load_factors
 from energy.feeds.series import SeriesFile, on_grid
 
 CARBON = "carbon_g_per_kwh"
@@ -37,13 +37,16 @@ class UpstreamSeries:
 
 
 def upstream_series(
-    section: UpstreamSection, columns: Mapping[str, FloatArray], time: TimeGrid, measured: SeriesFile | None
+    section: UpstreamSection,
+    columns: Mapping[str, FloatArray],
+    time: TimeGrid,
+    measured: SeriesFile | None,
+    registry: FactorRegistry,
 ) -> UpstreamSeries:
     """The estimate of the merit order; columns of `measured` take the place of its own.
 
     Raises `InputError` for shapes that do not exist and for measurements that cannot be g/kWh or shares.
     """
-    registry = load_factors()
     estimate = merit_order(
         _shape(section.merit_order.load, columns, "load"),
         _shape(section.merit_order.wind, columns, "wind"),

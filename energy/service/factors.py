@@ -1,0 +1,19 @@
+"""The emission factors of a city: the packaged ones and its own, as one registry."""
+
+from __future__ import annotations
+
+from energy.domain.city import City
+from energy.domain.factors import FactorRegistry
+from energy.feeds.factors import FactorTable, factors_named, load_factors, parse_factors
+
+OWN_FILE = "factors.csv"
+"""What the city's own factors are called in messages once the city is prepared."""
+
+
+def city_factors(city: City, version: str | None = None) -> FactorRegistry:
+    """The factors of `city`: the newest, or those of the registry `version` that a report names.
+
+    Raises `InputError` for a version that can no longer be made.
+    """
+    own = parse_factors(city.own_factors, OWN_FILE, origin=OWN_FILE) if city.own_factors else FactorTable()
+    return load_factors(own=own) if version is None else factors_named(version, own)
