@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 from energy.domain.period import DayRun
 
@@ -66,13 +66,6 @@ class Figure:
             raise ValueError(f"figure {self.key!r}: a value or a notation key, never both and never neither")
         if self.notation is not None and not self.explanation:
             raise ValueError(f"figure {self.key!r}: notation key {self.notation} needs an explanation")
-
-    def document(self) -> dict[str, Any]:
-        """The figure for JSON; what says nothing is left out."""
-        found = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        kept = {name: value for name, value in found.items() if value not in (None, "", (), 0.0)}
-        kept |= {name: list(value) for name, value in kept.items() if isinstance(value, tuple)}
-        return {**kept, "value": self.value, "unit": self.unit, "ledger": self.ledger}
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,3 +203,36 @@ def figure_id(city: str, report: str, period: str, key: str, content: str) -> st
     """
     name = "\n".join((city, report, period, key, content))
     return "fig-" + hashlib.sha256(name.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A figure that differs from the version before: `before` and `after` as they were shown."""
+
+    key: str
+    before: str
+    after: str
+    unit: str
+
+
+State = Literal["draft", "approved", "published"]
+
+
+@dataclass(frozen=True)
+class Edition:
+    """One stored version of a report: `number` counts the versions of one report of one period from 1.
+
+    Attributes:
+        content: SHA-256 of the document.
+        changes: what differs from the version before; empty for the first.
+        approved_by: who stands for it, None for a draft.
+    """
+
+    number: int
+    content: str
+    state: State
+    stored: datetime
+    changes: tuple[Change, ...] = ()
+    approved_by: str | None = None
+    approved: datetime | None = None
+    published: datetime | None = None

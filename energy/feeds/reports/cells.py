@@ -1,0 +1,131 @@
+"""What stands in the cells of report files: numbers as they are read, words that all formats share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from babel.numbers import format_decimal
+
+from energy.domain.report import Edition, Figure, Report, Words
+
+WORDS: Mapping[str, Words] = {
+    "activity": {"en": "Activity data", "ja": "活動量の質"},
+    "after": {"en": "After", "ja": "変更後"},
+    "approved": {"en": "Approved", "ja": "承認済み"},
+    "basis": {"en": "Basis", "ja": "範囲"},
+    "before": {"en": "Before", "ja": "変更前"},
+    "by": {"en": "by", "ja": "承認者"},
+    "change_log": {"en": "Change log", "ja": "変更履歴"},
+    "city": {"en": "City", "ja": "都市"},
+    "code": {"en": "Code", "ja": "プログラム"},
+    "complete_elsewhere": {
+        "en": "The first {shown} of {rows} rows; all of them are in the XLSX, CSV and JSON files.",
+        "ja": "全{rows}行のうち最初の{shown}行。全行はXLSX・CSV・JSONにある。",
+    },
+    "data_year": {"en": "Year of data", "ja": "データの年"},
+    "day": {"en": "Day", "ja": "日"},
+    "draft": {"en": "Draft", "ja": "下書き"},
+    "edition": {"en": "Version", "ja": "版"},
+    "estimated": {"en": "Estimated share", "ja": "推計の割合"},
+    "explanation": {"en": "Explanation", "ja": "説明"},
+    "factor": {"en": "Factor", "ja": "係数"},
+    "factor_quality": {"en": "Factor quality", "ja": "係数の質"},
+    "factors": {"en": "Factors", "ja": "排出係数"},
+    "figure": {"en": "Figure", "ja": "数値"},
+    "figures": {"en": "Figures and their quality", "ja": "数値とその質"},
+    "gas_basis": {"en": "Gases", "ja": "対象ガス"},
+    "hash": {"en": "Hash", "ja": "ハッシュ"},
+    "high": {"en": "High", "ja": "上限"},
+    "id": {"en": "Id", "ja": "ID"},
+    "information": {"en": "Information", "ja": "情報"},
+    "input": {"en": "Input", "ja": "入力"},
+    "inputs": {"en": "Inputs", "ja": "入力データ"},
+    "ledger": {"en": "Ledger", "ja": "算定方式"},
+    "low": {"en": "Low", "ja": "下限"},
+    "method": {"en": "Method", "ja": "方法"},
+    "methods": {"en": "Methods", "ja": "算定方法"},
+    "note": {"en": "Note", "ja": "注"},
+    "notices": {"en": "What to know beforehand", "ja": "注意事項"},
+    "no_change": {"en": "First version: nothing to compare with", "ja": "初版のため比較対象なし"},
+    "notation": {"en": "Notation key", "ja": "注記記号"},
+    "page": {"en": "Page", "ja": "ページ"},
+    "period": {"en": "Period", "ja": "期間"},
+    "publication_year": {"en": "Published", "ja": "公表年"},
+    "published": {"en": "Published", "ja": "公表済み"},
+    "quality": {"en": "Quality", "ja": "データの質"},
+    "runs": {"en": "Runs", "ja": "計算"},
+    "setting": {"en": "Setting", "ja": "設定"},
+    "source": {"en": "Source", "ja": "出典"},
+    "state": {"en": "State", "ja": "状態"},
+    "status": {"en": "Status", "ja": "結果"},
+    "unit": {"en": "Unit", "ja": "単位"},
+    "validity": {"en": "Valid", "ja": "適用期間"},
+    "value": {"en": "Value", "ja": "値"},
+    "version": {"en": "Version", "ja": "版"},
+    "zone": {"en": "Zone", "ja": "地域"},
+}
+SETTINGS: Mapping[str, Words] = {
+    "account": {"en": "account of their own", "ja": "独立の勘定"},
+    "aggregated": {"en": "local generation first (aggregated)", "ja": "地域内発電を優先（集約）"},
+    "annual": {"en": "annual", "ja": "年間"},
+    "basis": {"en": "Basis of factors", "ja": "係数の範囲"},
+    "coupling": {"en": "Coupling of local generation", "ja": "地域内発電の扱い"},
+    "direct": {"en": "direct", "ja": "直接"},
+    "generators": {"en": "on generators", "ja": "発電側に配分"},
+    "hourly": {"en": "hourly", "ja": "時間別"},
+    "information": {"en": "Information of the plans", "ja": "計画の情報"},
+    "life-cycle": {"en": "life-cycle", "ja": "ライフサイクル"},
+    "loads": {"en": "on loads", "ja": "需要側に配分"},
+    "losses": {"en": "Losses", "ja": "損失"},
+    "matching": {"en": "Matching of certificates", "ja": "証書の照合"},
+    "resolution": {"en": "Resolution", "ja": "時間間隔"},
+    "zone": {"en": "Zone of the official factors", "ja": "公式係数の地域"},
+}
+"""Settings and their choices; what is not here (a zone, a name) is shown as it is."""
+_LOCALE = {"en": "en_GB", "ja": "ja_JP"}
+DIGITS = 4
+"""Significant digits that people read; machines read all of them in JSON, CSV and XLSX."""
+
+
+def number(value: float | None, language: Literal["en", "ja"], digits: int = DIGITS) -> str:
+    """A number with its thousands grouped, to `digits` significant digits at least; empty where unknown."""
+    if value is None or not math.isfinite(value):
+        return ""
+    if isinstance(value, int):
+        return str(format_decimal(value, locale=_LOCALE[language]))
+    if abs(value) >= 1e15 or 0 < abs(value) < 1e-9:
+        return f"{value:.{digits - 1}e}"
+    decimals = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return str(
+        format_decimal(round(value, decimals), format="#,##0." + "#" * decimals, locale=_LOCALE[language])
+    )
+
+
+def shown(figure: Figure, language: Literal["en", "ja"]) -> str:
+    """A figure as people read it: its number, or the notation key that stands for it."""
+    return number(figure.value, language) if figure.notation is None else figure.notation
+
+
+def edition_line(edition: Edition, language: Literal["en", "ja"]) -> str:
+    """``Version 3, approved by N. N.``"""
+    state = WORDS[edition.state][language]
+    line = f"{WORDS['edition'][language]} {edition.number}, {state}"
+    if edition.approved_by:
+        line += f" ({WORDS['by'][language]} {edition.approved_by})"
+    return line
+
+
+def settings(report: Report, language: Literal["en", "ja"]) -> list[tuple[str, str]]:
+    """Every choice that shaped the report, in words."""
+
+    def said(key: str) -> str:
+        return SETTINGS[key][language] if key in SETTINGS else key
+
+    return [(said(name), said(value)) for name, value in report.settings.items()]
+
+
+def harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula (OWASP, CSV injection)."""
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -1,0 +1,234 @@
+"""A report as a tagged PDF (PDF/UA-1), in English or Japanese, set by Typst.
+
+Typst itself checks the rules of PDF/UA-1 that a program can check, and refuses to write a file that
+breaks one. The layout is `report.typ`; here everything is turned into the reader's words and numbers.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import typst
+from fontTools.ttLib import TTFont
+
+from energy.domain.errors import SolverError
+from energy.domain.report import Cell, Edition, Figure, Plot, Report, Table, Words, figure_id
+from energy.domain.report_document import INSTANT
+from energy.feeds.reports.cells import WORDS, edition_line, number, settings, shown
+
+MOST_ROWS = 120
+"""Rows of one table on paper; longer ones are for the other formats."""
+FONT = "NotoSansJP-Regular.otf"
+MISSING = "〓"
+"""What printers set where a sort was missing; the other formats keep every character."""
+_FACTOR = ("id", "version", "value", "low", "high", "unit", "gas_basis", "source", "data_year")
+_FIGURE = ("figure", "value", "unit", "low", "high", "estimated", "quality", "explanation", "id")
+_DATE = "%Y-%m-%d %H:%M"
+
+
+def typeset(report: Report, edition: Edition, language: Any) -> bytes:
+    """The PDF. `SolverError` where the typesetter refuses, which no report should bring about."""
+    here = files("energy.feeds.reports")
+    content = json.dumps(_printable(_content(report, edition, language)), ensure_ascii=False, allow_nan=False)
+    try:
+        return bytes(
+            typst.compile(
+                str(here.joinpath("report.typ")),
+                sys_inputs={"report": content},
+                font_paths=[str(here.joinpath("fonts"))],
+                ignore_system_fonts=True,
+                pdf_standards=["ua-1"],
+                # the time of storing, not of drawing: the same edition gives the same bytes
+                timestamp=edition.stored.astimezone(UTC),
+            )
+        )
+    except typst.TypstError as error:
+        raise SolverError(f"report {report.name!r} cannot be set as PDF: {error}") from error
+
+
+@cache
+def _drawn() -> frozenset[int]:
+    """The characters that the font has: Latin, Greek, Cyrillic, and what Windows-31J writes Japanese with."""
+    with files("energy.feeds.reports").joinpath("fonts", FONT).open("rb") as stream:
+        return frozenset(TTFont(stream, lazy=True).getBestCmap())
+
+
+def _printable(content: Any) -> Any:
+    """`content` with a geta mark for every character that the font lacks: PDF/UA allows no missing glyph."""
+    if isinstance(content, dict):
+        return {key: _printable(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [_printable(value) for value in content]
+    if isinstance(content, str):
+        drawn = _drawn()
+        return "".join(letter if ord(letter) in drawn else MISSING for letter in content)
+    return content
+
+
+def _content(report: Report, edition: Edition, language: Any) -> dict[str, Any]:
+    words = {key: text[language] for key, text in WORDS.items()}
+    zone = ZoneInfo(report.zone)
+    facts = [
+        [words["state"], edition_line(edition, language)],
+        [words["period"], f"{_local(report.start, zone)} – {_local(report.end, zone)} ({report.zone})"],
+        *([name, value] for name, value in settings(report, language)),
+        [words["factors"], report.factors_version],
+        [words["code"], report.code_version],
+    ]
+    return {
+        "language": language,
+        "words": words,
+        "title": report.title[language] or "–",
+        "city": report.city_name,
+        "period": report.period,
+        "state": edition_line(edition, language),
+        "content": edition.content,
+        "facts": facts,
+        "notices": [notice[language] for notice in report.notices],
+        "plots": [_plot(report, plot, language, zone) for plot in report.plots],
+        "tables": [_table(table, language, zone) for table in report.tables],
+        "methods": [
+            {"title": method.title[language] or "–", "text": method.text[language], "source": method.source}
+            for method in report.methods
+        ],
+        "appendix": list(_appendix(report, edition, language)),
+    }
+
+
+def _local(instant: datetime, zone: ZoneInfo) -> str:
+    return instant.astimezone(zone).strftime(_DATE)
+
+
+def _text(cell: Cell, language: Any, zone: ZoneInfo) -> str:
+    if isinstance(cell, Figure):
+        return shown(cell, language)
+    if isinstance(cell, datetime):
+        return _local(cell, zone)
+    if isinstance(cell, str):
+        return cell
+    return number(cell, language)
+
+
+def _table(table: Table, language: Any, zone: ZoneInfo) -> dict[str, Any]:
+    note = None if table.note is None else table.note[language]
+    cut = WORDS["complete_elsewhere"][language].format(shown=MOST_ROWS, rows=len(table.rows))
+    return _grid(
+        table.title[language],
+        [f"{column.title[language]}{_unit(column.unit)}" for column in table.columns],
+        [[_text(cell, language, zone) for cell in row] for row in table.rows[:MOST_ROWS]],
+        [
+            any(isinstance(row[k], Figure | float | int) for row in table.rows)
+            for k in range(len(table.columns))
+        ],
+    ) | {"note": note, "cut": cut if len(table.rows) > MOST_ROWS else None}
+
+
+def _unit(unit: str) -> str:
+    return f" [{unit}]" if unit and unit != INSTANT else ""
+
+
+def _grid(
+    title: str, headings: Sequence[str], rows: list[list[str]], numeric: Sequence[bool]
+) -> dict[str, Any]:
+    """A table for the layout; `widths` is 0 for the columns that share what the others leave."""
+    longest = [max([len(heading) / 2, *(len(row[k]) for row in rows)]) for k, heading in enumerate(headings)]
+    wide = [size > 18 and not is_number for size, is_number in zip(longest, numeric, strict=True)]
+    if not any(wide) and len(headings) > 1:
+        wide[0] = True
+    return {
+        "title": title or "–",
+        "columns": [
+            {"title": heading, "numeric": is_number}
+            for heading, is_number in zip(headings, numeric, strict=True)
+        ],
+        "rows": rows,
+        "widths": [0 if is_wide else 1 for is_wide in wide],
+    }
+
+
+def _plot(report: Report, plot: Plot, language: Any, zone: ZoneInfo) -> dict[str, Any]:
+    table = next(table for table in report.tables if table.id == plot.table)
+    position = {column.id: k for k, column in enumerate(table.columns)}
+    columns = [table.columns[position[name]] for name in plot.series]
+    labels = [_text(row[position[plot.x]], language, zone) for row in table.rows]
+    longest = max((sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels), default=1)
+    return {
+        "title": plot.title[language] or "–",
+        "alternative": plot.alternative[language] or "–",
+        "kind": plot.kind,
+        "labels": labels,
+        # how many labels find room beside each other on 158 mm
+        "fit": max(1, int(158 / (longest * 1.35 + 1))),
+        "unit": ", ".join(sorted({column.unit for column in columns})),
+        "series": [
+            {
+                "name": column.title[language],
+                "values": [_value(row[position[column.id]]) for row in table.rows],
+            }
+            for column in columns
+        ],
+    }
+
+
+def _value(cell: Cell) -> float | None:
+    value = cell.value if isinstance(cell, Figure) else cell
+    return float(value) if isinstance(value, int | float) and value == value else None
+
+
+def _appendix(report: Report, edition: Edition, language: Any) -> Iterable[dict[str, Any]]:
+    """Factors, figures with their quality and id, inputs, changes."""
+
+    def said(key: str) -> str:
+        words: Words = WORDS[key]
+        return words[language]
+
+    def numbers(*values: float | None) -> list[str]:
+        return [number(value, language) for value in values]
+
+    yield _grid(
+        said("factors"),
+        [said(key) for key in _FACTOR],
+        [
+            [factor.id, str(factor.version), *numbers(factor.value, factor.low, factor.high), factor.unit,
+             f"{factor.gas_basis}, {factor.basis}", factor.source, str(factor.data_year)]
+            for factor in report.factors
+        ],
+        [False, False, True, True, True, False, False, False, False],
+    )  # fmt: skip
+    yield _grid(
+        said("figures"),
+        [said(key) for key in _FIGURE],
+        [
+            [key, shown(figure, language), figure.unit, *numbers(figure.low, figure.high),
+             number(figure.estimated_share, language, 2),
+             f"{figure.activity or '–'}/{figure.factor_quality or '–'}", figure.explanation,
+             figure_id(report.city, report.name, report.period, key, edition.content)]
+            for key, figure in list(report.figures.items())[:MOST_ROWS]
+        ],
+        [False, True, False, True, True, True, False, False, False],
+    )  # fmt: skip
+    yield _grid(
+        said("inputs"),
+        [said(key) for key in ("input", "source", "version", "estimated")],
+        [
+            [used.name, used.source, used.version, number(used.estimated_share, language, 2)]
+            for used in report.inputs
+        ],
+        [False, False, False, True],
+    )
+    if edition.changes:
+        yield _grid(
+            said("change_log"),
+            [said(key) for key in ("figure", "before", "after", "unit")],
+            [
+                [change.key, change.before, change.after, change.unit]
+                for change in edition.changes[:MOST_ROWS]
+            ],
+            [False, True, True, False],
+        )

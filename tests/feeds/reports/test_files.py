@@ -1,0 +1,164 @@
+"""Reports as files: the same bytes, every figure in them, and what a spreadsheet or reader makes of them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+
+import pikepdf
+import pytest
+from hypothesis import given, settings
+
+from energy.domain.errors import InputError
+from energy.domain.report import Figure, Report
+from energy.domain.report_document import report_document, report_of
+from energy.feeds.documents import json_bytes
+from energy.feeds.reports import FORMATS, render
+from energy.feeds.reports.cells import harmless, number
+from tests.conftest import need
+from tests.feeds.reports.sample import DISTRICTS, edition, reports, sample
+
+
+@given(reports())
+@settings(max_examples=20)
+def test_a_document_gives_back_the_report(report: Report) -> None:
+    document = report_document(report)
+    assert report_document(report_of(document)) == document
+
+
+@given(reports())
+@settings(max_examples=5)
+def test_every_format_takes_any_content(report: Report) -> None:
+    for name in FORMATS:
+        assert render(report, edition(), name, "ja")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_same_edition_gives_the_same_bytes(name: str, language: str) -> None:
+    assert render(sample(), edition(), name, language) == render(sample(), edition(), name, language)
+
+
+def test_an_unknown_format_is_named() -> None:
+    with pytest.raises(InputError, match="xlsx"):
+        render(sample(), edition(), "xls")
+
+
+def test_csv_has_both_times_of_the_repeated_hour_and_no_formula() -> None:
+    archive = zipfile.ZipFile(io.BytesIO(render(sample(), edition(), "zip")))
+    hours = list(csv.DictReader(io.StringIO(archive.read("hours.csv").decode())))
+    assert [row["time_local"] for row in hours[2:4]] == [
+        "2016-10-30T02:00:00+02:00",
+        "2016-10-30T02:00:00+01:00",
+    ]
+    assert [row["time_utc"] for row in hours[2:4]] == ["2016-10-30T00:00:00Z", "2016-10-30T01:00:00Z"]
+    assert hours[3]["emissions_kg"] == "", "a gap is empty, never zero"
+    first = list(csv.DictReader(io.StringIO(render(sample(), edition(), "csv").decode())))
+    assert [row["district"] for row in first] == ["old town", "'=harbour", "'+west"]
+    assert [row["marginal_kg"] for row in first] == ["NE"] * 3
+    assert float(first[0]["energy_mwh"]) == 1234.5678
+    figures = list(csv.DictReader(io.StringIO(archive.read("figures.csv").decode())))
+    assert {row["key"] for row in figures} == {harmless(key) for key in sample().figures}
+
+
+def test_libreoffice_opens_the_workbook(tmp_path: Path) -> None:
+    office = shutil.which("soffice")
+    need(office is not None, "LibreOffice (soffice) is not installed")
+    assert office is not None
+    (tmp_path / "report.xlsx").write_bytes(render(sample(), edition(), "xlsx", "ja"))
+    all_sheets = "csv:Text - txt - csv (StarCalc):44,34,76,1,,0,false,true,false,false,false,-1"
+    subprocess.run(
+        [office, f"-env:UserInstallation=file://{tmp_path}/profile", "--headless", "--convert-to", all_sheets,
+         "report.xlsx"],
+        cwd=tmp_path, check=True, capture_output=True, timeout=180,
+    )  # fmt: skip
+    sheets = {path.stem.removeprefix("report-"): path.read_text("utf-8") for path in tmp_path.glob("*.csv")}
+    assert set(sheets) == {
+        "方法", "地区別の排出量", "時間別", "排出係数", "データの質", "入力データ", "変更履歴"
+    }  # fmt: skip
+    assert "1234.5678" in sheets["地区別の排出量"]
+    assert "=harbour" in sheets["地区別の排出量"]
+    assert "2016-10-30 02:00" in sheets["時間別"]
+    assert "NE" in sheets["データの質"]
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+def test_the_pdf_is_tagged_and_searchable(language: str) -> None:
+    """What ISO 14289-1 asks of a file and a reader can check; Typst checks more before it writes."""
+    report = sample()
+    with pikepdf.open(io.BytesIO(render(report, edition(), "pdf", language))) as pdf:
+        root = pdf.Root
+        assert root.MarkInfo.Marked
+        assert str(root.Lang) == language
+        assert root.ViewerPreferences.DisplayDocTitle
+        with pdf.open_metadata() as metadata:
+            assert metadata["pdfuaid:part"] == "1"
+            assert report.title[language] in metadata["dc:title"]
+        kinds = list(_kinds(root.StructTreeRoot))
+        assert {"/H1", "/H2", "/Table", "/TH", "/TD", "/Figure"} <= set(kinds)
+        alternatives = [str(element.Alt) for element in _elements(root.StructTreeRoot) if "/Alt" in element]
+        assert [plot.alternative[language] for plot in report.plots] == alternatives
+        for page in pdf.pages:
+            assert page.Tabs == "/S"
+            for font in page.Resources.Font.values():
+                assert "/ToUnicode" in font, "text that cannot be searched"
+                descriptor = font.DescendantFonts[0].FontDescriptor
+                assert {"/FontFile", "/FontFile2", "/FontFile3"} & set(descriptor.keys()), "not embedded"
+
+
+def test_japanese_text_can_be_found_in_the_pdf(tmp_path: Path) -> None:
+    reader = shutil.which("pdftotext")
+    need(reader is not None, "pdftotext (poppler-utils) is not installed")
+    assert reader is not None
+    (tmp_path / "report.pdf").write_bytes(render(sample(), edition(), "pdf", "ja"))
+    text = subprocess.run(
+        [reader, "report.pdf", "-"], cwd=tmp_path, check=True, capture_output=True
+    ).stdout.decode()  # fmt: skip
+    for found in ("地区別の炭素", "上位系統の炭素強度は推計である", "損失を含む比例配分", *DISTRICTS):
+        assert found in text
+
+
+@pytest.mark.parametrize(
+    ("value", "language", "text"),
+    [
+        (1234567.0, "en", "1,234,567"),
+        (1234.5678, "ja", "1,235"),
+        (0.00012345, "en", "0.0001234"),
+        (-12.3456, "en", "-12.35"),
+        (0.0, "en", "0"),
+        (1e28, "ja", "1.000e+28"),
+        (float("nan"), "en", ""),
+        (None, "ja", ""),
+    ],
+)
+def test_numbers_as_people_read_them(value: float | None, language: str, text: str) -> None:
+    assert number(value, language) == text
+
+
+def test_a_figure_has_a_value_or_a_notation_key() -> None:
+    for wrong in ({"value": None}, {"value": 1.0, "notation": "NE", "explanation": "x"}):
+        with pytest.raises(ValueError, match="never both and never neither"):
+            Figure(key="k", unit="kg", **wrong)
+    with pytest.raises(ValueError, match="explanation"):
+        Figure(key="k", unit="kg", value=None, notation="IE")
+
+
+def test_the_json_is_the_document() -> None:
+    assert render(sample(), edition(), "json") == json_bytes(report_document(sample()))
+
+
+def _elements(node: pikepdf.Object) -> list[pikepdf.Object]:
+    children = node.get("/K", [])
+    found = []
+    for child in children if isinstance(children, pikepdf.Array) else [children]:
+        if isinstance(child, pikepdf.Dictionary) and "/S" in child:
+            found += [child, *_elements(child)]
+    return found
+
+
+def _kinds(root: pikepdf.Object) -> list[str]:
+    return [str(element.S) for element in _elements(root)]
