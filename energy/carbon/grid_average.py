@@ -1,0 +1,116 @@
+"""The official location-based ledger: metered grid energy at the published average factor of the grid.
+
+Scope 2 guidance of the GHG Protocol (2015), section 6.5 and table 6.2, and GPC 1.1, section 6.4: energy
+delivered by the grid × the average factor of that grid and year. Transmission and distribution losses
+(scope 3) are the same energy × the official loss factor, g per kWh delivered. Only this ledger fills the
+cells of an inventory; the traced figure stands beside it.
+
+Storages return a part of what they draw: their use is what was drawn less what was fed back, so that no
+kWh counts at the storage and again where it is used in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar, get_args
+
+import numpy as np
+
+from energy.carbon.rates import Amount, Rate
+from energy.domain.network import FloatArray
+from energy.domain.period import AssetEntry, Period, UserClass
+
+Key = TypeVar("Key")
+USER_CLASSES: tuple[UserClass, ...] = get_args(UserClass)
+
+
+@dataclass(frozen=True)
+class Use:
+    """What one group of assets used.
+
+    Attributes:
+        scope2: the energy at the average factor. losses: the same energy at the loss factor; None where
+            the official factor of the grid counts them already, or none was asked for.
+    """
+
+    scope2: Amount
+    losses: Amount | None
+
+
+@dataclass(frozen=True)
+class GridAverage:
+    """The ledger of a period; groups of assets are summed on request, all from the same hours.
+
+    Attributes:
+        energy_mwh: net use of each asset from the grid, shape (hours, assets).
+        factor, losses: g/kWh by hour.
+    """
+
+    assets: tuple[AssetEntry, ...]
+    districts: tuple[str, ...]
+    energy_mwh: FloatArray
+    factor: Rate
+    losses: Rate | None
+
+    def by_asset(self) -> dict[str, Use]:
+        return self._sums([asset.id for asset in self.assets], lambda asset: {asset.id: 1.0})
+
+    def by_district(self) -> dict[str, Use]:
+        return self._sums(self.districts, lambda asset: {asset.district: 1.0})
+
+    def by_class(self) -> dict[UserClass, Use]:
+        """By user class, each asset by the shares of its classes."""
+        return self._sums(USER_CLASSES, lambda asset: asset.classes)
+
+    def by_district_and_class(self) -> dict[tuple[str, UserClass], Use]:
+        keys = [(district, user) for district in self.districts for user in USER_CLASSES]
+        return self._sums(
+            keys, lambda asset: {(asset.district, user): share for user, share in asset.classes.items()}
+        )
+
+    def city(self) -> Use:
+        return self._sums(["city"], lambda _: {"city": 1.0})["city"]
+
+    def of(self, names: Sequence[str], chosen: Callable[[AssetEntry], Mapping[str, float]]) -> dict[str, Use]:
+        """Any grouping: `chosen` gives the share of an asset in each of `names`."""
+        return self._sums(names, chosen)
+
+    def hourly_kg(self) -> FloatArray:
+        """Scope 2 by hour and district, shape (hours, districts); NaN where the energy or factor is not
+        known."""
+        member = np.array(
+            [[asset.district == district for district in self.districts] for asset in self.assets],
+            dtype=float,
+        ).reshape(len(self.assets), len(self.districts))
+        return self.factor.kg(self.energy_mwh @ member)
+
+    def _sums(
+        self, keys: Sequence[Key], shares: Callable[[AssetEntry], Mapping[Key, float]]
+    ) -> dict[Key, Use]:
+        energy = self.energy_mwh @ self._weights(keys, shares)
+        scope2 = self.factor.amounts(energy)
+        losses = (None,) * len(keys) if self.losses is None else self.losses.amounts(energy)
+        return {key: Use(*pair) for key, pair in zip(keys, zip(scope2, losses, strict=True), strict=True)}
+
+    def _weights(
+        self, keys: Sequence[Key], shares: Callable[[AssetEntry], Mapping[Key, float]]
+    ) -> FloatArray:
+        place = {key: k for k, key in enumerate(keys)}
+        weights = np.zeros((len(self.assets), len(keys)))
+        for k, asset in enumerate(self.assets):
+            for key, share in shares(asset).items():
+                weights[k, place[key]] += share
+        return weights
+
+
+def grid_average(period: Period, factor: Rate, losses: Rate | None = None) -> GridAverage:
+    """The ledger of `period` at the official factors.
+
+    Args:
+        factor: average of the grid, direct combustion. losses: emissions of losses per kWh delivered;
+            None where the average counts per kWh sold and so contains them.
+    """
+    storages = np.array([asset.id in period.storages for asset in period.assets], dtype=bool)
+    energy = period.drawn_mwh - np.where(storages, period.injected_mwh, 0.0)
+    return GridAverage(period.assets, period.districts, energy, factor, losses)

@@ -1,0 +1,96 @@
+"""The consequential ledger: what one more kWh at a bus would have made the system emit.
+
+The marginal intensity of a bus and hour is the derivative of the system's emissions with the optimal
+dispatch (Fuentes Valenzuela, Degleris, El Gamal, Pavone and Rajagopal, "Dynamic locational marginal
+emissions via implicit differentiation", IEEE Trans. Power Systems 2024, arXiv 2302.14282). It says what a
+change would do, not whose emissions are whose: its figures are never added into an inventory. Where the
+upstream marginal intensity is unknown the ledger is not estimated (NE): the average is no stand-in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from energy.carbon.rates import Amount, together
+from energy.domain.network import FloatArray
+from energy.domain.period import AssetEntry, Period
+
+
+@dataclass(frozen=True)
+class Marginal:
+    """Marginal intensities by hour and bus, g/kWh, shape (hours, buses), NaN where not known.
+
+    Attributes:
+        estimated_share: share of the hour's upstream marginal intensity that is a model's estimate, 0 to
+            1, shape (hours,).
+    """
+
+    buses: tuple[int, ...]
+    g_per_kwh: FloatArray
+    estimated_share: FloatArray
+
+    def of_change(self, change_mwh: FloatArray, buses: Sequence[int]) -> tuple[Amount, ...]:
+        """What a change of load would cause, for each of its columns.
+
+        Args:
+            change_mwh: additional load, ``+`` more, shape (hours, n); hours of unknown change (NaN) are
+                left out. buses: of each column.
+
+        Returns:
+            Amounts without interval; kg NaN where any change meets an unknown marginal intensity.
+        """
+        position = {bus: k for k, bus in enumerate(self.buses)}
+        columns = [position.get(bus) for bus in buses]
+        rates = np.column_stack(
+            [np.full(len(change_mwh), np.nan) if k is None else self.g_per_kwh[:, k] for k in columns]
+            or [np.zeros((len(change_mwh), 0))]
+        )
+        change = np.where(np.isfinite(change_mwh), change_mwh, 0.0)
+        kg = np.where(change == 0, 0.0, change * rates).sum(axis=0)
+        weight = np.abs(change)
+        total = weight.sum(axis=0)
+        estimated = np.divide(self.estimated_share @ weight, total, out=np.zeros_like(total), where=total > 0)
+        return tuple(
+            Amount(float(kg[k]), float("nan"), float("nan"), float(change[:, k].sum()), float(estimated[k]))
+            for k in range(change.shape[1])
+        )
+
+    def known_share(self, change_mwh: FloatArray, buses: Sequence[int]) -> float:
+        """Share of the changed energy whose marginal intensity is known, 0 to 1; 1 for no change."""
+        position = {bus: k for k, bus in enumerate(self.buses)}
+        weight = np.abs(np.where(np.isfinite(change_mwh), change_mwh, 0.0))
+        known = np.column_stack(
+            [
+                np.isfinite(self.g_per_kwh[:, position[bus]]) if bus in position else np.zeros(len(weight))
+                for bus in buses
+            ]
+            or [np.zeros((len(weight), 0))]
+        )
+        total = float(weight.sum())
+        return float((weight * known).sum()) / total if total else 1.0
+
+
+def upstream_marginal(period: Period) -> Marginal:
+    """The upstream marginal intensity at every bus: what the root alone knows, network losses left out."""
+    buses = tuple(sorted({*period.buses, *(asset.bus for asset in period.assets)}))
+    at_root = period.upstream["marginal_g_per_kwh"]
+    return Marginal(
+        buses, np.repeat(at_root[:, None], len(buses), axis=1), period.upstream["estimated_share"]
+    )
+
+
+def of_assets(
+    period: Period, marginal: Marginal, groups: Mapping[str, Sequence[AssetEntry]]
+) -> dict[str, Amount]:
+    """What the net draw of groups of assets causes at the margin: EV charging (V2G deducted), loads, a
+    hub. Groups without an asset cause nothing."""
+    column = {asset.id: k for k, asset in enumerate(period.assets)}
+    net = period.drawn_mwh - period.injected_mwh
+    found = {}
+    for name, assets in groups.items():
+        parts = marginal.of_change(net[:, [column[a.id] for a in assets]], [a.bus for a in assets])
+        found[name] = together(parts)
+    return found
