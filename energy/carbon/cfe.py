@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from energy.domain.network import FloatArray
+from energy.domain.period import Period
+
+CITY = "city"
 
 
 @dataclass(frozen=True)
@@ -57,3 +61,43 @@ def carbon_free_score(
     free = direct + (load_mwh - direct) * grid_share
     steps = np.divide(free, load_mwh, out=np.full_like(free, np.nan), where=load_mwh > 0)
     return CarbonFreeScore(steps, float(free.sum() / used_mwh), float(contracted_mwh.sum() / used_mwh))
+
+
+def carbon_free_scores(
+    period: Period,
+    carbon_free: Collection[str],
+    contracted_mwh: FloatArray | None = None,
+    grid_share: FloatArray | None = None,
+) -> dict[str, CarbonFreeScore]:
+    """Scores of every district that uses something, and of the ``city``, over the hours that are known.
+
+    The load is end use and charging, less what storages give back. Contracted counts what carbon-free
+    plants in the district generate, and contracts. In the city's score a surplus of one district serves
+    the others in the same hour.
+
+    Args:
+        carbon_free: technologies that count as carbon-free (``pv_rooftop``, ``wind_onshore`` …).
+        contracted_mwh: matched contracts and certificates, shape (hours, districts); none by default.
+        grid_share: carbon-free share of the grid, 0 to 1, shape (hours,); by default the renewable share
+            upstream, which leaves nuclear power out.
+    """
+    table = period.actual.districts
+    load = np.maximum(table["energy_mwh"] + table["charged_mwh"] - table["discharged_mwh"], 0.0)
+    share = period.upstream["renewable_share"] if grid_share is None else grid_share
+    plants = np.array(
+        [
+            [float(asset.technology in carbon_free and asset.district == name) for name in period.districts]
+            for asset in period.assets
+        ]
+    ).reshape(len(period.assets), len(period.districts))
+    contracted = period.injected_mwh @ plants
+    if contracted_mwh is not None:
+        contracted = contracted + contracted_mwh
+    known = np.isfinite(load).all(axis=1) & np.isfinite(contracted).all(axis=1) & np.isfinite(share)
+    places = {name: (load[known, k], contracted[known, k]) for k, name in enumerate(period.districts)}
+    places[CITY] = (load[known].sum(axis=1), contracted[known].sum(axis=1))
+    return {
+        name: carbon_free_score(used, supplied, share[known])
+        for name, (used, supplied) in places.items()
+        if used.any()
+    }
