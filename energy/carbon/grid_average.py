@@ -5,8 +5,9 @@ delivered by the grid × the average factor of that grid and year. Transmission 
 (scope 3) are the same energy × the official loss factor, g per kWh delivered. Only this ledger fills the
 cells of an inventory; the traced figure stands beside it.
 
-Storages return a part of what they draw: their use is what was drawn less what was fed back, so that no
-kWh counts at the storage and again where it is used in the end.
+Storages return a part of what they draw, and no kWh may count at the storage and again where it is used in
+the end. An EV uses what it charges less what it feeds back; a battery uses what it loses: what it draws
+less what it feeds back and what it still holds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import TypeVar, get_args
 import numpy as np
 
 from energy.carbon.rates import Amount, Rate
+from energy.carbon.stores import tank_changes
 from energy.domain.network import FloatArray
 from energy.domain.period import AssetEntry, Period, UserClass
 
@@ -111,6 +113,11 @@ def grid_average(period: Period, factor: Rate, losses: Rate | None = None) -> Gr
         factor: average of the grid, direct combustion. losses: emissions of losses per kWh delivered;
             None where the average counts per kWh sold and so contains them.
     """
-    storages = np.array([asset.id in period.storages for asset in period.assets], dtype=bool)
-    energy = period.drawn_mwh - np.where(storages, period.injected_mwh, 0.0)
+    energy = period.drawn_mwh.copy()
+    change = tank_changes(period).mwh
+    for k, asset in enumerate(period.assets):
+        if asset.id in period.storages:
+            energy[:, k] -= period.injected_mwh[:, k]
+            if asset.kind != "ev":
+                energy[:, k] -= change[:, period.storages.index(asset.id)]
     return GridAverage(period.assets, period.districts, energy, factor, losses)

@@ -1,0 +1,78 @@
+"""Why the traced figure differs from the official one, term by term.
+
+Both are location-based and concern the same energy. With the net use E of an asset and hour, its official
+factor f and the upstream intensity u that the trace starts from (ū its mean over time),
+
+    traced = official + Σ E (ū − f) + Σ E (u − ū) + Σ (traced − E u):
+
+the level of the factor (its source, year and basis: direct against life-cycle), the hours in which energy
+is used, and what local generation, storage and the network make of the upstream mix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from energy.carbon.grid_average import GridAverage
+from energy.carbon.stores import tank_changes
+from energy.domain.period import Period
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Traced against official carbon of the same energy, kg; NaN where the official factor is unknown.
+
+    Attributes:
+        official_kg, traced_kg: of use. level_kg, timing_kg, local_kg: the terms of the module's equation.
+        official_losses_kg: at the official loss factor, NaN without one; traced_losses_kg: of the city's
+            own network, as traced. The official factor covers the grid upstream as well.
+    """
+
+    official_kg: float
+    level_kg: float
+    timing_kg: float
+    local_kg: float
+    traced_kg: float
+    official_losses_kg: float
+    traced_losses_kg: float
+
+
+def difference(ledger: GridAverage, period: Period) -> dict[str, Difference]:
+    """The difference of every district, and under ``city`` of all together."""
+    use_kg = period.drawn_kg.copy()
+    change = tank_changes(period).kg
+    for k, asset in enumerate(period.assets):
+        if asset.id in period.storages:
+            use_kg[:, k] -= period.injected_kg[:, k]
+            if asset.kind != "ev":
+                use_kg[:, k] -= change[:, period.storages.index(asset.id)]
+    names = (*period.districts, "city")
+    member = np.array(
+        [[float(asset.district == name or name == "city") for name in names] for asset in period.assets]
+    ).reshape(len(period.assets), len(names))
+    energy, traced = ledger.energy_mwh @ member, use_kg @ member
+    official = ledger.factor.kg(energy)
+    upstream = period.upstream["carbon_g_per_kwh"][:, None]
+    mean = float(np.nanmean(upstream))
+    known = np.isfinite(energy)
+    losses = np.full(len(names), np.nan)
+    if ledger.losses is not None:
+        losses = np.where(known, ledger.losses.kg(energy), 0.0).sum(axis=0)
+    own = period.actual.districts["loss_emissions_kg"]
+    own = np.nansum(np.column_stack((own, own.sum(axis=1))), axis=0)
+    terms = [
+        np.where(known, values, 0.0).sum(axis=0)
+        for values in (
+            official,
+            energy * mean - official,
+            energy * (upstream - mean),
+            traced - energy * upstream,
+            traced,
+        )
+    ]
+    return {
+        name: Difference(*(float(term[k]) for term in terms), float(losses[k]), float(own[k]))
+        for k, name in enumerate(names)
+    }

@@ -1,0 +1,344 @@
+"""A city's inventory by GPC 1.1: what the city's meters say, the officer's entries, and the totals.
+
+Grid electricity by user class fills I.x.2, EV charging II.1.2, their transmission and distribution losses
+the scope 3 cells, local generation I.4.4 (territorial, in neither BASIC nor BASIC+). Each asset counts by
+the shares of its user classes, which sum to one: no kWh stands both in I.x.2 and in II.1.2. A charger
+behind a building's meter is either a transport asset, and so taken out of the building, or has the
+building's class: then II.1.2 says IE where no other charging is seen.
+
+A cell holds numbers or a notation key with its reason, never both and never neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from energy.carbon.gpc import REFERENCES, SECTORS, SUB_SECTOR_OF_CLASS, Reference, Row, Total
+from energy.carbon.grid_average import GridAverage, Use
+from energy.carbon.inventory_entries import GWP, Gas, GwpSet, InventoryEntry
+from energy.carbon.rates import Amount, Rate, together
+from energy.domain.period import Period, UserClass
+from energy.domain.report import Grade, Notation
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One activity in a cell.
+
+    Attributes:
+        amount, unit: of the activity; NaN for emissions entered as such. gases_kg: by gas; CO2b is in no
+            total. co2e_kg, low_kg, high_kg: the interval NaN where no range is known.
+        factor: g or kg per unit as text with its source. factors: ``id@version`` from the registry.
+        origin: ``metered`` by the city's assets, or ``entered`` by the officer.
+    """
+
+    activity: str
+    amount: float
+    unit: str
+    gases_kg: Mapping[Gas, float]
+    co2e_kg: float
+    low_kg: float
+    high_kg: float
+    estimated_share: float
+    factor: str
+    factors: tuple[str, ...]
+    source: str
+    year: int | None
+    activity_quality: Grade | None
+    factor_quality: Grade | None
+    origin: Literal["metered", "entered"]
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One reference: its lines, or a notation key and why."""
+
+    reference: Reference
+    lines: tuple[Line, ...]
+    notation: Notation | None = None
+    explanation: str = ""
+
+    def __post_init__(self) -> None:
+        if bool(self.lines) == (self.notation is not None):
+            raise ValueError(f"{self.reference.id}: lines or a notation key, one of the two")
+        if self.notation is not None and not self.explanation:
+            raise ValueError(f"{self.reference.id}: notation key {self.notation} needs an explanation")
+
+    @property
+    def co2e_kg(self) -> float:
+        """NaN with a notation key."""
+        return sum(line.co2e_kg for line in self.lines) if self.lines else float("nan")
+
+    @property
+    def amount(self) -> Amount:
+        """The cell as an amount; its energy counts lines in MWh only."""
+        return together(
+            Amount(
+                line.co2e_kg,
+                line.low_kg,
+                line.high_kg,
+                line.amount if line.unit == "MWh" else 0.0,
+                line.estimated_share,
+            )
+            for line in self.lines
+        )
+
+    def gas_kg(self, gas: Gas) -> float:
+        return sum(line.gases_kg.get(gas, 0.0) for line in self.lines)
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All cells of the GPC, in its order."""
+
+    cells: Mapping[str, Cell]
+    gwp: GwpSet
+
+    def total_kg(self, total: Total, *, sector: str | None = None) -> float:
+        """Sum of the cells of a level, of one sector (``I``) or all; cells with a notation key are not in
+        it: `without` names them."""
+        return sum(cell.co2e_kg for cell in self._of(total, sector) if cell.lines)
+
+    def without(self, total: Total, *, sector: str | None = None) -> dict[str, Notation]:
+        """The cells of a level that have a notation key instead of a number."""
+        return {c.reference.id: c.notation for c in self._of(total, sector) if c.notation is not None}
+
+    def scope_kg(self, sector: str, scope: int) -> float:
+        """Sum of a sector's cells of one scope, whatever their level."""
+        chosen = (
+            c for c in self.cells.values() if (c.reference.sector, c.reference.scope) == (sector, scope)
+        )
+        return sum(cell.co2e_kg for cell in chosen if cell.lines)
+
+    def sector_table(self) -> dict[str, dict[Total, float]]:
+        """Totals by sector and level."""
+        levels: tuple[Total, ...] = ("BASIC", "BASIC+", "territorial")
+        return {name: {level: self.total_kg(level, sector=name) for level in levels} for name in SECTORS}
+
+    def laid_out(self, rows: Iterable[Row]) -> dict[str, tuple[float, float, float]]:
+        """Another layout of the same figures: direct, indirect and outside of each row; NaN where no cell
+        has a number."""
+        return {
+            row.id: (
+                self._sum(row.direct, row),
+                self._sum(row.indirect, row),
+                self._sum(row.outside, row),
+            )
+            for row in rows
+        }
+
+    def notations(self, row: Row) -> dict[str, Notation]:
+        """The notation keys among the cells of a row."""
+        cells = [self.cells[key] for key in row.references]
+        return {cell.reference.id: cell.notation for cell in cells if cell.notation is not None}
+
+    def _sum(self, references: Iterable[str], row: Row) -> float:
+        numbers = [self.cells[key] for key in references if self.cells[key].lines]
+        if not numbers:
+            return float("nan")
+        if row.gases == "all":
+            return sum(cell.co2e_kg for cell in numbers)
+        return sum(
+            kg * GWP[self.gwp][gas]
+            for cell in numbers
+            for line in cell.lines
+            for gas, kg in line.gases_kg.items()
+            if (gas in ("CO2", "CO2e")) == (row.gases == "CO2")
+        )
+
+    def _of(self, total: Total, sector: str | None) -> list[Cell]:
+        return [
+            cell
+            for cell in self.cells.values()
+            if cell.reference.counts_in(total) and sector in (None, cell.reference.sector)
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Data quality of what the city's own assets report (GPC 1.1, table 5.3): H for metered energy and
+    local factors, M for modelled energy and national averages, L for estimates."""
+
+    activity: Grade
+    factor: Grade
+
+
+def metered_references(period: Period) -> tuple[str, ...]:
+    """The references that `inventory` fills with electricity for `period`: not open to entries."""
+    seen = {user for asset in period.assets for user, share in asset.classes.items() if share > 0}
+    found = {f"{SUB_SECTOR_OF_CLASS[user]}.{scope}" for user in seen for scope in (2, 3)}
+    if any(asset.technology for asset in period.assets):
+        found.add("I.4.4")
+    return tuple(key for key in REFERENCES if key in found)
+
+
+def inventory(
+    ledger: GridAverage,
+    period: Period,
+    entries: Iterable[InventoryEntry] = (),
+    *,
+    quality: Quality,
+    generation: Mapping[str, Rate] | None = None,
+    losses_within_factor: bool = False,
+    gwp: GwpSet = "AR5",
+) -> Inventory:
+    """The inventory of `period`.
+
+    Args:
+        ledger: the official location-based ledger of the same period.
+        entries: checked rows of the officer (`check_entries`, with `metered_references`).
+        quality: of the metered energy and the grid's factor; a factor marked as an estimate counts as L.
+        generation: direct emission factor of each local technology, for I.4.4; a technology without one
+            leaves the cell NE.
+        losses_within_factor: the grid's factor counts per kWh sold and so contains the losses (Japan):
+            the scope 3 cells of electricity say IE.
+        gwp: warming potentials for the gases of entries.
+    """
+    lines: dict[str, list[Line]] = {key: [] for key in REFERENCES}
+    keys: dict[str, tuple[Notation, str]] = {}
+    metered = metered_references(period)
+    for user, use in ledger.by_class().items():
+        sub = SUB_SECTOR_OF_CLASS[user]
+        if f"{sub}.2" in metered:
+            _grid(sub, use, ledger, quality, losses_within_factor, lines, keys)
+    if "I.4.4" in metered:
+        _supplied(period, generation or {}, quality, lines, keys)
+    _charging_in_buildings(period, metered, keys)
+    for entry in entries:
+        if entry.notation is not None:
+            keys[entry.reference] = (entry.notation, entry.explanation)
+        else:
+            lines[entry.reference].append(_entered(entry, gwp))
+    cells = {}
+    for key, reference in REFERENCES.items():
+        # a cell of which a part is not known is not estimated, whatever else stands in it
+        if lines[key] and keys.get(key, ("IE", ""))[0] == "IE":
+            cells[key] = Cell(reference, tuple(lines[key]))
+        else:
+            cells[key] = Cell(reference, (), *keys.get(key, ("NE", "no figure has been entered")))
+    return Inventory(cells, gwp)
+
+
+def _grid(
+    sub: str,
+    use: Use,
+    ledger: GridAverage,
+    quality: Quality,
+    losses_within_factor: bool,
+    lines: dict[str, list[Line]],
+    keys: dict[str, tuple[Notation, str]],
+) -> None:
+    """Scope 2 and 3 of one sub-sector's grid electricity."""
+    activity = "EV charging" if sub == "II.1" else "grid electricity"
+    if use.scope2.known:
+        lines[f"{sub}.2"].append(_metered(activity, use.scope2, ledger.factor, quality))
+    else:
+        keys[f"{sub}.2"] = ("NE", _unknown(ledger.factor))
+    if losses_within_factor:
+        keys[f"{sub}.3"] = ("IE", f"the grid factor is per kWh sold: losses are included in {sub}.2")
+    elif use.losses is None or ledger.losses is None:
+        keys[f"{sub}.3"] = ("NE", "no official factor of transmission and distribution losses is known")
+    elif use.losses.known:
+        lines[f"{sub}.3"].append(
+            _metered(f"losses of {activity}", use.losses, ledger.losses, quality, of_delivered=True)
+        )
+    else:
+        keys[f"{sub}.3"] = ("NE", _unknown(ledger.losses))
+
+
+def _supplied(
+    period: Period,
+    generation: Mapping[str, Rate],
+    quality: Quality,
+    lines: dict[str, list[Line]],
+    keys: dict[str, tuple[Notation, str]],
+) -> None:
+    """I.4.4: what local plants feed into the grid, at the direct factor of their technology."""
+    technologies = sorted({asset.technology for asset in period.assets if asset.technology})
+    found, lacking = [], []
+    for technology in technologies:
+        plants = [k for k, asset in enumerate(period.assets) if asset.technology == technology]
+        energy = period.injected_mwh[:, plants].sum(axis=1)
+        rate = generation.get(technology)
+        amount = None if rate is None else rate.amount(energy)
+        if rate is None or amount is None or not amount.known:
+            lacking.append(technology)
+        else:
+            found.append(_metered(f"generation: {technology}", amount, rate, quality))
+    if lacking:
+        keys["I.4.4"] = ("NE", f"no direct emission factor is known for {', '.join(lacking)}")
+    else:
+        lines["I.4.4"] += found
+
+
+def _charging_in_buildings(
+    period: Period, metered: Iterable[str], keys: dict[str, tuple[Notation, str]]
+) -> None:
+    """IE where all EVs charge as part of a building's use."""
+    classes: set[UserClass] = {
+        user for asset in period.assets if asset.kind == "ev" for user in asset.classes
+    }
+    if not classes or "II.1.2" in metered:
+        return
+    for scope, where in ((2, "2"), (3, "3")):
+        homes = ", ".join(sorted(f"{SUB_SECTOR_OF_CLASS[user]}.{where}" for user in classes))
+        keys[f"II.1.{scope}"] = ("IE", f"EV charging is metered with the buildings, in {homes}")
+
+
+def _metered(
+    activity: str, amount: Amount, rate: Rate, quality: Quality, *, of_delivered: bool = False
+) -> Line:
+    gases = {factor.gas_basis.split(",", 1)[0] for factor in rate.factors}
+    gas: Gas = "CO2" if gases == {"CO2"} else "CO2e"
+    sources = sorted({f"{factor.source} ({factor.data_year})" for factor in rate.factors})
+    per = "g per kWh delivered" if of_delivered else "g/kWh"
+    mean = amount.g_per_kwh
+    return Line(
+        activity=activity,
+        amount=amount.mwh,
+        unit="MWh",
+        gases_kg={gas: amount.kg},
+        co2e_kg=amount.kg,
+        low_kg=amount.low_kg,
+        high_kg=amount.high_kg,
+        estimated_share=amount.estimated_share,
+        factor=f"{mean:.6g} {per}; {'; '.join(sources)}" if np.isfinite(mean) else "; ".join(sources),
+        factors=rate.factor_keys,
+        source="metered by the assets of the city",
+        year=None,
+        activity_quality=quality.activity,
+        factor_quality="L" if amount.estimated_share > 0 else quality.factor,
+        origin="metered",
+    )
+
+
+def _entered(entry: InventoryEntry, gwp: GwpSet) -> Line:
+    equivalent = entry.kg * GWP[gwp][entry.gas]
+    factor = "" if entry.factor is None else f"{entry.factor:.6g} kg {entry.gas} per {entry.unit}"
+    return Line(
+        activity=entry.activity or entry.carrier or entry.gas,
+        amount=float("nan") if entry.amount is None else entry.amount,
+        unit=entry.unit,
+        gases_kg={entry.gas: entry.kg},
+        co2e_kg=equivalent,
+        low_kg=float("nan"),
+        high_kg=float("nan"),
+        estimated_share=0.0,
+        factor="; ".join(part for part in (factor, entry.factor_source) if part),
+        factors=(),
+        source=entry.data_source,
+        year=entry.year,
+        activity_quality=entry.activity_quality,
+        factor_quality=entry.factor_quality,
+        origin="entered",
+        explanation=entry.explanation,
+    )
+
+
+def _unknown(rate: Rate) -> str:
+    return "; ".join(rate.gaps) or "no official factor is known for a part of the period"

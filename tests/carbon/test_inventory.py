@@ -1,0 +1,241 @@
+"""The inventory: the GPC's cells complete, no kWh twice, every gap with its notation key and reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from energy.carbon.difference import difference
+from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES
+from energy.carbon.grid_average import grid_average
+from energy.carbon.inventory import Cell, Inventory, Quality, inventory, metered_references
+from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
+from energy.carbon.rates import Rate, rate
+from energy.domain.documents import parse
+from energy.domain.errors import Fault, InputError
+from energy.domain.factors import Factor
+from energy.domain.period import Period
+from tests.carbon.periods import build, periods
+from tests.carbon.test_grid_average import flat
+
+QUALITY = Quality("H", "M")
+GAS = {
+    "reference": "I.1.1",
+    "activity": "natural gas",
+    "carrier": "fuel",
+    "amount": 1000.0,
+    "unit": "MWh",
+    "gas": "CO2",
+    "factor": 202.0,
+    "factor_source": "IPCC 2006",
+    "data_source": "gas works",
+    "year": 2016,
+    "activity_quality": "H",
+    "factor_quality": "M",
+}
+WASTE = {
+    "reference": "III.1.2",
+    "tonnes": 2.0,
+    "gas": "CH4",
+    "data_source": "waste office",
+    "year": 2016,
+    "activity_quality": "L",
+}
+
+
+def made(period: Period, *rows: dict, value: float = 500.0, **options: object) -> Inventory:
+    ledger = grid_average(period, flat(period, value), flat(period, value / 20))
+    entries = check_entries(parse(InventoryEntries, {"rows": list(rows)}), metered_references(period))
+    technologies = {name: flat(period, 0.0) for name in ("pv_rooftop", "wind_onshore")}
+    options = {"quality": QUALITY, "generation": technologies, **options}
+    return inventory(ledger, period, entries, **options)
+
+
+def close(found: float, expected: float) -> bool:
+    return found == pytest.approx(expected, rel=1e-9, abs=1e-9)
+
+
+def test_references_are_those_of_the_gpc() -> None:
+    """Table 4.2 and 4.3 of GPC 1.1: counted by sector, with scopes and levels of cells that are special."""
+    sectors = [reference.sector for reference in REFERENCES.values()]
+    counts = {name: sectors.count(name) for name in dict.fromkeys(sectors)}
+    assert counts == {"I": 21, "II": 14, "III": 12, "IV": 2, "V": 3, "VI": 1}
+    levels = {key: (r.scope, r.level) for key, r in REFERENCES.items()}
+    assert levels["I.1.2"] == (2, "BASIC")
+    assert levels["I.1.3"] == (3, "BASIC+")
+    assert levels["I.4.4"] == levels["III.1.3"] == (1, "territorial")
+    assert levels["III.1.2"] == (3, "BASIC")
+    assert levels["II.1.3"] == (3, "BASIC+")
+    assert levels["V.3"] == (1, "BASIC+")
+    assert levels["VI.1"] == (3, "other")
+    assert "II.5.3" not in REFERENCES
+    for rows in (CRF_ROWS, JAPAN_ROWS):
+        used = [key for row in rows for key in row.references if row.gases != "other"]
+        assert len(used) == len(set(used))
+        basic = {key for key, reference in REFERENCES.items() if reference.level == "BASIC"}
+        assert basic <= set(used)
+
+
+@settings(max_examples=15)
+@given(periods(), st.floats(0.0, 1500.0))
+def test_electricity_stands_once_in_the_cells_of_its_classes(period: Period, value: float) -> None:
+    found = made(period, value=value)
+    ledger = grid_average(period, flat(period, value), flat(period, value / 20))
+    city = ledger.city()
+    scope2 = [cell for cell in found.cells.values() if cell.reference.scope == 2 and cell.lines]
+    assert close(sum(cell.co2e_kg for cell in scope2), city.scope2.kg)
+    assert close(sum(line.amount for cell in scope2 for line in cell.lines), city.scope2.mwh)
+    losses = [cell for cell in found.cells.values() if cell.reference.scope == 3 and cell.lines]
+    assert close(sum(cell.co2e_kg for cell in losses), city.losses.kg)
+    assert close(found.cells["II.1.2"].lines[0].amount, ledger.by_class()["transport"].scope2.mwh)
+    assert close(found.total_kg("BASIC"), city.scope2.kg)
+    assert close(found.total_kg("BASIC+"), city.scope2.kg + city.losses.kg)
+    for total in ("BASIC", "BASIC+", "territorial"):
+        assert close(sum(row[total] for row in found.sector_table().values()), found.total_kg(total))
+    # the other layouts hold the same figures: those of the CRF all but generation, Japan's no losses
+    crf = found.laid_out(CRF_ROWS)
+    assert close(
+        np.nansum([row for name, row in crf.items() if name != "generation"]), found.total_kg("BASIC+")
+    )
+    assert close(np.nansum(list(found.laid_out(JAPAN_ROWS).values())), found.total_kg("BASIC"))
+    assert set(found.cells) == set(REFERENCES)
+
+
+def test_generation_is_territorial_and_never_basic() -> None:
+    period = build(2, date(2016, 6, 29), 1)
+    technologies = {"pv_rooftop": flat(period, 0.0), "wind_onshore": flat(period, 700.0)}
+    with_, without = made(period, generation=technologies), made(period)
+    assert with_.cells["I.4.4"].co2e_kg > 0
+    assert {line.activity for line in with_.cells["I.4.4"].lines} == {
+        "generation: pv_rooftop",
+        "generation: wind_onshore",
+    }
+    for total in ("BASIC", "BASIC+"):
+        assert with_.total_kg(total) == without.total_kg(total)
+    assert with_.total_kg("territorial") == with_.cells["I.4.4"].co2e_kg
+    unknown = made(period, generation={"pv_rooftop": flat(period, 0.0)}).cells["I.4.4"]
+    assert (unknown.notation, unknown.lines) == ("NE", ())
+    assert "wind_onshore" in unknown.explanation
+
+
+def test_entries_fill_their_cells_and_totals_with_the_gwp_of_choice() -> None:
+    period = build(2, date(2016, 6, 29), 1)
+    bare = made(period)
+    found = made(period, GAS, {**GAS, "gas": "CH4", "factor": 0.01}, WASTE)
+    assert found.cells["I.1.1"].co2e_kg == pytest.approx(202_000.0 + 10.0 * 28.0)
+    assert found.cells["I.1.1"].gas_kg("CH4") == pytest.approx(10.0)
+    assert found.total_kg("BASIC") - bare.total_kg("BASIC") == pytest.approx(202_280.0 + 2000.0 * 28.0)
+    assert "I.1.1" in bare.without("BASIC")
+    assert "I.1.1" not in found.without("BASIC")
+    assert made(period, WASTE, gwp="AR6").cells["III.1.2"].co2e_kg == pytest.approx(
+        2000.0 * GWP["AR6"]["CH4"]
+    )
+    biogenic = made(period, {**GAS, "gas": "CO2b"}).cells["I.1.1"]
+    assert (biogenic.co2e_kg, biogenic.gas_kg("CO2b")) == (0.0, 202_000.0)
+    heat = made(period, {**GAS, "reference": "I.1.2", "carrier": "heat"}).cells["I.1.2"]
+    assert [line.origin for line in heat.lines] == ["metered", "entered"]
+    nothing = {"reference": "II.2.1", "notation": "NO", "explanation": "no railway"}
+    assert made(period, nothing).cells["II.2.1"].notation == "NO"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"reference": "I.1.9"}, "reference 'I.1.9' is not of the GPC; did you mean"),
+        ({"scope": 2}, "I.1.1 is scope 1, not 2"),
+        ({"notation": "NE", "explanation": "why"}, "a number and notation key NE"),
+        ({"amount": None}, "a factor but no amount"),
+        ({"factor": None}, "an amount but no factor"),
+        ({"amount": None, "factor": None}, "has no number"),
+        ({"tonnes": 3.0}, "tonnes as well as an amount"),
+        ({"unit": " "}, "has no unit"),
+        ({"factor_source": ""}, "the factor has no source"),
+        ({"data_source": ""}, "the number has no source"),
+        ({"year": None}, "has no year"),
+        ({"activity_quality": None}, "data quality is missing"),
+        ({"factor": -1.0}, "is negative"),
+        ({"reference": "II.2.2"}, "needs its carrier"),
+        ({"reference": "I.1.2", "carrier": "electricity"}, "would count it twice"),
+        ({"reference": "II.1.2", "carrier": "electricity"}, "would count it twice"),
+        ({"reference": "I.4.4", "carrier": ""}, "would count it twice"),
+    ],
+)
+def test_what_is_wrong_with_an_entry_is_named_with_its_line(changes: dict, message: str) -> None:
+    period = build(2, date(2016, 6, 29), 1)
+    with pytest.raises(InputError) as refused:
+        made(period, WASTE, {**GAS, **changes})
+    assert "inventory.csv: line 3: " in str(refused.value)
+    assert message in str(refused.value)
+
+
+def test_contradictions_between_rows_and_keys_without_reason_are_refused_at_once() -> None:
+    period = build(2, date(2016, 6, 29), 1)
+    with pytest.raises(InputError) as refused:
+        made(
+            period,
+            GAS,
+            {"reference": "I.1.1", "notation": "NO", "explanation": "none"},
+            {"reference": "II.2.1", "notation": "NO"},
+            {"reference": "I.1.2", "notation": "C", "explanation": "secret"},
+        )
+    text = str(refused.value)
+    assert "line 3: I.1.1 has a number in another row" in text
+    assert "line 4: notation key NO needs an explanation" in text
+    assert "line 5: I.1.2 is reported from the city's own meters" in text
+    assert made(period, {**WASTE, "reference": "V.2", "tonnes": -5.0}).cells["V.2"].co2e_kg < 0
+
+
+def test_what_meters_cannot_tell_has_a_notation_key() -> None:
+    period = build(2, date(2016, 6, 29), 1)
+
+    def none(day: date) -> Factor:
+        raise InputError(Fault("zone 'DE'", f"is not known for {day}"))
+
+    unknown: Rate = rate(period.time, period.zone, none)
+    heat = {**GAS, "reference": "I.1.2", "carrier": "heat"}
+    entries = check_entries(parse(InventoryEntries, {"rows": [heat]}), metered_references(period))
+    found = inventory(grid_average(period, unknown), period, entries, quality=QUALITY)
+    assert found.cells["I.1.2"].notation == "NE"  # the heat alone would be half the truth
+    assert "is not known for 2016-06-29" in found.cells["I.1.2"].explanation
+    assert found.cells["I.1.3"].notation == "NE"
+    assert found.without("BASIC")["II.1.2"] == "NE"
+    japan = made(period, losses_within_factor=True)
+    assert {japan.cells[key].notation for key in ("I.1.3", "I.4.3", "II.1.3")} == {"IE"}
+    with pytest.raises(ValueError, match="one of the two"):
+        Cell(REFERENCES["I.1.1"], ())
+
+
+def test_charging_behind_a_buildings_meter_is_included_there() -> None:
+    period = build(2, date(2016, 6, 29), 1)
+    homes = replace(
+        period,
+        assets=tuple(
+            replace(asset, classes={"residential": 1.0}) if asset.kind == "ev" else asset
+            for asset in period.assets
+        ),
+    )
+    found, apart = made(homes), made(period)
+    assert found.cells["II.1.2"].notation == found.cells["II.1.3"].notation == "IE"
+    assert "I.1.2" in found.cells["II.1.2"].explanation
+    assert close(found.total_kg("BASIC"), apart.total_kg("BASIC"))
+    moved = apart.cells["II.1.2"].co2e_kg
+    assert close(found.cells["I.1.2"].co2e_kg, apart.cells["I.1.2"].co2e_kg + moved)
+
+
+@settings(max_examples=15)
+@given(periods(), st.floats(0.0, 1500.0))
+def test_the_difference_to_the_traced_figure_is_explained_to_the_gram(period: Period, value: float) -> None:
+    ledger = grid_average(period, flat(period, value), flat(period, value / 20))
+    found = difference(ledger, period)
+    for place in found.values():
+        explained = place.official_kg + place.level_kg + place.timing_kg + place.local_kg
+        assert close(place.traced_kg, explained)
+    for name in ("official_kg", "level_kg", "timing_kg", "local_kg", "traced_kg", "traced_losses_kg"):
+        parts = sum(getattr(place, name) for key, place in found.items() if key != "city")
+        assert parts == pytest.approx(getattr(found["city"], name), rel=1e-9, abs=1e-6)
+    assert close(found["city"].official_kg, ledger.city().scope2.kg)
