@@ -17,6 +17,7 @@ import numpy as np
 
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.stores import tank_changes
+from energy.domain.network import FloatArray
 from energy.domain.period import Period
 
 
@@ -62,17 +63,22 @@ def difference(ledger: GridAverage, period: Period) -> dict[str, Difference]:
         losses = np.where(known, ledger.losses.kg(energy), 0.0).sum(axis=0)
     own = period.actual.districts["loss_emissions_kg"]
     own = np.nansum(np.column_stack((own, own.sum(axis=1))), axis=0)
-    terms = [
-        np.where(known, values, 0.0).sum(axis=0)
-        for values in (
-            official,
-            energy * mean - official,
-            energy * (upstream - mean),
-            traced - energy * upstream,
-            traced,
-        )
-    ]
+
+    def total(hourly: FloatArray) -> FloatArray:
+        return np.where(known, hourly, 0.0).sum(axis=0)
+
+    level, timing = total(energy * mean - official), total(energy * (upstream - mean))
+    local = total(traced - energy * upstream)
+    official_kg, traced_kg = total(official), total(traced)
     return {
-        name: Difference(*(float(term[k]) for term in terms), float(losses[k]), float(own[k]))
+        name: Difference(
+            official_kg=float(official_kg[k]),
+            level_kg=float(level[k]),
+            timing_kg=float(timing[k]),
+            local_kg=float(local[k]),
+            traced_kg=float(traced_kg[k]),
+            official_losses_kg=float(losses[k]),
+            traced_losses_kg=float(own[k]),
+        )
         for k, name in enumerate(names)
     }
