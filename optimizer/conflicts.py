@@ -45,6 +45,9 @@ WAY = {"import_limit_kw": "import", "export_limit_kw": "export"}
 
 def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, ...]:
     """The hard limits that contradict each other. Uses up `stages`: bounds and costs are changed."""
+    if problem.offers:
+        # what is offered gives way to everything: only its rows would repeat limits that are to be relaxed
+        problem, stages = _eased(replace(problem, offers=()), (), stages)
     declared = {(limit.assets, limit.limit) for rows in stages.program.assets for limit in rows.hard_limits}
     closed = [one for one in _out_of_reach(problem) if (one.assets, one.limit) in declared]
     if closed:

@@ -336,10 +336,6 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
         },
         grid,
     )
-    if document.get("scenarios"):
-        for path, there in (("objective.fairness", objective.fairness), ("offers", document.get("offers"))):
-            if there:
-                yield Fault(path, "is not supported together with scenarios; remove one of the two")
     for number, (item, connection) in enumerate(zip(items, connections, strict=True)):
         # an `island` that cannot be read is a fault of its own, and hides whether there is one
         if connection is not None and isinstance(item.get("island", False), bool):
@@ -466,6 +462,12 @@ def _uncertainty_faults(
             continue
         if not scenarios:
             yield Fault(path, "stands without scenarios, which say how likely a breach is; add them")
+        if document.get("offers"):
+            yield Fault(
+                path,
+                "stands beside offers: where a limit may be exceeded, delivery within it cannot be "
+                "guaranteed; remove one of the two",
+            )
         if connection.import_limit_kw is None and connection.export_limit_kw is None:
             yield Fault(path, "stands without import_limit_kw or export_limit_kw; there is nothing to breach")
     stage = document.get("first_stage")

@@ -166,26 +166,36 @@ class FairnessRows(AssetRows):
             row_names=lambda: row_names,
         )
 
+    def controls(self, steps: int) -> IntArray:
+        """None: shares follow from what happens."""
+        del steps
+        return np.zeros(0, np.int64)
+
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         del x
         yield from ()
 
 
 def fairness_prices(stages: Stages, x: FloatArray) -> dict[str, float]:
-    """What each weight adds to everything else that `x` costs, against the optimum without that weight.
+    """What each weight adds to everything else that `x` costs, against the optimum without that weight;
+    of a problem with scenarios in expectation.
 
     Solves once per weight. Raises `DeadlineError`.
     """
     program = stages.program
     prices: dict[str, float] = {}
-    for rows in program.assets:
-        for burden, columns in rows.spreads.items() if isinstance(rows, FairnessRows) else ():
-            cost = program.linear.cost.copy()
-            cost[columns] = 0.0
-            free = stages.solve(without=columns)
-            if free.x is None:
-                continue
-            more = float(cost @ (x[: len(cost)] - free.x[: len(cost)])) * program.cost_scale
-            prices[burden] = max(0.0, more)
+    spreads: dict[Burden, list[IntArray]] = defaultdict(list)
+    for part in program.parts:
+        for rows in part.assets:
+            for burden, own in rows.spreads.items() if isinstance(rows, FairnessRows) else ():
+                spreads[burden].append(own + part.columns.start)
+    for burden, found in spreads.items():
+        columns, cost = np.concatenate(found), program.linear.cost.copy()
+        cost[columns] = 0.0
+        free = stages.solve(without=columns)
+        if free.x is None:
+            continue
+        more = float(cost @ (x[: len(cost)] - free.x[: len(cost)])) * program.cost_scale
+        prices[burden] = max(0.0, more)
     stages.restore_costs()
     return prices

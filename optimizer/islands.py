@@ -128,11 +128,7 @@ class Islands:
 
     def below(self, key: str) -> set[str]:
         """A connection and all below it."""
-        found = {key}
-        for other in self._problem.from_roots:
-            if self._problem.connections[other].parent in found:
-                found.add(other)
-        return found
+        return set(self._problem.below(key))
 
     def _loads(self, connections: set[str]) -> list[Load]:
         assets = self._problem.assets

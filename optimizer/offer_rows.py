@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from energy.domain.network import FloatArray
+from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, OfferSchedule, Shortfall
 from optimizer.assets.base import AssetRows, Flexibility, SparseBlock, Store
 from optimizer.offers import Offer, above
@@ -103,8 +103,8 @@ class OfferRows(AssetRows):
             label = f"{asset},{direction},{number}"
             for step in sorted({step for offer in served for step in offer.steps(self._time)}):
                 open_terms = [(c[step], -a) for a, c in source.terms if c[step] >= 0]
-                if source.room_kw[step] <= 0 and not open_terms:
-                    continue
+                if source.room_kw[step] <= 0 and not any(value < 0 for _, value in open_terms):
+                    continue  # nothing can be called: what it draws or feeds is as free as without an offer
                 columns = []
                 for offer in served:
                     if step in offer.steps(self._time):
@@ -226,6 +226,11 @@ class OfferRows(AssetRows):
             column_names=lambda: names,
             row_names=lambda: row_names,
         )
+
+    def controls(self, steps: int) -> IntArray:
+        """What is offered, whatever steps it is held in: it is sold before it is known what happens."""
+        del steps
+        return np.array(list(self._held.values()), np.int64)
 
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         del x

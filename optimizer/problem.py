@@ -189,7 +189,9 @@ class DispatchProblem:
     def below(self, connection: str) -> tuple[str, ...]:
         """A connection and all below it, parents before children."""
         found = [connection]
-        found += [key for key in self.from_roots if self.connections[key].parent in found]
+        for key in self.from_roots:
+            if self.connections[key].parent in found:
+                found.append(key)
         return tuple(found)
 
     @cached_property

@@ -60,6 +60,8 @@ class Scenarios:
                     schedule.connections,
                     schedule.assets,
                     schedule.shortfalls,
+                    schedule.offers,
+                    schedule.fairness,
                 )
                 for key, schedule in schedules.items()
             },

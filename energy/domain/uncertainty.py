@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from energy.domain.schedule import AssetSchedule, ConnectionSchedule, Shortfall
+from energy.domain.schedule import AssetSchedule, ConnectionSchedule, OfferSchedule, Shortfall
 
 DECIMALS = 9
 """Differences of costs are rounded to this many: further digits are the solver's."""
@@ -21,15 +21,25 @@ class ScenarioSchedule:
     connections: Mapping[str, ConnectionSchedule]
     assets: Mapping[str, AssetSchedule]
     shortfalls: tuple[Shortfall, ...]
+    offers: Mapping[str, OfferSchedule] = field(default_factory=dict)
+    fairness: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def document(self) -> dict[str, Any]:
-        return {
+        document: dict[str, Any] = {
             "probability": self.probability,
             "objective": dict(self.objective),
             "connections": {key: flow.document() for key, flow in self.connections.items()},
             "assets": {key: asset.document() for key, asset in self.assets.items()},
             "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
         }
+        if self.offers:
+            document["offers"] = {key: offer.document() for key, offer in self.offers.items()}
+        if self.fairness:
+            document["fairness"] = {
+                burden: {"shares": found["shares"], "spread": found["spread"]}
+                for burden, found in self.fairness.items()
+            }
+        return document
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,13 @@ class ObjectiveAnswer(Answer):
     fuel: float
     curtailment: float
     shed: float
+    flexibility: float
+    fairness: float
     shortfall: float
+
+
+class Unsolved(Answer):
+    """The objective of an infeasible problem: it has none."""
 
 
 class PriceAnswer(Answer):
@@ -103,10 +109,20 @@ class AssetAnswer(Answer):
     """``p_kw``: load, battery and EV ``+`` draw, renewable ``+`` injects. The rest by type of asset."""
 
     p_kw: Numbers
+    q_kvar: Numbers | None = None
     e_kwh: Numbers | None = None
     curtailed_kw: Numbers | None = None
     shed_kw: Numbers | None = None
     unserved_kw: Numbers | None = None
+    on: Numbers | None = None
+    start: Numbers | None = None
+    heat_kw: Numbers | None = None
+    boiler_heat_kw: Numbers | None = None
+    heat_store_kwh: Numbers | None = None
+    dumped_heat_kw: Numbers | None = None
+    unmet_heat_kw: Numbers | None = None
+    room_heat_kw: Numbers | None = None
+    room_c: Numbers | None = None
     tank_kg: Numbers | None = None
     electrolyser_kw: Numbers | None = None
     electrolyser_on: Numbers | None = None
@@ -130,6 +146,8 @@ class ShortfallAnswer(Answer):
     amount_kwh: float
     amount_kg: float | None = None
     amount_swaps: float | None = None
+    amount_kw: float | None = None
+    amount_kelvin_hours: float | None = None
 
 
 class ConflictAnswer(Answer):
@@ -201,6 +219,27 @@ class FrontierPointAnswer(Answer):
     shortfalls: Items[ShortfallAnswer]
 
 
+class OfferAnswer(Answer):
+    """Capacity held for an offer, kW, what that earns, and the kW that each asset holds in each step."""
+
+    kw: float
+    revenue: float
+    by_asset: dict[str, Numbers]
+
+
+class SpreadAnswer(Answer):
+    """What districts bear over what they could bear (null: nothing), and the largest less the smallest."""
+
+    shares: dict[str, float | None]
+    spread: float
+
+
+class FairnessAnswer(SpreadAnswer):
+    """`price`: what evening out adds to all other parts of the objective; null where nobody solved for it."""
+
+    price: float | None
+
+
 class ScenarioAnswer(Answer):
     """What is done, and what it costs, if one scenario comes true."""
 
@@ -209,6 +248,8 @@ class ScenarioAnswer(Answer):
     connections: dict[str, ConnectionAnswer]
     assets: dict[str, AssetAnswer]
     shortfalls: Items[ShortfallAnswer]
+    offers: dict[str, OfferAnswer] | None = None
+    fairness: dict[str, SpreadAnswer] | None = None
 
 
 class BreachAnswer(Answer):
@@ -264,7 +305,7 @@ class DaySchedule(Answer):
     schema_: Literal["wattshed.schedule/1"] = Field(alias="schema")
     status: Status
     input_hash: str
-    objective: ObjectiveAnswer | dict[str, float]
+    objective: ObjectiveAnswer | Unsolved
     best_bound: float | None
     bound_kind: Literal["exact", "linear"]
     gap: float | None
@@ -279,6 +320,8 @@ class DaySchedule(Answer):
     notices: Items[str]
     phase_unbalance: PhaseUnbalanceAnswer | None = None
     ac: AcAnswer | None = None
+    offers: dict[str, OfferAnswer] | None = None
+    fairness: dict[str, FairnessAnswer] | None = None
     frontier: Items[FrontierPointAnswer] | None = None
     reference_scenario: str | None = None
     first_stage_steps: int | None = None

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, dispatch
 from tests.optimizer.builders import Document, ev, problem_of, renewable, session, solve
+from tests.optimizer.uncertainty import check_scenarios
 
 
 def parks(weight: float, *, north: float = 10.0, south: float = 30.0, limit: float = 20.0) -> Document:
@@ -67,6 +68,30 @@ def test_the_least_shortfall_is_not_given_up_for_fairness() -> None:
     answer = solve(cars(1e5, charge_efficiency=0.5))
     assert sum(s["amount_kwh"] for s in answer["shortfalls"]) == pytest.approx(18.0)
     assert answer["fairness"]["charging"]["shares"] == pytest.approx({"north": 0.0, "south": 0.9}, abs=1e-6)
+
+
+def test_under_scenarios_the_expected_spread_is_weighed() -> None:
+    """Both parks must halve under the sun, none under clouds: fair is 5 and 15 kW, in half the cases."""
+    document = parks(100.0)
+    document["scenarios"] = [
+        {"id": "sun", "probability": 0.5, "series": {}},
+        {
+            "id": "cloud",
+            "probability": 0.5,
+            "series": {"assets.n.available_kw": 4.0, "assets.s.available_kw": 9.0},
+        },
+    ]
+    answer = dispatch(DispatchProblem.from_document(document)).document()
+    check_scenarios(document, answer)
+    fair = answer["scenarios"]["sun"]["fairness"]["curtailment"]
+    assert fair["shares"] == pytest.approx({"north": 0.5, "south": 0.5})
+    assert answer["scenarios"]["cloud"]["fairness"]["curtailment"]["spread"] == pytest.approx(0.0)
+    dearer = 2 * (5 * 1 + 15 * 5 - 10 * 1 - 10 * 5) / 1000
+    assert answer["fairness"]["curtailment"]["price"] == pytest.approx(dearer / 2)
+    document["objective"]["fairness"]["curtailment"] = 0.05
+    unfair = dispatch(DispatchProblem.from_document(document)).document()
+    # in the mean a spread of 2/3 costs half of what it costs under the sun
+    assert unfair["objective"]["fairness"] == pytest.approx(0.05 * 2 / 3 / 2)
 
 
 def test_districts_must_be_said_and_one_alone_has_no_spread() -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import product
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,107 +14,13 @@ from optimizer import DispatchProblem, dispatch
 from optimizer.fallback import fallback
 from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import Document, at, check_answer, load, problem_of, solve
-from tests.optimizer.test_against_milp import Formulation
+from tests.optimizer.milp.formulation import optimum
 from tests.optimizer.units import (
     HOURS,
     chp,
-    commits,
-    each_step,
     flexible_load,
-    need_of,
-    power_before,
-    ramp_limits,
-    room_c,
-    shares,
     shiftable_load,
-    states_allowed,
 )
-
-
-class Heat(Formulation):
-    """A linear program of one asset with heat behind a connection that buys no cheaper than it sells."""
-
-    def __init__(self, document: Document) -> None:
-        super().__init__()
-        self.time, self.connection = document["time"], document["connections"][0]
-        self.steps, self.hours = self.time["steps"], HOURS[self.time["resolution"]]
-        self.carbon = document["objective"]["carbon_price_per_t"] / 1e6
-        self.short: dict[int, float] = {}
-        self.cost: dict[int, float] = {}
-
-    def balance(self, base: Document, drawn: dict[int, float], t: int) -> None:
-        buy, sell = (self.column((way, t), 0, np.inf) for way in ("buy", "sell"))
-        for key, way, sign in ((buy, "import", 1), (sell, "export", -1)):
-            price = each_step(self.connection[f"{way}_price_per_mwh"], self.steps)[t]
-            self.cost[key] = sign * price * self.hours / 1000
-        self.cost[buy] += self.carbon * self.hours * self.connection["carbon_g_per_kwh"]
-        demand = each_step(base["p_kw"], self.steps)[t]
-        self.row({buy: 1, sell: -1, **{k: -v for k, v in drawn.items()}}, demand, demand)
-
-    def heat(
-        self, terms: dict[int, float], demand: float, store: Any, dump: bool, t: int, worth: float
-    ) -> None:
-        unmet, waste = (
-            self.column(("unmet", t), 0, demand),
-            self.column(("waste", t), 0, np.inf if dump else 0),
-        )
-        self.short[unmet] = self.hours * worth
-        row = {key: -self.hours * value for key, value in terms.items()}
-        row |= {unmet: -self.hours, waste: self.hours}
-        given_kwh = -self.hours * demand
-        if store is not None:
-            low = store["e_end_min_kwh"] if t == self.steps - 1 else store["e_min_kwh"]
-            level = self.column(("level", t), max(low, store["e_min_kwh"]), store["e_max_kwh"])
-            kept = (1 - store["loss_per_hour"]) ** self.hours
-            row[level] = 1.0
-            if t:
-                row[self.columns["level", t - 1]] = -kept
-            else:
-                given_kwh += kept * store["e_start_kwh"]
-        self.row(row, given_kwh, given_kwh)
-
-
-def best_chp(document: Document) -> tuple[float, float] | None:
-    """Least unmet heat, and least cost at it, over every sequence of on-states."""
-    base, asset = document["assets"]
-    steps, hours = document["time"]["steps"], HOURS[document["time"]["resolution"]]
-    found, programs = [], []
-    for on in product((0, 1), repeat=steps) if commits(asset) else [(1,) * steps]:
-        if commits(asset) and not states_allowed(asset, list(on), hours):
-            continue
-        f = Heat(document)
-        least, most, fuel = (
-            each_step(asset[k], steps) for k in ("p_min_kw", "p_max_kw", "marginal_cost_per_mwh")
-        )
-        limits, boiler = ramp_limits(asset, list(on), hours), asset["boiler"]
-        demand = each_step(asset["heat_demand_kw"], steps)
-        for t in range(steps):
-            p = f.column(("p", t), least[t] * on[t], most[t] * on[t])
-            f.cost[p] = (fuel[t] / 1000 + f.carbon * asset["carbon_g_per_kwh"]) * hours
-            burn = f.column(("boiler", t), 0, boiler["p_max_kw"])
-            fuel_price = each_step(boiler["fuel_cost_per_mwh"], steps)[t] / 1000
-            f.cost[burn] = (fuel_price + f.carbon * boiler["carbon_g_per_kwh"]) * hours / boiler["efficiency"]
-            if t:
-                f.row({p: 1, f.columns["p", t - 1]: -1}, *limits[t])
-            elif power_before(asset) is not None:
-                f.row({p: 1}, *(limit + power_before(asset) for limit in limits[t]))
-            made = {p: asset["heat_per_power"], burn: 1.0}
-            f.heat(made, demand[t], asset["heat_store"], asset["heat_dump"], t, asset["priority"])
-            f.balance(base, {p: -1.0}, t)
-        unmet = f.minimise(f.short)
-        if unmet is not None:
-            changes = np.diff([int(asset["on_at_start"]), *on])
-            extra = (changes > 0).sum() * asset["start_cost"] if commits(asset) else 0.0
-            programs.append((unmet, extra, f))
-    if not programs:
-        return None
-    least_unmet = min(unmet for unmet, _, _ in programs)
-    for unmet, extra, f in programs:
-        if unmet <= least_unmet + 1e-6:
-            f.row(f.short, -np.inf, least_unmet + 1e-7)
-            cost = f.minimise(f.cost)
-            found.append(np.inf if cost is None else cost + extra)
-    return least_unmet, min(found)
 
 
 def series(draw: Any, low: int, high: int, steps: int) -> list[float]:
@@ -197,48 +101,7 @@ def agrees(document: Document, expected: tuple[float, float] | None) -> None:
 @settings(max_examples=60)
 @given(document=plants())
 def test_no_heat_and_power_is_cheaper(document: Document) -> None:
-    agrees(document, best_chp(document))
-
-
-def best_pump(document: Document) -> tuple[float, float] | None:
-    """Least shortfall of windows, heat and comfort, and least cost at it."""
-    base, asset = document["assets"]
-    f, heat, room, worth = Heat(document), asset["heat"], asset["room"], asset["priority"]
-    least, most = (each_step(asset[name], f.steps) for name in ("p_min_kw", "p_max_kw"))
-    powers = [f.column(("p", t), least[t], most[t]) for t in range(f.steps)]
-    warmth = [f.column(("room", t), 0, np.inf) for t in range(f.steps)]
-    for t in range(f.steps):
-        made = {powers[t]: each_step(heat["cop"], f.steps)[t], warmth[t]: -1.0}
-        demand = each_step(heat["heat_demand_kw"], f.steps)[t]
-        f.heat(made, demand, heat["store"], heat["dump"], t, worth)
-        f.balance(base, {powers[t]: 1.0}, t)
-    for window in asset["energy_windows"]:
-        terms = {powers[t]: share * f.hours for t, share in enumerate(shares(window, f.time)) if share}
-        missing = f.column(("window", id(window)), 0, np.inf)
-        f.short[missing] = worth
-        f.row({**terms, missing: 1.0}, need_of(window, asset, f.time), np.inf)
-        f.row(terms, -np.inf, np.inf if window["e_max_kwh"] is None else window["e_max_kwh"])
-    if room is None:
-        for column in warmth:
-            f.row({column: 1.0}, 0, 0)
-    else:
-        unheated = room_c(room, np.zeros(f.steps), f.hours)
-        per_kw = [room_c(room, np.eye(f.steps)[k], f.hours) - unheated for k in range(f.steps)]
-        for t in range(f.steps):
-            terms = {warmth[k]: per_kw[k][t] for k in range(t + 1)}
-            low, high = (each_step(room[name], f.steps)[t] for name in ("temp_min_c", "temp_max_c"))
-            for sign, bound in ((1, low), (-1, high)):
-                beyond = f.column(("beyond", sign, t), 0, np.inf)
-                f.short[beyond] = worth * f.hours * room["loss_kw_per_k"]
-                signed = {column: sign * value for column, value in terms.items()}
-                f.row({**signed, beyond: 1.0}, sign * (bound - unheated[t]), np.inf)
-    unmet = f.minimise(f.short)
-    if unmet is None:
-        return None
-    f.row(f.short, -np.inf, unmet + 1e-8)
-    cost = f.minimise(f.cost)
-    assert cost is not None
-    return unmet, cost
+    agrees(document, optimum(document))
 
 
 @st.composite
@@ -283,7 +146,7 @@ def pumps(draw: Any) -> Document:
 @settings(max_examples=80)
 @given(document=pumps())
 def test_no_flexible_load_is_cheaper(document: Document) -> None:
-    agrees(document, best_pump(document))
+    agrees(document, optimum(document))
 
 
 @settings(max_examples=60)

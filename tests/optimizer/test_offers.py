@@ -24,6 +24,7 @@ from tests.optimizer.builders import (
     solve,
     trip,
 )
+from tests.optimizer.uncertainty import check_scenarios
 
 
 def offer(direction: str = "up", name: str = "o1", *, first: int = 0, last: int = 4, **more: Any) -> Document:
@@ -121,6 +122,60 @@ def test_loads_are_shed_and_the_sun_is_curtailed_on_call() -> None:
     answer = solve(document)
     assert held(answer) == pytest.approx(2.5)
     assert held(answer, "o2") == pytest.approx(9.0)
+
+
+def test_an_offer_does_not_keep_a_car_with_a_reserve_from_feeding() -> None:
+    """It holds nothing by discharging, for that may leave too little in it; it still earns 10 kWh x 150."""
+    car = ev([session(0, 4, discharge_max_kw=10.0)], e_start_kwh=30.0, v2g_reserve_kwh=20.0)
+    market = {"import_price_per_mwh": 200.0, "export_price_per_mwh": [10.0, 150.0, 10.0, 10.0]}
+    answer = solve(problem_of([car], **market, offers=[offer(price_per_mw_h=0.1)]))
+    assert answer["connections"]["poc"]["export_kw"] == pytest.approx([0.0, 10.0, 0.0, 0.0])
+    assert held(answer) == pytest.approx(0.0)
+
+
+def test_a_conflict_is_named_beside_offers() -> None:
+    """On the way back from an island must-run generation presses on the ramp, and on every reserve."""
+    connection = {
+        "id": "poc",
+        "island": True,
+        "island_duration": "PT1H",
+        "island_return_ramp_kw_per_h": 2.0,
+        "export_price_per_mwh": 50.0,
+    }
+    sun = renewable([0.0, 9.0, 3.0, 3.0], curtailable=False)
+    answer = solve(problem_of([sun], connections=[connection], offers=[offer(first=1)]))
+    assert answer["status"] == "infeasible"
+    (conflict,) = answer["conflicts"]
+    assert conflict["limit"] == "island_return_ramp_kw_per_h"
+    assert conflict["relaxation"] == pytest.approx(7.0)
+
+
+def test_what_is_sold_under_scenarios_is_deliverable_in_each() -> None:
+    """Sun of 6 or 2 kW may be curtailed: 2 kW can be held, whatever comes."""
+    document = problem_of([renewable(0.0)], export_price_per_mwh=10.0, offers=[offer("down")])
+    document["scenarios"] = [
+        {"id": name, "probability": 0.5, "series": {"assets.pv.available_kw": kw}}
+        for name, kw in (("sun", 6.0), ("cloud", 2.0))
+    ]
+    answer = dispatch(DispatchProblem.from_document(document)).document()
+    check_scenarios(document, answer)
+    assert held(answer) == pytest.approx(2.0)
+    for found in answer["scenarios"].values():
+        assert found["offers"]["o1"]["kw"] == pytest.approx(2.0)
+    assert answer["objective"]["flexibility"] == pytest.approx(-2 * 4 * 20 / 1000)
+    # known beforehand, 6 kW would be sold under the sun: 2 kW more in the mean
+    known = answer["scenario_value"]["perfect_information"]
+    assert known == pytest.approx(2 * 4 * 20 / 1000)
+
+
+def test_no_offers_where_a_limit_may_be_exceeded() -> None:
+    document = problem_of(
+        [renewable(1.0)], export_limit_kw=1.0, breach_probability=0.5, offers=[offer("down")]
+    )
+    document["scenarios"] = [{"id": "a", "probability": 1.0, "series": {}}]
+    with pytest.raises(InputError) as caught:
+        DispatchProblem.from_document(document)
+    assert [fault.path for fault in caught.value.faults] == ["connections[0].breach_probability"]
 
 
 def test_nothing_or_at_least_the_minimum() -> None:

@@ -15,7 +15,8 @@ from energy.domain.network import ElementId, FloatArray, GridLimits, Quantity, T
 from energy.domain.schedule import PRICE_PARTS, Schedule
 from optimizer import Dispatcher, DispatchProblem, dispatch
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session
-from tests.optimizer.test_against_milp import problems
+from tests.optimizer.milp.formulation import HOURS
+from tests.optimizer.milp.random_problem import problems
 
 STEP_KW = 1e-3
 
@@ -31,12 +32,12 @@ def total(document: Document) -> float | None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(document=problems(), data=st.data())
+@given(document=problems(("load", "renewable", "battery", "ev")), data=st.data())
 def test_a_kw_more_at_a_connection_costs_its_price(document: Document, data: st.DataObject) -> None:
     """Where the cost has one derivative: from the left and from the right alike."""
-    document["connections"].append({"id": "hub", "parent": "poc", "import_limit_kw": 8.0})
-    document["assets"].append(battery("b9", connection="hub", e_start_kwh=5.0))
-    steps, key = document["time"]["steps"], data.draw(st.sampled_from(["poc", "hub"]))
+    document["connections"].append({"id": "yard", "parent": "poc", "import_limit_kw": 8.0})
+    document["assets"].append(battery("b9", connection="yard", e_start_kwh=5.0))
+    steps, key = document["time"]["steps"], data.draw(st.sampled_from(["poc", "yard"]))
     step = data.draw(st.integers(0, steps - 1))
     answer = dispatch(DispatchProblem.from_document(document))
     assume(not answer.conflicts)
@@ -55,7 +56,8 @@ def test_a_kw_more_at_a_connection_costs_its_price(document: Document, data: st.
     assert above is not None
     assert below is not None
     now = answer.objective["total"]
-    right, left = (1e3 * (above - now) / STEP_KW, 1e3 * (now - below) / STEP_KW)
+    per_mw = 1e3 / STEP_KW / HOURS[document["time"]["resolution"]]
+    right, left = (per_mw * (above - now), per_mw * (now - below))
     assume(abs(right - left) < 1e-2)
     price = answer.connections[key].price_per_mwh["total"][step]
     assert price == pytest.approx(right, abs=2e-2)

@@ -24,7 +24,8 @@ from tests.optimizer.builders import (
     solve,
     trip,
 )
-from tests.optimizer.test_against_milp import problems
+from tests.optimizer.milp.formulation import HOURS
+from tests.optimizer.milp.random_problem import problems
 
 BOTH = {"options": {"explain": ["en", "ja"]}}
 
@@ -222,17 +223,19 @@ def test_reasons_are_given_on_request_only() -> None:
 
 
 @settings(max_examples=80, deadline=None)
-@given(document=problems())
+@given(document=problems(("load", "renewable", "battery", "ev")))
 def test_every_step_has_exactly_one_reason_with_numbers_of_the_answer(document: Document) -> None:
     document["options"]["explain"] = ["en", "ja"]
     answer = dispatch(DispatchProblem.from_document(document)).document()
     if answer["status"] == "infeasible":
         assert "reasons" not in answer
         return
-    price = np.array(answer["connections"]["poc"]["price_per_mwh"]["total"])
-    instants = [at(step) for step in range(document["time"]["steps"] + 1)]
+    hours = HOURS[document["time"]["resolution"]]
+    place = {asset["id"]: asset["connection"] for asset in document["assets"]}
+    instants = [at(step * hours) for step in range(document["time"]["steps"] + 1)]
     assert set(answer["reasons"]) == set(answer["assets"])
     for asset, told_of in answer["reasons"].items():
+        price = np.array(answer["connections"][place[asset]]["price_per_mwh"]["total"])
         assert told_of[0]["from"] == instants[0]
         assert told_of[-1]["to"] == instants[-1]
         for one, following in pairwise(told_of):

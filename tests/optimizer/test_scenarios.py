@@ -18,14 +18,15 @@ from tests.optimizer.builders import (
     Document,
     at,
     battery,
-    check_answer,
     ev,
     load,
     problem_of,
     renewable,
     session,
 )
-from tests.optimizer.test_against_milp import problems
+from tests.optimizer.milp.formulation import HOURS
+from tests.optimizer.milp.random_problem import problems
+from tests.optimizer.uncertainty import check_scenarios, of_scenario
 
 NEAR = 1e-5
 
@@ -40,65 +41,30 @@ def scenario(name: str, probability: float, **series: Any) -> Document:
     return {"id": name, "probability": probability, "series": paths}
 
 
-def of_scenario(document: Document, name: str) -> Document:
-    """The problem as one scenario has it, written out."""
-    (found,) = [each for each in document["scenarios"] if each["id"] == name]
-    plain = {key: value for key, value in document.items() if key not in {"scenarios", "first_stage"}}
-    plain["connections"] = [dict(item) for item in document["connections"]]
-    plain["assets"] = [dict(item) for item in document["assets"]]
-    for path, values in found["series"].items():
-        kind, item, field = path.split(".")
-        next(each for each in plain[kind] if each["id"] == item)[field] = values
-    return plain
-
-
-def check_scenarios(document: Document, answer: Document) -> None:
-    """Each scenario is a schedule of its own, controls are common, and the objective is expected."""
-    breached = answer.get("breach", {})
-    steps = answer["first_stage_steps"]
-    for name, found in answer["scenarios"].items():
-        plain = of_scenario(document, name)
-        for connection in plain["connections"]:
-            if name in breached.get(connection["id"], {}).get("scenarios", ()):
-                connection.pop("import_limit_kw", None)
-                connection.pop("export_limit_kw", None)
-        check_answer(plain, found)
-        for asset in document["assets"]:
-            if asset["type"] in {"battery", "ev"}:
-                common = answer["assets"][asset["id"]]["p_kw"][:steps]
-                assert found["assets"][asset["id"]]["p_kw"][:steps] == pytest.approx(common, abs=NEAR)
-    for part, value in answer["objective"].items():
-        expected = sum(s["probability"] * s["objective"][part] for s in answer["scenarios"].values())
-        assert value == pytest.approx(expected, abs=1e-9)
-    reference = answer["scenarios"][answer["reference_scenario"]]
-    assert answer["assets"] == reference["assets"]
-    for connection, breach in breached.items():
-        chances = [answer["scenarios"][name]["probability"] for name in breach["scenarios"]]
-        assert breach["planned"] == pytest.approx(sum(chances))
-        (allowed,) = [c["breach_probability"] for c in document["connections"] if c["id"] == connection]
-        assert breach["planned"] <= allowed + 1e-9
-
-
 @st.composite
 def uncertain(draw: Any) -> Document:
-    document: Document = draw(problems())
+    document: Document = draw(problems(("load", "renewable", "battery", "ev")))
     steps = document["time"]["steps"]
 
     def some(low: int, high: int) -> list[float]:
         return draw(st.lists(st.integers(low, high).map(float), min_size=steps, max_size=steps))
 
+    minutes = round(HOURS[document["time"]["resolution"]] * 60)
     count = draw(st.integers(2, 3))
     weights = draw(st.lists(st.integers(1, 5), min_size=count, max_size=count))
     found = []
     for number, weight in enumerate(weights):
-        series = {"assets.base.p_kw": some(0, 15), "connections.poc.import_price_per_mwh": some(-60, 150)}
-        if any(asset["id"] == "pv" for asset in document["assets"]):
-            series["assets.pv.available_kw"] = some(0, 20)
+        series = {"connections.poc.import_price_per_mwh": some(-60, 150)}
+        for asset in document["assets"]:
+            if asset["type"] == "load":
+                series[f"assets.{asset['id']}.p_kw"] = some(0, 15)
+            elif asset["type"] == "renewable":
+                series[f"assets.{asset['id']}.available_kw"] = some(0, 20)
         found.append({"id": f"s{number}", "probability": weight / sum(weights), "series": series})
     return {
         **document,
         "scenarios": found,
-        "first_stage": draw(st.sampled_from([None, "PT1H", f"PT{steps}H"])),
+        "first_stage": draw(st.sampled_from([None, f"PT{minutes}M", f"PT{steps * minutes}M"])),
     }
 
 
@@ -137,7 +103,7 @@ def test_every_problem_with_scenarios(document: Document) -> None:
 
 
 @settings(max_examples=20)
-@given(document=problems(), share=st.sampled_from([0.2, 0.5]))
+@given(document=problems(("load", "renewable", "battery", "ev")), share=st.sampled_from([0.2, 0.5]))
 def test_equal_scenarios_are_none(document: Document, share: float) -> None:
     plain = solved(document)
     document["scenarios"] = [scenario("a", share), scenario("b", 1 - share)]

@@ -58,6 +58,17 @@ def test_a_signal_above_counts_what_children_draw_and_what_a_battery_feeds_back(
     assert answer["shortfalls"] == []
 
 
+def test_a_signal_counts_what_draws_two_connections_below() -> None:
+    connections: Any = [
+        {"id": "poc", "import_price_per_mwh": 50.0, "grid_signals": [signal(0, 4, 3.0)]},
+        {"id": "hub", "parent": "poc"},
+        {"id": "row", "parent": "hub"},
+    ]
+    answer = solve(problem_of([charging("a", connection="row")], connections=connections))
+    # 9 of the 15 kWh it needs
+    assert sum(s["amount_kwh"] for s in answer["shortfalls"]) == pytest.approx(6.0)
+
+
 def test_a_flexible_load_is_controllable_while_it_may_draw() -> None:
     pump = {
         "type": "flexible_load",

@@ -20,7 +20,9 @@ def formulate(f: Formulation, asset: Document) -> None:
         fuel = fuel + boiler.get("carbon_g_per_kwh", 0.0) / 1000 * f.carbon_price_per_kg
         for t in range(f.steps):
             cost = float(fuel[t]) * f.hours / boiler.get("efficiency", 1.0)
-            made[t][f.column(0, boiler["p_max_kw"], cost=cost)] = 1.0
+            heat_kw = f.column(0, boiler["p_max_kw"], cost=cost)
+            made[t][heat_kw] = 1.0
+            f.control(t, heat_kw)
     store, dump = asset.get("heat_store"), asset.get("heat_dump", True)
     heat.balance(f, made, asset["heat_demand_kw"], store, dump, asset.get("priority", 1.0))
 

@@ -10,6 +10,7 @@ import numpy as np
 from tests.optimizer.builders import Document, ev, session, trip
 from tests.optimizer.milp.formulation import Formulation
 from tests.optimizer.milp.random_problem import Place
+from tests.optimizer.milp.rules import offers
 
 
 def formulate(f: Formulation, asset: Document) -> None:
@@ -17,6 +18,7 @@ def formulate(f: Formulation, asset: Document) -> None:
     charges: list[list[int]] = [[] for _ in range(f.steps)]
     discharges: list[list[int]] = [[] for _ in range(f.steps)]
     wear = asset.get("wear_cost_per_mwh", 0.0) / 1000 * f.hours
+    callable_: dict[int, tuple[dict[int, float], dict[int, float]]] = {}
     for stay in asset.get("sessions", ()):
         begin, end = max(0.0, f.step_of(stay["arrival"])), min(f.step_of(stay["departure"]), float(f.steps))
         for t in range(floor(begin), ceil(end)) if begin < end else ():
@@ -31,6 +33,8 @@ def formulate(f: Formulation, asset: Document) -> None:
                     f.zero_or_at_least(column, share * stay[f"{way}_min_kw"])
             charges[t].append(charge)
             discharges[t].append(discharge)
+            if share == 1.0 and not (stay.get("charge_min_kw") or stay.get("discharge_min_kw")):
+                callable_[t] = {charge: stay["charge_max_kw"]}, {discharge: back}
     trips = [
         (floor(f.step_of(drive["arrival"])), drive)
         for drive in asset.get("trips", ())
@@ -59,32 +63,73 @@ def formulate(f: Formulation, asset: Document) -> None:
             for column in discharges[t]:
                 f.row({column: 1, above: -f.upper(column)}, -np.inf, 0)
         for column in charges[t]:
-            f.draw(asset["connection"], t, column, 1.0)
+            f.draw(asset, t, column, 1.0)
         for column in discharges[t]:
-            f.draw(asset["connection"], t, column, -1.0)
+            f.draw(asset, t, column, -1.0)
         energies.append(energy)
+    f.unmet[asset["id"]] = dict.fromkeys(missed, 1.0)
+    needs = []
     for stay in asset.get("sessions", ()):
-        _need(f, asset, stay, energies, list(zip(trips, missed, strict=True)))
+        needs += _need(f, asset, stay, energies, list(zip(trips, missed, strict=True)))
+    _provide(f, asset, callable_, energies, needs, {step for step, _ in trips})
 
 
-def _need(f: Formulation, asset: Document, stay: Document, energies: list[int], trips: list) -> None:
+Need = tuple[int, dict[int, float], float]
+"""The step at whose end a need holds, the columns that ease it, and its kWh."""
+
+
+def _provide(
+    f: Formulation,
+    asset: Document,
+    callable_: dict[int, tuple[dict[int, float], dict[int, float]]],
+    energies: list[int],
+    needs: list[Need],
+    arrivals: set[int],
+) -> None:
+    """In steps that a session covers wholly. After a call the car follows its plan until the next session,
+    and a drive that arrives as that begins."""
+    none: dict[int, float] = {}
+    charges = [callable_.get(t, (none, none))[0] for t in range(f.steps)]
+    discharges = [callable_.get(t, (none, none))[1] for t in range(f.steps)]
+    least = asset.get("e_min_kwh", 0.0)
+    # whether it may discharge depends on what is in it: a call does not rely on more than is planned
+    relied = asset.get("v2g_reserve_kwh", 0.0) <= least
+    provider = offers.store(f, asset, charges, discharges, energies, [least] * f.steps, relied=relied)
+    stays = sorted(
+        (max(0, floor(f.step_of(s["arrival"]))), min(f.steps, ceil(f.step_of(s["departure"]))))
+        for s in asset.get("sessions", ())
+        if f.step_of(s["departure"]) > 0 and f.step_of(s["arrival"]) < f.steps
+    )
+    for number, (first, last) in enumerate(stays):
+        end = stays[number + 1][0] if number + 1 < len(stays) else f.steps
+        end = max(end + (end in arrivals), last)
+        for t in range(first, end):
+            due = [need for need in needs if need[0] == last - 1 and need[0] >= t]
+            provider.follow[t] = (list(range(t, end)), due)
+    f.providers.append(provider)
+
+
+def _need(f: Formulation, asset: Document, stay: Document, energies: list[int], trips: list) -> list[Need]:
     """The need holds at the end of the last step touched, before the energy of a later trip leaves."""
     begin, end = f.step_of(stay["arrival"]), f.step_of(stay["departure"])
     need = stay.get("e_departure_min_kwh")
     if need is None or end <= 0 or begin >= f.steps or begin >= end:
-        return
+        return []
     later = max(0.0, end - f.steps) * f.hours
     need -= later * stay["charge_max_kw"] * asset.get("charge_efficiency", 1.0)
     last = ceil(min(end, f.steps)) - 1
     if need <= asset.get("e_min_kwh", 0.0):
-        return
+        return []
     priority = stay.get("priority") or asset.get("priority", 1.0)
-    terms = {energies[last]: 1.0, f.column(0, np.inf, short=priority): 1.0}
+    short = f.column(0, np.inf, short=priority)
+    f.unmet[asset["id"]][short] = 1.0
+    terms = {energies[last]: 1.0, short: 1.0}
     for (step, drive), missed in trips:
         if step == last and f.step_of(drive["departure"]) >= end:
             need -= drive["energy_kwh"]
             terms[missed] = -1.0
     f.row(terms, need, np.inf)
+    return [(last, {short: 1.0}, need)]
 
 
 def draw(random: Random, name: str, place: Place) -> Document:

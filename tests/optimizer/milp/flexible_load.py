@@ -19,8 +19,9 @@ def formulate(f: Formulation, asset: Document) -> None:
     priority = asset.get("priority", 1.0)
     least, most = (series(asset.get(name), f.steps) for name in ("p_min_kw", "p_max_kw"))
     power = [f.column(float(least[t]), float(most[t])) for t in range(f.steps)]
+    f.must_draw(asset, least)
     for t, column in enumerate(power):
-        f.draw(asset["connection"], t, column, 1.0)
+        f.draw(asset, t, column, 1.0)
     for window in asset.get("energy_windows", ()):
         _window(f, window, power, float(most[-1]), priority)
     pump = asset.get("heat")

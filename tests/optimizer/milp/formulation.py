@@ -1,4 +1,4 @@
-"""A mixed-integer program that assets write themselves into row by row, and its connections."""
+"""A problem without scenarios as assets write it into a program, and its connections."""
 
 from __future__ import annotations
 
@@ -6,89 +6,114 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import csr_array
 
 from tests.optimizer.builders import START, Document, series
+from tests.optimizer.islands import exchange_kw
+from tests.optimizer.milp.program import Program, Terms
+from tests.optimizer.milp.rules import fairness, islands, offers, phases, signals, tariffs
+from tests.optimizer.places import inherited, lineage
 
-Terms = dict[int, float]
 HOURS = {"PT1H": 1.0, "PT30M": 0.5, "PT15M": 0.25}
 FREE_KW = 1e4
 """A power that no problem here reaches: what an unlimited connection's binaries are scaled with."""
+RULES = (signals, phases, islands, offers, fairness)
+"""What holds over all assets; each writes its rows once they are there."""
 
 
 class Formulation:
-    """The program of one problem document. Powers are kW, energies kWh, costs in the currency.
+    """One problem document in a program. Powers are kW, energies kWh, costs in the currency.
 
     Attributes:
         steps, hours: of the time grid.
+        weight: its probability: what costs and shortfalls count for.
         carbon_price_per_kg: what an asset's own emissions cost.
-        constant_cost: what no column changes.
+        drawn, constant: what each asset draws per step: coefficients of columns, and kW.
+        flows: per connection and step the columns of what it imports and exports.
+        sheds: per connection whether load may go unserved in a step, for the sake of an island.
+        lifted: per connection whose limits may be exceeded the binary that says that they are.
+        unmet, fed: per asset the columns of needs that are short, and of what is fed of what is available.
+        kept: per asset what it holds at the end: see `islands`.
+        providers: the assets that may hold reserve: see `offers`.
+        held: the column of each offer's capacity.
     """
 
-    def __init__(self, document: Document) -> None:
-        self.document = document
+    def __init__(self, document: Document, program: Program | None = None, weight: float = 1.0) -> None:
+        self.document, self.weight = document, weight
+        self.program = program or Program()
         self.steps: int = document["time"]["steps"]
         self.hours = HOURS[document["time"]["resolution"]]
+        self.connections = {c["id"]: c for c in document["connections"]}
         objective = document.get("objective", {})
         self.carbon_price_per_kg = objective.get("carbon_price_per_t", 0.0) / 1000
-        self.constant_cost = 0.0
-        self._lower: list[float] = []
-        self._upper: list[float] = []
-        self._integer: list[int] = []
-        self._rows: list[tuple[Terms, float, float]] = []
-        self._cost: Terms = {}
-        self._short: Terms = {}
-        self._draws: dict[str, list[Terms]] = {
-            c["id"]: [{} for _ in range(self.steps)] for c in document["connections"]
-        }
-        self._constant = {c["id"]: np.zeros(self.steps) for c in document["connections"]}
-        self._inflexible = {c["id"]: np.zeros(self.steps) for c in document["connections"]}
+        assets = [asset["id"] for asset in document["assets"]]
+        self.drawn: dict[str, list[Terms]] = {key: [{} for _ in range(self.steps)] for key in assets}
+        self.constant = {key: np.zeros(self.steps) for key in assets}
+        self.controls: list[tuple[int, int]] = []
+        self.flows: dict[str, list[tuple[int, int]]] = {}
+        self.exchange = {key: exchange_kw(document, c) for key, c in self.connections.items()}
+        self.sheds = islands.sheds(self)
+        self.lifted: dict[str, int] = {}
+        self.unmet: dict[str, Terms] = {}
+        self.fed: dict[str, list[int]] = {}
+        self.kept: dict[str, islands.Kept] = {}
+        self.held: dict[str, int] = {}
+        self.providers: list[offers.Provider] = []
+        self._inflexible = {key: np.zeros(self.steps) for key in self.connections}
 
     def column(
         self, lower: float, upper: float, *, cost: float = 0.0, short: float = 0.0, integer: bool = False
     ) -> int:
         """A variable; `cost` and `short` (weighted kWh unserved) are per unit of it."""
-        number = len(self._lower)
-        self._lower.append(lower)
-        self._upper.append(upper)
-        self._integer.append(int(integer))
-        self._cost[number], self._short[number] = cost, short
-        return number
+        return self.program.column(lower, upper, cost * self.weight, short * self.weight, integer)
 
     def binary(self, *, cost: float = 0.0) -> int:
         return self.column(0, 1, cost=cost, integer=True)
 
     def row(self, terms: Terms, lower: float, upper: float) -> None:
         """lower ≤ Σ coefficient · column ≤ upper."""
-        self._rows.append((terms, lower, upper))
+        self.program.row(terms, lower, upper)
+
+    def constant_cost(self, cost: float) -> None:
+        """What no column changes."""
+        self.program.constant_cost += cost * self.weight
 
     def upper(self, column: int) -> float:
-        return self._upper[column]
+        return self.program.upper(column)
 
     def either(self, some: list[int], others: list[int]) -> None:
         """All of `some` or all of `others` are zero; each needs a finite upper bound."""
         z = self.binary()
         for column in some:
-            self.row({column: 1, z: -self._upper[column]}, -np.inf, 0)
+            self.row({column: 1, z: -self.upper(column)}, -np.inf, 0)
         for column in others:
-            self.row({column: 1, z: self._upper[column]}, -np.inf, self._upper[column])
+            self.row({column: 1, z: self.upper(column)}, -np.inf, self.upper(column))
 
     def zero_or_at_least(self, column: int, least: float) -> None:
         z = self.binary()
-        self.row({column: 1, z: -self._upper[column]}, -np.inf, 0)
+        self.row({column: 1, z: -self.upper(column)}, -np.inf, 0)
         self.row({column: 1, z: -least}, 0, np.inf)
 
-    def draw(self, connection: str, step: int, column: int, coefficient: float) -> None:
-        """The column draws `coefficient` kW per unit at the connection in that step."""
-        terms = self._draws[connection][step]
+    def draw(self, asset: Document, step: int, column: int, coefficient: float, control: bool = True) -> None:
+        """The column draws `coefficient` kW per unit in that step; somebody sets it beforehand, if it is a
+        `control`."""
+        terms = self.drawn[asset["id"]][step]
         terms[column] = terms.get(column, 0.0) + coefficient
+        if control:
+            self.control(step, column)
 
-    def draw_constant(self, connection: str, p_kw: np.ndarray, *, inflexible: bool) -> None:
+    def control(self, step: int, column: int) -> None:
+        """The column is set in that step before it is known which scenario comes true."""
+        self.controls.append((step, column))
+
+    def draw_constant(self, asset: Document, p_kw: np.ndarray, *, inflexible: bool) -> None:
         """A series drawn; `inflexible` where nothing about it can give way."""
-        self._constant[connection] += p_kw
+        self.constant[asset["id"]] += p_kw
         if inflexible:
-            self._inflexible[connection] += p_kw
+            self.must_draw(asset, p_kw)
+
+    def must_draw(self, asset: Document, p_kw: np.ndarray) -> None:
+        """What the columns that it draws cannot go below."""
+        self._inflexible[asset["connection"]] += p_kw
 
     def step_of(self, instant: str) -> float:
         """An instant in steps after the start."""
@@ -96,32 +121,48 @@ class Formulation:
 
     def stated(self, asset: Document, name: str) -> Any:
         """What an asset says of itself, else the nearest connection at or above it; None if none does."""
-        connections = {c["id"]: c for c in self.document["connections"]}
-        place = asset
-        while place.get(name) is None:
-            above = place.get("connection", place.get("parent"))
-            if above is None:
-                return None
-            place = connections[above]
-        return place[name]
+        return inherited(self.document, asset, name)
 
-    def connect(self) -> None:
-        """Balances, limits, peaks and bills of all connections; once, after all assets."""
-        connections = {c["id"]: c for c in self.document["connections"]}
-        inside = {key: self._below(key, connections) for key in connections}
-        for key, connection in connections.items():
-            self._connect(connection, inside[key])
+    def below(self, key: str) -> list[Document]:
+        """The assets at or below a connection."""
+        return [a for a in self.document["assets"] if key in lineage(self.document, a["connection"])]
 
-    def _below(self, key: str, connections: dict[str, Document]) -> list[str]:
-        """The connection itself and all below it."""
-        below = [key]
-        for other, connection in connections.items():
-            if connection.get("parent") == key:
-                below += self._below(other, connections)
-        return below
+    def net(self, key: str, step: int) -> tuple[Terms, float]:
+        """What the assets at or below a connection draw."""
+        terms: Terms = {}
+        for asset in self.below(key):
+            for column, coefficient in self.drawn[asset["id"]][step].items():
+                terms[column] = terms.get(column, 0.0) + coefficient
+        return terms, float(sum(self.constant[asset["id"]][step] for asset in self.below(key)))
 
-    def _connect(self, connection: Document, inside: list[str]) -> None:
-        steps, hours = self.steps, self.hours
+    def inflexible(self, key: str) -> np.ndarray:
+        """What nothing can change of the power through a connection; an island lets none of it through."""
+        children = (c["id"] for c in self.document["connections"] if c.get("parent") == key)
+        total = self._inflexible[key] + sum(self.inflexible(child) for child in children)
+        return np.clip(total, -self.exchange[key], self.exchange[key])
+
+    def write(self) -> None:
+        """Everything that the document states."""
+        from tests.optimizer.milp import ASSETS
+
+        for connection in self.document["connections"]:
+            if connection.get("breach_probability"):
+                self.lifted[connection["id"]] = self.binary()
+        for asset in self.document["assets"]:
+            ASSETS[asset["type"]].formulate(self, asset)
+        for connection in self.document["connections"]:
+            self._connect(connection)
+        for rule in RULES:
+            rule.formulate(self)
+
+    def limit(self, connection: Document, name: str) -> np.ndarray:
+        """A limit as a series, infinite where there is none."""
+        stated = connection.get(name)
+        return np.full(self.steps, np.inf) if stated is None else series(stated, self.steps)
+
+    def _connect(self, connection: Document) -> None:
+        """The balance, limits, peak and bill of a connection."""
+        steps, hours, key = self.steps, self.hours, connection["id"]
         objective = self.document.get("objective", {})
         root = connection.get("parent") is None
         average = series(connection.get("carbon_g_per_kwh"), steps)
@@ -130,35 +171,36 @@ class Formulation:
             signal = series(connection.get("marginal_carbon_g_per_kwh"), steps)
         credit = average if objective.get("export_carbon_credit") == "average" else 0 * average
         per_kwh = self.carbon_price_per_kg / 1000
-        buy_price = series(connection.get("import_price_per_mwh"), steps) / 1000 + signal * per_kwh
-        sell_price = series(connection.get("export_price_per_mwh"), steps) / 1000 + credit * per_kwh
-        limits = [
-            np.full(steps, np.inf)
-            if connection.get(f"{way}_limit_kw") is None
-            else series(connection[f"{way}_limit_kw"], steps)
-            for way in ("import", "export")
-        ]
-        inflexible = sum(self._inflexible[k] for k in inside)
+        buy_price = tariffs.prices(self, connection, "import") / 1000 + signal * per_kwh
+        sell_price = tariffs.prices(self, connection, "export") / 1000 + credit * per_kwh
+        limits = [self.limit(connection, f"{way}_limit_kw") for way in ("import", "export")]
+        inflexible, exchange, lift = self.inflexible(key), self.exchange[key], self.lifted.get(key)
         imports = []
         for t in range(steps):
             excess = max(0.0, float(inflexible[t] - limits[0][t])) if np.isfinite(limits[0][t]) else 0.0
-            buy = self.column(
-                0, min(FREE_KW, limits[0][t] + excess), cost=float(buy_price[t]) * hours if root else 0.0
-            )
-            sell = self.column(
-                0, min(FREE_KW, limits[1][t]), cost=-float(sell_price[t]) * hours if root else 0.0
+            if self.sheds[key][t]:
+                excess = 0.0
+            most = [limits[0][t] + excess, limits[1][t]]
+            if lift is not None:
+                most = [np.inf, np.inf]
+            buy, sell = (
+                self.column(0, min(FREE_KW, bound, exchange[t]), cost=cost * hours if root else 0.0)
+                for bound, cost in zip(most, (float(buy_price[t]), -float(sell_price[t])), strict=True)
             )
             if excess > 0:
                 over = self.column(0, excess, short=hours)
-                self.row({buy: 1, over: -1}, -np.inf, float(limits[0][t]))
+                self._limited({buy: 1, over: -1}, float(limits[0][t]), lift)
+            elif lift is not None:
+                self._limited({buy: 1}, float(limits[0][t]), lift)
+            if lift is not None:
+                self._limited({sell: 1}, float(limits[1][t]), lift)
             self.either([buy], [sell])
-            terms: Terms = {buy: 1.0, sell: -1.0}
-            for k in inside:
-                for column, coefficient in self._draws[k][t].items():
-                    terms[column] = terms.get(column, 0.0) - coefficient
-            drawn = float(sum(self._constant[k][t] for k in inside))
-            self.row(terms, drawn, drawn)
+            terms, drawn = self.net(key, t)
+            self.row({buy: 1.0, sell: -1.0, **{k: -v for k, v in terms.items()}}, drawn, drawn)
             imports.append(buy)
+            self.flows.setdefault(key, []).append((buy, sell))
+        if connection.get("import_blocks"):
+            tariffs.blocks(self, connection, imports)
         if connection.get("peak_import_price_per_kw"):
             so_far = connection.get("peak_import_so_far_kw", 0.0)
             above = self.column(0, np.inf, cost=connection["peak_import_price_per_kw"])
@@ -167,48 +209,18 @@ class Formulation:
                 window = imports[first : first + length]
                 self.row({above: 1, **dict.fromkeys(window, -1 / len(window))}, -so_far, np.inf)
 
-    def solve(self) -> tuple[float, float] | None:
-        """Least unserved kWh (weighted), and the least cost at it; None where infeasible."""
-        least = self._minimise(self._short)
-        if least is None:
-            return None
-        if any(self._short.values()):
-            self.row({k: v for k, v in self._short.items() if v}, -np.inf, least + 1e-9 * max(1.0, least))
-        cost = self._minimise(self._cost)
-        assert cost is not None
-        return least, cost + self.constant_cost
-
-    def _minimise(self, cost: Terms) -> float | None:
-        found = self._run(cost, self._lower, self._upper, self._integer)
-        if found.x is None or not any(self._integer):
-            return None if found.x is None else float(found.fun)
-        # once more with the integers at whole values: without what integrality tolerances leak
-        whole = [k for k, integer in enumerate(self._integer) if integer]
-        lower, upper = list(self._lower), list(self._upper)
-        for k in whole:
-            lower[k] = upper[k] = float(np.round(found.x[k]))
-        again = self._run(cost, lower, upper, [0] * len(lower))
-        return float(found.fun if again.x is None else again.fun)
-
-    def _run(self, cost: Terms, lower: list[float], upper: list[float], integer: list[int]) -> Any:
-        entries = [(n, k, v) for n, (terms, _, _) in enumerate(self._rows) for k, v in terms.items()]
-        rows, columns, values = zip(*entries, strict=True)
-        matrix = csr_array((values, (rows, columns)), shape=(len(self._rows), len(lower)))
-        return milp(
-            [cost.get(k, 0.0) for k in range(len(lower))],
-            constraints=LinearConstraint(matrix, [r[1] for r in self._rows], [r[2] for r in self._rows]),
-            bounds=Bounds(lower, upper),
-            integrality=integer,
-            options={"mip_rel_gap": 0.0},
-        )
+    def _limited(self, terms: Terms, limit: float, lift: int | None) -> None:
+        if np.isfinite(limit):
+            self.row(terms if lift is None else {**terms, lift: -FREE_KW}, -np.inf, limit)
 
 
 def optimum(document: Document) -> tuple[float, float] | None:
-    """Least unserved kWh of a problem, weighted by priority, and its least cost at that."""
-    from tests.optimizer.milp import ASSETS
+    """Least unserved kWh of a problem, weighted by priority, and its least cost at that; both expected,
+    where the problem has scenarios."""
+    from tests.optimizer.milp.rules import scenarios
 
+    if document.get("scenarios"):
+        return scenarios.optimum(document)
     f = Formulation(document)
-    for asset in document["assets"]:
-        ASSETS[asset["type"]].formulate(f, asset)
-    f.connect()
-    return f.solve()
+    f.write()
+    return f.program.solve()

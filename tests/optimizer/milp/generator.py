@@ -38,7 +38,8 @@ def commit(f: Formulation, asset: Document) -> tuple[list[int], list[int]]:
     stop_most = BIG_KW if asset.get("stop_ramp_kw") is None else asset["stop_ramp_kw"]
     start_most = BIG_KW if asset.get("start_ramp_kw") is None else asset["start_ramp_kw"]
     for t in range(f.steps):
-        f.draw(asset["connection"], t, power[t], -1.0)
+        f.draw(asset, t, power[t], -1.0)
+        f.control(t, on[t])
         f.row({power[t]: 1, on[t]: -float(most[t])}, -np.inf, 0)
         f.row({power[t]: 1, on[t]: -float(least[t])}, 0, np.inf)
         f.row({start[t]: 1, stop[t]: 1}, -np.inf, 1)

@@ -10,6 +10,7 @@ import numpy as np
 from tests.optimizer.builders import Document, series
 from tests.optimizer.milp.formulation import Formulation
 from tests.optimizer.milp.random_problem import Place
+from tests.optimizer.milp.rules.islands import Kept
 from tests.optimizer.stations import hydrogen_station
 
 
@@ -42,13 +43,18 @@ def formulate(f: Formulation, asset: Document) -> None:
             was_on[k] = on
             together[on] = 1.0
             terms[power] = -sign * f.hours / machine["kwh_per_kg"]
-            f.draw(asset["connection"], t, power, float(sign))
+            f.draw(asset, t, power, float(sign))
+            f.control(t, on)
         f.row(together, -np.inf, 1)
         start_kg = tank["start_kg"] if before is None else 0.0
         if before is not None:
             terms[before] = -1.0
         f.row(terms, start_kg - float(wanted[t]), start_kg - float(wanted[t]))
         before = level
+    cell = asset.get("fuel_cell")
+    if cell:
+        assert before is not None
+        f.kept[asset["id"]] = Kept(before, tank.get("min_kg", 0.0), cell["kwh_per_kg"], cell["p_max_kw"])
 
 
 def _machine(random: Random, p_max_kw: float, kwh_per_kg: float) -> dict[str, Any]:

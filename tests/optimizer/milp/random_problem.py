@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
@@ -42,16 +43,18 @@ class Place:
 
 def random_problem(random: Random, types: Sequence[str] | None = None) -> Document:
     """A problem of one to five steps with assets of `types` (all that there are), one of each at most
-    but EVs, on up to three connections under one root."""
+    but EVs, on up to three connections under one root; without `types` also with some of the `RULES`."""
     from tests.optimizer.milp import ASSETS
 
+    rules = [rule for rule, chance in RULES.items() if random.random() < chance and types is None]
+    small = "scenarios" in rules
     place = Place(
-        random.randint(1, 5),
+        random.randint(1, 2 if small else 5),
         random.choice(["PT1H", "PT1H", "PT30M", "PT15M"]),
         ("poc", "hub", "feeder")[: random.choice([1, 1, 2, 3])],
     )
     kinds = sorted(types or ASSETS)
-    chosen = [kind for kind in kinds if random.random() < min(0.5, 3 / len(kinds))]
+    chosen = [kind for kind in kinds if random.random() < min(0.5, (2 if small else 3) / len(kinds))]
     chosen += ["ev"] * ("ev" in chosen and random.random() < 0.5)
     chosen = chosen or [random.choice(kinds)]
     assets = [ASSETS[kind].draw(random, f"{kind}_{number}", place) for number, kind in enumerate(chosen)]
@@ -59,7 +62,7 @@ def random_problem(random: Random, types: Sequence[str] | None = None) -> Docume
     for number, key in enumerate(place.connections[1:]):
         above = random.choice(place.connections[: number + 1])
         connections.append({"id": key, "parent": above, **_limits(random, place), **_peak(random)})
-    return problem_of(
+    document = problem_of(
         assets,
         steps=place.steps,
         resolution=place.resolution,
@@ -71,6 +74,21 @@ def random_problem(random: Random, types: Sequence[str] | None = None) -> Docume
         },
         options={"mip_gap": 0.0},
     )
+    for rule in rules:
+        importlib.import_module(f"tests.optimizer.milp.rules.{rule}").draw(random, document, place)
+    return document
+
+
+RULES = {
+    "tariffs": 0.2,
+    "phases": 0.15,
+    "signals": 0.15,
+    "islands": 0.2,
+    "offers": 0.25,
+    "fairness": 0.2,
+    "scenarios": 0.2,
+}
+"""The rules of `rules` and how often problems of all types have them."""
 
 
 def problems(types: Sequence[str] | None = None) -> st.SearchStrategy[Document]:

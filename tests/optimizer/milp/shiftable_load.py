@@ -24,7 +24,7 @@ def formulate(f: Formulation, asset: Document) -> None:
     f.row({missed: 1, **dict.fromkeys(starts.values(), 1.0)}, 1, 1)
     for t, start in starts.items():
         for k, p_kw in enumerate(profile):
-            f.draw(asset["connection"], t + k, start, p_kw)
+            f.draw(asset, t + k, start, p_kw)
 
 
 def draw(random: Random, name: str, place: Place) -> Document:

@@ -46,7 +46,7 @@ def formulate(f: Formulation, asset: Document) -> None:
         if asset.get("p_max_kw") is not None:
             f.row(power, -asset["p_max_kw"], asset["p_max_kw"])
         for column, sign in power.items():
-            f.draw(asset["connection"], t, column, sign)
+            f.draw(asset, t, column, sign)
         before = now
 
 
