@@ -236,3 +236,25 @@ class Edition:
     approved_by: str | None = None
     approved: datetime | None = None
     published: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportKey:
+    """Which report: versions are counted per key.
+
+    `variant` holds the choices made for it, ``matching=annual``, sorted and joined by ``&``; empty where
+    none was.
+    """
+
+    city: str
+    name: str
+    period: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReport:
+    """One version of a report in a list."""
+
+    key: ReportKey
+    edition: Edition

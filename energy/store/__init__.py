@@ -1,5 +1,6 @@
 """The store: the only SQL of the house."""
 
+from energy.store.reports import ReportShelf
 from energy.store.store import Store
 
-__all__ = ["Store"]
+__all__ = ["ReportShelf", "Store"]

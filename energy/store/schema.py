@@ -139,3 +139,34 @@ asset_hours = _of_plan(
     Column("energy_kwh", Float, nullable=False),
 )
 """Energy of each asset per hour, kWh by the sign rule of its power."""
+
+reports = Table(
+    "reports",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("city", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("period", String, nullable=False),
+    Column("variant", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("content", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("stored", UTC, nullable=False),
+    Column("changes", JSON, nullable=False),
+    Column("approved_by", String, nullable=True),
+    Column("approved", UTC, nullable=True),
+    Column("published", UTC, nullable=True),
+    Column("document", LargeBinary, nullable=False),
+    UniqueConstraint("city", "name", "period", "variant", "number"),
+)
+"""Versions of reports. No row is ever deleted; only `state` and who approved when are ever updated."""
+
+report_figures = Table(
+    "report_figures",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("report_id", ForeignKey("reports.id"), nullable=False),
+    Column("key", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+"""Where the figure of an id stands."""

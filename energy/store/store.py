@@ -17,6 +17,7 @@ from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import AssetSeries, CarryOver, DistrictSeries, PlanSummary, RunRecord
 from energy.domain.time import TimeGrid, format_duration, format_instant
 from energy.store.database import Database
+from energy.store.reports import ReportShelf
 from energy.store.schema import (
     asset_hours,
     carry_overs,
@@ -39,10 +40,14 @@ class Store:
 
     Rows and rollups account the day as it came: the case ``actual`` where a plan has one (day-ahead
     information), else ``planned``. All methods raise `StoreError`; all are safe to call from threads.
+
+    Attributes:
+        reports: the versions of reports.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.reports = ReportShelf(database)
 
     @staticmethod
     def open(url: str) -> Store:

@@ -127,7 +127,7 @@ def test_a_newer_schema_is_refused_and_left_alone(url: str) -> None:
     engine = create_engine(database._normalised(url))
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StoreError, match=r"holds schema 9999.*up to 0001.*Install the newer"):
+    with pytest.raises(StoreError, match=r"holds schema 9999.*up to \d{4}.*Install the newer"):
         Store.open(url)
     with engine.begin() as connection:
         assert connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one() == "9999"
