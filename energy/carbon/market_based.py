@@ -1,0 +1,319 @@
+"""The market-based ledger: what a city has contracted, and for the rest the residual mix.
+
+GHG Protocol Scope 2 Guidance (2015), chapters 6 and 7. The net use of each asset (that of the grid-average
+ledger, hour by hour) is covered first by contracts, then by certificates, each cancelled once; what is left
+has the residual mix, or a declared fallback, flagged as an estimate. Matching is a choice that reports show:
+
+* ``annual``: a certificate covers use of its own reporting year, all of it alike.
+* ``hourly``: a certificate covers use in its own hour only, and contracts of a volume deliver evenly.
+
+What is not used is left over, never carried to another zone, year or (hourly) hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Literal, TypeVar
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from energy.carbon.grid_average import USER_CLASSES, GridAverage
+from energy.carbon.instruments import (
+    CITY,
+    Certificate,
+    Certificates,
+    Contract,
+    Contracts,
+    certificate_faults,
+    contract_faults,
+)
+from energy.carbon.rates import Amount, Rate, local_days, together
+from energy.domain.errors import Fault, InputError
+from energy.domain.network import BoolArray, FloatArray, IntArray
+from energy.domain.period import AssetEntry, Period, UserClass
+
+Matching = Literal["annual", "hourly"]
+Key = TypeVar("Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Cancellation:
+    """What this period uses of a certificate, MWh: to be kept, so that nobody uses it again."""
+
+    certificate: str
+    consumer: str
+    mwh: float
+
+
+@dataclass(frozen=True, slots=True)
+class MarketUse:
+    """What covers the use of one group; `total` is all three, the market-based figure."""
+
+    contracts: Amount
+    certificates: Amount
+    rest: Amount
+
+    @property
+    def total(self) -> Amount:
+        return together((self.contracts, self.certificates, self.rest))
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The part of an asset's use that belongs to one user class."""
+
+    asset: AssetEntry
+    user: UserClass
+
+
+@dataclass(frozen=True)
+class MarketBased:
+    """The ledger of a period; arrays have shape (hours, units).
+
+    Attributes:
+        energy_mwh: net use. contract_mwh, contract_kg, certificate_mwh, certificate_kg: what covers it.
+        residual: factor of the rest. fallback: what stands in for a residual mix; empty where there is one.
+        cancellations: new ones, at most one per certificate. left_mwh: by certificate of this period or
+            year, what stays unused. outside: certificates of other hours or years, not touched.
+        matched_mwh: by technology of the instruments, shape (hours, districts): for the 24/7 score.
+    """
+
+    units: tuple[Unit, ...]
+    districts: tuple[str, ...]
+    energy_mwh: FloatArray
+    contract_mwh: FloatArray
+    contract_kg: FloatArray
+    certificate_mwh: FloatArray
+    certificate_kg: FloatArray
+    residual: Rate
+    fallback: str
+    matching: Matching
+    cancellations: tuple[Cancellation, ...]
+    left_mwh: Mapping[str, float]
+    outside: tuple[str, ...]
+    matched_mwh: Mapping[str, FloatArray]
+
+    def city(self) -> MarketUse:
+        return self._sums([CITY], lambda _: CITY)[CITY]
+
+    def by_asset(self) -> dict[str, MarketUse]:
+        return self._sums(list(dict.fromkeys(unit.asset.id for unit in self.units)), lambda u: u.asset.id)
+
+    def by_district(self) -> dict[str, MarketUse]:
+        return self._sums(self.districts, lambda unit: unit.asset.district)
+
+    def by_class(self) -> dict[UserClass, MarketUse]:
+        return self._sums(USER_CLASSES, lambda unit: unit.user)
+
+    def _sums(self, keys: Sequence[Key], key: Callable[[Unit], Key]) -> dict[Key, MarketUse]:
+        member = np.array([[float(key(unit) == name) for name in keys] for unit in self.units])
+        member = member.reshape(len(self.units), len(keys))
+        contracted = _declared(self.contract_mwh @ member, self.contract_kg @ member)
+        certified = _declared(self.certificate_mwh @ member, self.certificate_kg @ member)
+        rest = self.residual.amounts((self.energy_mwh - self.contract_mwh - self.certificate_mwh) @ member)
+        parts = zip(contracted, certified, rest, strict=True)
+        return {name: MarketUse(*amounts) for name, amounts in zip(keys, parts, strict=True)}
+
+
+def market_based(
+    period: Period,
+    ledger: GridAverage,
+    residual: Rate,
+    zone: str,
+    contracts: Contracts,
+    certificates: Certificates,
+    *,
+    matching: Matching = "annual",
+    cancelled_mwh: Mapping[str, float] | None = None,
+    fallback: str = "",
+    first_month: int = 1,
+) -> MarketBased:
+    """The market-based ledger of `period`.
+
+    Args:
+        ledger: of the same period, whose net use is covered.
+        residual: g/kWh of the residual mix; or of what stands in for it, then name it in `fallback`.
+        zone: of the city's grid, the market of its instruments.
+        cancelled_mwh: by certificate, what was cancelled before, for other consumers and periods. A period
+            that is computed again must not bring its own cancellations.
+        first_month: of the reporting year, 4 for Japan's fiscal years.
+
+    Raises:
+        InputError: every fault of every row; contracts whose shares of one use exceed 1.
+    """
+    before = cancelled_mwh or {}
+    hourly = matching == "hourly"
+    faults = contract_faults(contracts, period, zone)
+    faults += certificate_faults(certificates, period, zone, before, hourly=hourly)
+    if not faults:
+        faults = _share_faults(contracts, period)
+    if faults:
+        raise InputError(faults)
+    cover = _Cover(period, ledger, first_month)
+    for contract in contracts.rows:
+        cover.contract(contract, hourly)
+    contract_mwh, contract_kg = cover.mwh.copy(), cover.kg.copy()
+    cancellations, left, outside = [], {}, []
+    for row in sorted(certificates.rows, key=lambda row: (row.start, row.id)):
+        rows = cover.hour_of(row) if hourly else cover.years_of(row)
+        if not len(rows):
+            outside.append(row.id)
+            continue
+        available = max(0.0, row.mwh - before.get(row.id, 0.0))
+        used = cover.spend(row, rows, available)
+        left[row.id] = available - used
+        if used > 0:
+            cancellations.append(Cancellation(row.id, row.consumer, used))
+    if fallback:
+        residual = replace(residual, estimated=np.ones_like(residual.estimated))
+    return MarketBased(
+        units=cover.units,
+        districts=period.districts,
+        energy_mwh=cover.energy,
+        contract_mwh=contract_mwh,
+        contract_kg=contract_kg,
+        certificate_mwh=cover.mwh - contract_mwh,
+        certificate_kg=cover.kg - contract_kg,
+        residual=residual,
+        fallback=fallback,
+        matching=matching,
+        cancellations=tuple(cancellations),
+        left_mwh=left,
+        outside=tuple(outside),
+        matched_mwh=cover.matched,
+    )
+
+
+class _Cover:
+    """The use of a period and what has been laid over it so far."""
+
+    def __init__(self, period: Period, ledger: GridAverage, first_month: int) -> None:
+        shares = [
+            (k, user, share)
+            for k, asset in enumerate(ledger.assets)
+            for user, share in asset.classes.items()
+            if share > 0
+        ]
+        self.units = tuple(Unit(ledger.assets[k], user) for k, user, _ in shares)
+        self.energy = ledger.energy_mwh[:, [k for k, _, _ in shares]] * [share for _, _, share in shares]
+        # hours in which a group feeds back more than it draws have nothing to cover
+        self.open = np.nan_to_num(np.maximum(self.energy, 0.0))
+        self.demand = self.open.copy()
+        self.mwh, self.kg = np.zeros_like(self.open), np.zeros_like(self.open)
+        self.matched: dict[str, FloatArray] = {}
+        self.time, self.zone = period.time, period.zone
+        self.days, self.day_of_hour = local_days(period.time, period.zone)
+        self.years = np.array([_reporting_year(self.days[k], first_month) for k in self.day_of_hour])
+        self.first_month = first_month
+        self.district = np.array(
+            [[float(unit.asset.district == name) for name in period.districts] for unit in self.units]
+        ).reshape(len(self.units), len(period.districts))
+        self.known = np.isfinite(ledger.energy_mwh).all(axis=1)
+
+    def hour_of(self, row: Certificate) -> IntArray:
+        """The hour of the period in which the certificate was generated; none if it lies outside."""
+        if not self.time.start <= row.start < self.time.end:
+            return np.zeros(0, dtype=np.int64)
+        return np.array([self.time.step_at(row.start)])
+
+    def years_of(self, row: Certificate) -> IntArray:
+        """The hours of the reporting years in which it was generated."""
+        ends = (row.start, row.end - timedelta(microseconds=1))
+        years = {_reporting_year(end.astimezone(self.zone).date(), self.first_month) for end in ends}
+        return np.flatnonzero(np.isin(self.years, list(years)))
+
+    def contract(self, row: Contract, hourly: bool) -> None:
+        rows = np.flatnonzero(_valid(row, self.days)[self.day_of_hour] & self.known)
+        if not len(rows):
+            return
+        columns = _columns(row.consumer, self.units)
+        if row.share is not None:
+            chosen = np.ix_(rows, columns)
+            self._lay(rows, columns, np.minimum(row.share * self.demand[chosen], self.open[chosen]), row)
+            return
+        first, end = (_midnight(day, self.zone) for day in (row.start, row.end + timedelta(days=1)))
+        per_hour = (row.volume_mwh or 0.0) / ((end - first) / timedelta(hours=1))
+        if hourly:
+            wanted = self.open[np.ix_(rows, columns)]
+            total = wanted.sum(axis=1, keepdims=True)
+            part = np.divide(per_hour, total, out=np.zeros_like(total), where=total > 0)
+            self._lay(rows, columns, wanted * np.minimum(part, 1.0), row)
+        else:
+            self.spend(row, rows, per_hour * len(rows))
+
+    def spend(self, row: Contract | Certificate, rows: IntArray, available_mwh: float) -> float:
+        """Lay a volume over what is open in some hours, all of it alike; what it covers, MWh."""
+        columns = _columns(row.consumer, self.units)
+        wanted = self.open[np.ix_(rows, columns)]
+        total = float(wanted.sum())
+        if total <= 0 or available_mwh <= 0:
+            return 0.0
+        self._lay(rows, columns, wanted * min(1.0, available_mwh / total), row)
+        return min(total, available_mwh)
+
+    def _lay(
+        self, rows: IntArray, columns: IntArray, covered: FloatArray, row: Contract | Certificate
+    ) -> None:
+        chosen = np.ix_(rows, columns)
+        self.open[chosen] = np.maximum(self.open[chosen] - covered, 0.0)
+        self.mwh[chosen] += covered
+        self.kg[chosen] += covered * row.g_per_kwh
+        table = self.matched.setdefault(row.technology, np.zeros((len(self.mwh), self.district.shape[1])))
+        table[rows] += covered @ self.district[columns]
+
+
+def _columns(consumer: str, units: Sequence[Unit]) -> IntArray:
+    kind, _, name = consumer.partition(":")
+    of: Mapping[str, Callable[[Unit], str]] = {
+        "district": lambda unit: unit.asset.district,
+        "class": lambda unit: unit.user,
+        "asset": lambda unit: unit.asset.id,
+    }
+    chosen = [k for k, unit in enumerate(units) if consumer == CITY or of[kind](unit) == name]
+    return np.array(chosen, dtype=np.int64)
+
+
+def _share_faults(contracts: Contracts, period: Period) -> list[Fault]:
+    """Contracts whose shares of one use exceed 1 on some day."""
+    units = [Unit(asset, user) for asset in period.assets for user, share in asset.classes.items() if share]
+    days, _ = local_days(period.time, period.zone)
+    total = np.zeros((len(days), len(units)))
+    faults = []
+    for row in contracts.rows:
+        if row.share is None:
+            continue
+        chosen = np.ix_(np.flatnonzero(_valid(row, days)), _columns(row.consumer, units))
+        total[chosen] += row.share
+        if (total[chosen] > 1.0 + 1e-9).any():
+            day = days[int(np.argmax(total.max(axis=1)))]
+            faults.append(
+                Fault(
+                    f"contracts.csv: {row.id!r}",
+                    f"on {day} the contracts cover {total.max():.4g} of a consumer's use; shares of one "
+                    "use add up to at most 1",
+                )
+            )
+    return faults
+
+
+def _valid(row: Contract, days: Sequence[date]) -> BoolArray:
+    return np.array([row.start <= day <= row.end for day in days], dtype=np.bool_)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+def _reporting_year(day: date, first_month: int) -> int:
+    return day.year if day.month >= first_month else day.year - 1
+
+
+def _declared(mwh: FloatArray, kg: FloatArray) -> tuple[Amount, ...]:
+    """Amounts at factors that contracts state: no range."""
+    return tuple(
+        Amount(float(carbon), float(carbon), float(carbon), float(energy), 0.0)
+        for energy, carbon in zip(mwh.sum(axis=0), kg.sum(axis=0), strict=True)
+    )
