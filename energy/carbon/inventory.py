@@ -32,7 +32,7 @@ class Line:
     Attributes:
         amount, unit: of the activity; NaN for emissions entered as such. gases_kg: by gas; CO2b is in no
             total. co2e_kg, low_kg, high_kg: the interval NaN where no range is known.
-        factor: g or kg per unit as text with its source. factors: ``id@version`` from the registry.
+        factor: g or kg per unit as text with its source. factors: keys of the registry's.
         origin: ``metered`` by the city's assets, or ``entered`` by the officer.
     """
 

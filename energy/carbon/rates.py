@@ -100,8 +100,8 @@ class Rate:
 
     @property
     def factor_keys(self) -> tuple[str, ...]:
-        """``id@version`` of every factor used, sorted."""
-        return tuple(sorted({f"{factor.id}@{factor.version}" for factor in self.factors}))
+        """The key of every factor used (`Factor.key`), sorted."""
+        return tuple(sorted(factor.key for factor in self.factors))
 
 
 def rate(time: TimeGrid, zone: ZoneInfo, find: Callable[[date], Factor]) -> Rate:

@@ -86,7 +86,7 @@ def test_the_factor_is_the_one_valid_on_the_local_day() -> None:
     by_day = {date(2016, 6, 30): factor(500.0), date(2016, 7, 1): factor(400.0, version=2, estimated=True)}
     found = rate(period.time, period.zone, by_day.__getitem__)
     assert found.g_per_kwh.tolist() == [500.0] * 24 + [400.0] * 24
-    assert found.factor_keys == ("grid-de@1", "grid-de@2")
+    assert found.factor_keys == ("grid-de@2016-01-01 v1", "grid-de@2016-01-01 v2")
     amount = found.amount(np.array([3.0] + [0.0] * 46 + [1.0]))
     assert (amount.kg, amount.mwh, amount.estimated_share) == (1900.0, 4.0, 0.25)
     assert (amount.low_kg, amount.high_kg) == pytest.approx((1710.0, 2280.0))
