@@ -21,6 +21,8 @@ from typing import Any
 
 import pytest
 
+from energy.service.documents import ScheduleDocument
+
 HERE = Path(__file__).parent
 FOLDERS = sorted(path.parent for root in ("cases", "bad_input") for path in (HERE / root).rglob("case.toml"))
 KEYS = {"title", "source", "command", "exit_code", "tolerance", "expected", "stderr"}
@@ -71,6 +73,8 @@ def test_case(folder: Path, tmp_path: Path, run_cli: Any) -> None:
     if "expected" in case:
         expected = json.loads((folder / case["expected"]).read_text(encoding="utf-8"))
         assert differences(json.loads(result.stdout), expected, case.get("tolerance", 1e-9)) == []
+    if case["command"][0] == "dispatch" and result.stdout:
+        ScheduleDocument.model_validate_json(result.stdout)
     if case.get("exit_code", 0) == 2:
         assert result.stdout == ""
         assert sorted(path.relative_to(work) for path in work.rglob("*")) == before, "half-written output"

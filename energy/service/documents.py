@@ -133,6 +133,7 @@ class AssetAnswer(Answer):
     unmet_swaps: Numbers | None = None
     slots_full: Numbers | None = None
     slot_kw: Items[Numbers] | None = None
+    slot_e_kwh: Items[Numbers] | None = None
     slot_swaps: Items[Numbers] | None = None
 
 

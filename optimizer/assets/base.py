@@ -338,6 +338,12 @@ class Asset(Document):
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         """Its objective parts, in the problem's currency, from its schedule alone."""
 
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        """The fields that state how it stands before a horizon, as they are at the end of `schedule`; those of
+        objects inside it by path (``tank.start_kg``)."""
+        del schedule, time
+        return {}
+
     def emissions_kg(self, schedule: AssetSchedule, time: TimeGrid) -> float:
         """What it emits itself, beside what its electricity carries."""
         del schedule, time

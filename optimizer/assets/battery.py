@@ -139,6 +139,11 @@ class Battery(Controllable, Asset):
     def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
         return {time.steps - 1: (time.end, self.e_end_min_kwh)} if self.e_end_min_kwh else {}
 
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        del time
+        last = float(schedule.series["e_kwh"][-1])
+        return {"e_start_kwh": min(max(last, self.e_min_kwh), self.e_max_kwh)}
+
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         if self.wear_curve:
             return {"wear": depth_wear(self, schedule.p_kw, time.hours)}

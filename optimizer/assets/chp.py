@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -24,7 +24,15 @@ from optimizer.assets.base import (
     TerminalPower,
 )
 from optimizer.assets.commitment import CommitmentRows, CommittedUnit
-from optimizer.assets.heat import NO_STORE, HeatNode, HeatRows, HeatStore, broken_heat, unmet_heat
+from optimizer.assets.heat import (
+    NO_STORE,
+    HeatNode,
+    HeatRows,
+    HeatStore,
+    broken_heat,
+    stored_heat,
+    unmet_heat,
+)
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -106,6 +114,9 @@ class CombinedHeatAndPower(CommittedUnit):
             price = expand(self.boiler.fuel_cost_per_mwh, time.steps)
             parts["fuel"] += float(price @ burnt) * time.hours / 1000
         return parts
+
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        return {**super().state_after(schedule, time), **stored_heat("heat_store", self.heat_store, schedule)}
 
     def emissions_kg(self, schedule: AssetSchedule, time: TimeGrid) -> float:
         emitted = self.unit_emissions_kg(schedule, time)

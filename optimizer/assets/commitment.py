@@ -19,7 +19,7 @@ from energy.domain.documents import Duration, expand
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
-from energy.domain.time import TimeGrid
+from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets.base import Asset, NumberSeries, Positive, PositiveSeries, TerminalPower, crossed
 
 if TYPE_CHECKING:
@@ -157,6 +157,17 @@ class CommittedUnit(Asset):
         return {
             "fuel": fuel + self.no_load_cost_per_h * time.hours * float(on.sum()),
             "start": self.start_cost * int(np.sum(change > 0)) + self.stop_cost * int(np.sum(change < 0)),
+        }
+
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        """`time_in_state` is null where the state is that of all of `time`: then it is older."""
+        on = schedule.series["on"] > 0
+        changes = np.flatnonzero(on[1:] != on[:-1])
+        lasted = None if not len(changes) else (len(on) - 1 - int(changes[-1])) * time.resolution
+        return {
+            "on_at_start": bool(on[-1]),
+            "p_start_kw": max(float(schedule.p_kw[-1]), 0.0) if on[-1] or not self.commits else None,
+            "time_in_state": None if lasted is None else format_duration(lasted),
         }
 
     def unit_emissions_kg(self, schedule: AssetSchedule, time: TimeGrid) -> float:

@@ -249,6 +249,11 @@ class ElectricVehicle(Controllable, Asset):
         del schedule, time
         return sum(shortfall.amount_kwh for shortfall in shortfalls)
 
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        del time
+        last = float(schedule.series["e_kwh"][-1])
+        return {"e_start_kwh": min(max(last, self.e_min_kwh), self.e_max_kwh)}
+
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}
 

@@ -24,7 +24,7 @@ from optimizer.assets.base import (
     crossed,
 )
 from optimizer.assets.comfort import Room, RoomRows
-from optimizer.assets.heat import HeatNode, HeatRows, HeatStore, broken_heat, unmet_heat
+from optimizer.assets.heat import HeatNode, HeatRows, HeatStore, broken_heat, stored_heat, unmet_heat
 from optimizer.assets.thermostat import thermostat
 
 if TYPE_CHECKING:
@@ -195,6 +195,15 @@ class FlexibleLoad(Controllable, Asset):
         del time
         if self.heat is not None:
             yield from broken_heat(self.id, self.heat.store, self.heat.dump, schedule.series)
+
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        del time
+        state: dict[str, float] = {}
+        if self.heat is not None:
+            state |= stored_heat("heat.store", self.heat.store, schedule)
+        if self.room is not None:
+            state["room.temp_start_c"] = float(schedule.series["room_c"][-1])
+        return state
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         del schedule, time

@@ -19,7 +19,7 @@ from pydantic import Field
 from energy.domain.documents import Document
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.schedule import Shortfall
+from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import HardLimit, Positive
 from optimizer.assets.battery import energy_faults
@@ -149,6 +149,14 @@ def unmet_heat(asset: str, unmet_kw: FloatArray, time: TimeGrid) -> Iterator[Sho
     for step in np.flatnonzero(unmet_kw * time.hours > SERVED_KWH):
         amount = float(unmet_kw[step]) * time.hours
         yield Shortfall("heat_demand", time.instant(int(step)), amount, asset=asset)
+
+
+def stored_heat(path: str, store: HeatStore | None, schedule: AssetSchedule) -> dict[str, float]:
+    """The start energy, by path, of a store that stands as at the end of `schedule`."""
+    if store is None:
+        return {}
+    last = float(schedule.series["heat_store_kwh"][-1])
+    return {f"{path}.e_start_kwh": min(max(last, store.e_min_kwh), store.e_max_kwh)}
 
 
 def broken_heat(

@@ -184,6 +184,14 @@ class HydrogenStation(Asset):
                 unit="kg",
             )
 
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        del time
+        last = float(schedule.series["tank_kg"][-1])
+        return {
+            "tank.start_kg": min(max(last, self.tank.min_kg), self.tank.max_kg),
+            **{f"{name}.on_at_start": bool(schedule.series[f"{name}_on"][-1]) for name in self.machines},
+        }
+
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         del time
         cost = 0.0

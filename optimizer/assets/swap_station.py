@@ -153,6 +153,7 @@ class SwapStation(Asset):
                 "unmet_swaps": self.wanted(time.steps) - served,
                 "slots_full": (energy >= battery.e_full_kwh - FULL_KWH).sum(axis=1).astype(float),
                 "slot_kw": slot_kw,
+                "slot_e_kwh": energy,
                 "slot_swaps": swapped,
             },
         )
@@ -172,6 +173,10 @@ class SwapStation(Asset):
                 amount=swaps,
                 unit="swaps",
             )
+
+    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
+        del time
+        return {"e_start_kwh": schedule.series["slot_e_kwh"][-1].tolist()}
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         discharged_kw = float(np.clip(-schedule.series["slot_kw"], 0, None).sum())
