@@ -62,6 +62,7 @@ def test_every_section_of_a_city_has_a_table_of_its_own_keys() -> None:
         "SeriesSource": "[[profiles]]",
         "AssetsSection": "[assets]",
         "ScaleRule": "[[assets.scale]]",
+        "UnitEntry": "[[assets.units]]",
         "BatteryRules": "[assets.battery]",
         "MarketSection": "[market]",
         "UpstreamSection": "[upstream]",

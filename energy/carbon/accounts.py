@@ -204,7 +204,9 @@ class _Accountant:
         buses = sorted(flows.node_of_bus)
         self.district_of_bus = {bus: district_of_bus.get(bus, BOUNDARY) for bus in buses}
         self.districts = tuple(sorted({*self.district_of_bus.values(), *district_of_bus.values(), BOUNDARY}))
-        stored = () if storage is None else tuple(V2G if ev else BATTERY for ev in storage.is_ev)
+        stored: tuple[str, ...] = ()
+        if storage is not None:
+            stored = storage.technology or tuple(V2G if ev else BATTERY for ev in storage.is_ev)
         self.technologies = tuple(sorted({*supply.technology, *stored, IMPORT}))
         column = {name: CLASSES + k for k, name in enumerate(self.technologies)}
         self.columns = CLASSES + len(self.technologies)

@@ -51,6 +51,7 @@ class Storage:
         renewable_start_share: of the starting energy; 0 counts what is unknown as not renewable.
         drive_mwh, distance_km: what a trip takes at the battery in the step it is booked in, shape
             (steps, assets).
+        technology: of what each delivers; None: ``v2g`` for vehicles, ``battery`` for the others.
     """
 
     ids: tuple[str, ...]
@@ -66,6 +67,7 @@ class Storage:
     renewable_start_share: FloatArray
     drive_mwh: FloatArray
     distance_km: FloatArray
+    technology: tuple[str, ...] | None = None
 
     def tanks(self, hours: float) -> Tanks:
         """The tanks before the first step (MWh and kg, with renewable MWh); one step lasts `hours`."""

@@ -122,6 +122,27 @@ class Vehicle:
     sessions: tuple[ChargingSession, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class SiteUnit:
+    """A further asset of the dispatcher at a bus: a generator, a heat pump, a hydrogen station …
+
+    `fields` are those of its `type` in ``wattshed.dispatch/1`` (kW, kWh) but `id`, `connection` and `bus`;
+    times among them are clock times that recur every local day. `series` are the fields that follow a
+    profile, by path (``heat.cop``), in the unit of the field. `technology` and `renewable_share` tell what
+    it feeds in the carbon account, `carbon_start_g_per_kwh` what its store holds at the start.
+    """
+
+    id: str
+    name: str
+    bus: int
+    type: str
+    technology: str
+    renewable_share: float
+    carbon_start_g_per_kwh: float
+    fields: Mapping[str, Any]
+    series: Mapping[str, Scaled]
+
+
 @dataclass(frozen=True)
 class Market:
     """Prices and upstream carbon at the root connection.
@@ -209,6 +230,7 @@ class City:
     grid_root: int | str | None = None
     grid_zone: str = ""
     own_factors: str = ""
+    units: tuple[SiteUnit, ...] = ()
 
     def day(self, day: date) -> TimeGrid:
         """The local day, inside the year of data or `IndexError`."""

@@ -40,10 +40,12 @@ class Plan:
     case. Tables and their columns:
 
     * ``CASE.asset_p_kw``: asset ids; kW, the sign rule of the schedule
-    * ``CASE.asset_e_kwh``: each battery and EV; kWh at interval end
+    * ``CASE.asset_e_kwh``: each battery, EV and swap station; kWh at interval end
+    * ``CASE.unit_series``: in a city with units, what each reports beside its power, as ``unit/series``
+      (``h2/tank_kg``, ``pump/room_c``), in the unit of its name
     * ``CASE.curtailed_kw``: each renewable; kW
-    * ``CASE.supply_mw``: import, wind, pv, hydro, biomass, …, battery, v2g; MW ≥ 0
-    * ``CASE.use_mw``: load, ev, battery, export, losses; MW ≥ 0
+    * ``CASE.supply_mw``: import, wind, pv, hydro, biomass, …, battery, v2g, hydrogen; MW ≥ 0
+    * ``CASE.use_mw``: load, ev, battery, of units flexible and hydrogen, export, losses; MW ≥ 0
     * ``CASE.vm_pu``: bus index as text; pu
     * ``CASE.loading_percent``: ``line 3``, ``trafo 0``; per cent of the rated current
     * ``CASE.p_from_mw``: ``line 3``, ``trafo 0``; MW entering at the from (hv) end

@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    WithJsonSchema,
+    model_validator,
+)
 
 from energy.domain.documents import Document, Duration, Identifier, Items, parse
 from energy.domain.errors import Fault, InputError
@@ -197,6 +205,25 @@ class BatteryRules(Document):
     )
 
 
+class UnitEntry(Document):
+    """A further asset of the dispatcher: its `type`, and that type's fields as ``wattshed.dispatch/1`` has
+    them (kW, kWh), without `connection`. A series may be a profile's name, or a table of `profile` and
+    `factor`; a time is a clock time that recurs every local day.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    id: Identifier
+    bus: Bus
+    name: str = ""
+    technology: str | None = Field(default=None, description="Of what it feeds; its type if not given.")
+    renewable_share: Fraction = Field(default=0.0, description="Of what it feeds.")
+    carbon_start_g_per_kwh: NotNegative = Field(
+        default=400.0, description="Declared carbon of what its store holds at the start."
+    )
+
+
 class AssetsSection(Document):
     """What draws and injects, from the grid's own tables by rules, from CSV files, or both."""
 
@@ -223,6 +250,9 @@ class AssetsSection(Document):
     )
     batteries: FileName | None = Field(
         default=None, description="CSV: id, bus, charge_max_kw, discharge_max_kw, e_max_kwh, …"
+    )
+    units: Items[UnitEntry] = Field(
+        default=(), description="Generators, heat pumps, shiftable loads, hydrogen and swap stations."
     )
     vehicles: FileName | None = Field(default=None, description="CSV: id, bus, fleet, v2g, e_max_kwh, …")
     sessions: FileName | None = Field(default=None, description="CSV: vehicle, arrival, departure, …")

@@ -8,13 +8,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from energy.carbon.accounts import Account, Storage, Supply, UpstreamMix, Use, account
+from energy.carbon.accounts import BATTERY, V2G, Account, Storage, Supply, UpstreamMix, Use, account
 from energy.domain.city import Profiles, SiteBattery, Vehicle, buses_of
 from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray, GridState, NetworkFlows, NodalPower
 from energy.domain.plan import SeriesTable
 from energy.service.city_day import CityDay
 from energy.service.operation import Operation
+from energy.service.unit_operation import COST_PARTS, UnitTank
 
 G_PER_KWH_TO_T_PER_MWH = 1e-3
 
@@ -33,8 +34,9 @@ class Case:
 
     Attributes:
         root_mw: what the city draws from upstream, shape (steps,), negative exports.
-        cost: parts ``energy``, ``peak``, ``carbon``, ``wear`` in the city's currency, shape (steps,); the
-            peak is booked in the step that reaches it.
+        cost: parts ``energy``, ``peak``, ``carbon``, ``wear``, in a city with units also ``fuel`` and
+            ``start``, in the city's currency, shape (steps,); the peak is booked in the step that reaches
+            it.
     """
 
     operation: Operation
@@ -80,39 +82,45 @@ class Case:
     def tables(self) -> dict[str, SeriesTable]:
         """The series of the case by the names of `energy.domain.plan.Plan`, without the case's own."""
         operation, city, state, flows = self.operation, self.operation.city, self.state, self.flows
-        loads, renewables, batteries, vehicles = (
+        loads, renewables, batteries, vehicles, units = (
             tuple(asset.id for asset in group)
-            for group in (city.loads, city.renewables, city.batteries, city.vehicles)
+            for group in (city.loads, city.renewables, city.batteries, city.vehicles, city.units)
         )
         branches = tuple(f"{branch.table} {branch.index}" for branch in state.branches)
         steps = self.account.steps
         charging = np.maximum(operation.vehicle_mw, 0.0).sum(axis=1)
         storing = np.maximum(operation.battery_mw, 0.0).sum(axis=1)
+        drawn, reported = operation.units.use_mw(), operation.units.series
+        held = {key: reported[f"{key}/e_kwh"] for key in units if f"{key}/e_kwh" in reported}
+        storing = storing + drawn.pop("battery", 0.0)
         tables = {
             "asset_p_kw": SeriesTable(
-                (*loads, *renewables, *batteries, *vehicles),
+                (*loads, *renewables, *batteries, *vehicles, *units),
                 np.hstack(
                     [
                         operation.load_mw,
                         operation.generation_mw,
                         operation.battery_mw,
                         operation.vehicle_mw,
+                        operation.units.p_mw,
                     ]
                 )
                 * 1000,
             ),
             "asset_e_kwh": SeriesTable(
-                (*batteries, *vehicles), np.hstack([operation.battery_mwh, operation.vehicle_mwh]) * 1000
+                (*batteries, *vehicles, *held),
+                np.column_stack([operation.battery_mwh * 1000, operation.vehicle_mwh * 1000, *held.values()]),
             ),
             "curtailed_kw": SeriesTable(renewables, operation.curtailed_mw * 1000),
             "supply_mw": self.account.supply_mw,
             "use_mw": SeriesTable(
-                ("load", "ev", "battery", "export", "losses"),
+                ("load", "ev", "battery", *drawn, "export", "losses"),
                 np.column_stack(
                     [
                         operation.load_mw.sum(axis=1),
                         charging,
                         storing,
+                        *drawn.values(),
                         steps["export_mw"],
                         steps["losses_mw"],
                     ]
@@ -147,6 +155,9 @@ class Case:
             ),
             "district_source_mwh": self.account.district_source_mwh,
         }
+        if units:
+            values = np.column_stack(list(reported.values())) if reported else np.zeros((len(charging), 0))
+            tables["unit_series"] = SeriesTable(tuple(reported), values)
         return tables | {f"district.{name}": table for name, table in self.account.district.items()}
 
 
@@ -184,12 +195,15 @@ def _cost(day: CityDay, operation: Operation, root_mw: FloatArray, market: Profi
     vehicles = np.array([vehicle.wear_cost_per_mwh for vehicle in day.city.vehicles])
     wear = np.maximum(-operation.battery_mw, 0.0) @ batteries
     wear += np.maximum(-operation.vehicle_mw, 0.0) @ vehicles
+    units = operation.units
     cost = {
         "energy": energy * hours,
         "peak": peak,
-        "carbon": carbon_t * hours * terms.carbon_price_per_t,
-        "wear": wear * hours,
+        "carbon": (carbon_t * hours + units.emitted_kg / 1000) * terms.carbon_price_per_t,
+        "wear": wear * hours + units.cost["wear"],
     }
+    if day.city.units:
+        cost |= {part: units.cost[part] for part in COST_PARTS}
     return {name: np.where(np.isfinite(root_mw), part, np.nan) for name, part in cost.items()}
 
 
@@ -198,14 +212,33 @@ def _account(
 ) -> Account:
     city, time = day.city, day.time
     generation = [factors.generation(unit.technology) for unit in city.renewables]
+    units = operation.units
+    feeding, drawing = (units.of_role(role) for role in ("source", "use"))
+    feeders = [city.units[k] for k in feeding]
     supply = Supply(
-        buses=buses_of(city.renewables),
-        technology=tuple(unit.technology for unit in city.renewables),
-        p_mw=operation.generation_mw,
-        carbon_g_per_kwh=np.array([factor.g_per_kwh for factor in generation]),
-        renewable=np.array([factor.renewable for factor in generation], dtype=bool),
+        buses=buses_of(city.renewables, tuple(feeders)),
+        technology=(
+            *(unit.technology for unit in city.renewables),
+            *(unit.technology for unit in feeders),
+        ),
+        p_mw=np.hstack([operation.generation_mw, np.maximum(-units.drawn_mw[:, feeding], 0.0)]),
+        carbon_g_per_kwh=np.array(
+            [
+                *(factor.g_per_kwh for factor in generation),
+                *(float(unit.fields.get("carbon_g_per_kwh", 0.0)) for unit in feeders),
+            ]
+        ),
+        renewable=np.array(
+            [
+                *(float(factor.renewable) for factor in generation),
+                *(unit.renewable_share for unit in feeders),
+            ]
+        ),
     )
-    use = Use(buses=buses_of(city.loads), p_mw=operation.load_mw)
+    use = Use(
+        buses=buses_of(city.loads, tuple(city.units[k] for k in drawing)),
+        p_mw=np.hstack([operation.load_mw, np.maximum(units.drawn_mw[:, drawing], 0.0)]),
+    )
     upstream = UpstreamMix(
         carbon_g_per_kwh=market.window(city.market.carbon, time),
         renewable_share=market.window(city.market.upstream_renewable_share, time),
@@ -214,28 +247,41 @@ def _account(
 
 
 def _storage(day: CityDay, operation: Operation) -> Storage:
-    """Every battery and vehicle as a tank, from its state at the start of the day."""
-    batteries, vehicles = day.city.batteries, day.city.vehicles
-    stores: list[SiteBattery | Vehicle] = [*batteries, *vehicles]
+    """Every battery, vehicle and unit that stores as a tank, from its state at the start of the day."""
+    batteries, vehicles, units = day.city.batteries, day.city.vehicles, operation.units.tanks
+    stores: list[SiteBattery | Vehicle | UnitTank] = [*batteries, *vehicles, *units]
     tanks = [day.tanks[store.id] for store in stores]
     p_mw = np.hstack([operation.battery_mw, operation.vehicle_mw])
     stays = np.zeros_like(operation.battery_mw)
+
+    def beside(values: FloatArray, name: str) -> FloatArray:
+        """`values` of batteries and vehicles, and then those of units."""
+        return np.column_stack([values, *(getattr(unit, name) for unit in units)])
+
     return Storage(
         ids=tuple(store.id for store in stores),
-        buses=buses_of(batteries, vehicles),
-        is_ev=np.arange(len(stores)) >= len(batteries),
-        charge_mw=np.maximum(p_mw, 0.0),
-        discharge_mw=np.maximum(-p_mw, 0.0),
+        buses=buses_of(batteries, vehicles, units),
+        is_ev=np.repeat([False, True, False], [len(batteries), len(vehicles), len(units)]),
+        charge_mw=beside(np.maximum(p_mw, 0.0), "charge_mw"),
+        discharge_mw=beside(np.maximum(-p_mw, 0.0), "discharge_mw"),
         charge_efficiency=np.array([store.charge_efficiency for store in stores]),
         discharge_efficiency=np.array([store.discharge_efficiency for store in stores]),
         self_discharge_per_hour=np.array(
-            [battery.self_discharge_per_hour for battery in batteries] + [0.0] * len(vehicles)
+            [battery.self_discharge_per_hour for battery in batteries] + [0.0] * len(vehicles + units)
         ),
-        e_start_mwh=np.array([tank.e_kwh / 1000 for tank in tanks]),
+        e_start_mwh=np.array(
+            [tank.e_kwh / 1000 for tank in tanks[: len(batteries + vehicles)]]
+            + [unit.e_start_mwh for unit in units]
+        ),
         carbon_start_kg=np.array([tank.carbon_kg for tank in tanks]),
         renewable_start_share=np.array(
             [tank.renewable_kwh / tank.e_kwh if tank.e_kwh else 0.0 for tank in tanks]
         ),
-        drive_mwh=np.hstack([stays, operation.driven_mwh]),
-        distance_km=np.hstack([stays, operation.driven_km]),
+        drive_mwh=beside(np.hstack([stays, operation.driven_mwh]), "drive_mwh"),
+        distance_km=np.hstack([stays, operation.driven_km, np.zeros((len(p_mw), len(units)))]),
+        technology=(
+            *(BATTERY for _ in batteries),
+            *(V2G for _ in vehicles),
+            *(unit.technology for unit in units),
+        ),
     )

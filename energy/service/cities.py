@@ -94,6 +94,7 @@ def check_city(directory: Path, progress: Progress = silent) -> dict[str, Any]:
         "renewables": len(city.renewables),
         "batteries": len(city.batteries),
         "evs": len(city.vehicles),
+        "units": len(city.units),
         "sessions": sum(len(vehicle.sessions) for vehicle in city.vehicles),
         "districts": {
             district.id: {"name": district.name, "buses": len(district.buses)} for district in city.districts

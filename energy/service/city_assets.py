@@ -14,6 +14,7 @@ from energy.domain.city import (
     SiteBattery,
     SiteLoad,
     SiteRenewable,
+    SiteUnit,
     Vehicle,
 )
 from energy.domain.documents import nearest
@@ -21,6 +22,7 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
 from energy.feeds.assets import BatteryRow, LoadRow, RenewableRow, RowModel, SessionRow, VehicleRow, read_rows
 from energy.feeds.city import CITY_FILE, AssetsSection, CityDocument, Selector
+from energy.service.city_units import gather_units
 from grid_models.elements import GridElements, Injection, Storage
 
 
@@ -32,12 +34,13 @@ class CityAssets:
     renewables: tuple[SiteRenewable, ...]
     batteries: tuple[SiteBattery, ...]
     vehicles: tuple[Vehicle, ...]
+    units: tuple[SiteUnit, ...]
     load_profiles: Mapping[str, str]
     notices: tuple[str, ...]
 
     def places(self) -> tuple[tuple[str, int], ...]:
         """Id and bus of every asset."""
-        groups = (self.loads, self.renewables, self.batteries, self.vehicles)
+        groups = (self.loads, self.renewables, self.batteries, self.vehicles, self.units)
         return tuple((asset.id, asset.bus) for group in groups for asset in group)
 
     def columns(self) -> set[str]:
@@ -46,6 +49,7 @@ class CityAssets:
             *(load.p for load in self.loads),
             *(load.q for load in self.loads),
             *(site.available for site in self.renewables),
+            *(series for unit in self.units for series in unit.series.values()),
         )
         return {series.column for series in scaled if series is not None}
 
@@ -91,6 +95,7 @@ class _Gathering:
         self.renewables: list[SiteRenewable] = []
         self.batteries: list[SiteBattery] = []
         self.vehicles: list[Vehicle] = []
+        self.units: list[SiteUnit] = []
         self.load_profiles: dict[str, str] = {}
         self.buses = BusLookup(elements)
         self.technologies = {factor.technology for factor in factors.factors if factor.renewable}
@@ -260,6 +265,8 @@ class _Gathering:
                 )
             )
         self._read_vehicles()
+        self.units, faults = gather_units(self.rules.units, self.columns, self.buses.index)
+        self.faults += faults
 
     def _read_vehicles(self) -> None:
         stays: dict[str, list[ChargingSession]] = {}
@@ -300,7 +307,7 @@ class _Gathering:
     def finish(self) -> CityAssets:
         ids = Counter(
             asset.id
-            for group in (self.loads, self.renewables, self.batteries, self.vehicles)
+            for group in (self.loads, self.renewables, self.batteries, self.vehicles, self.units)
             for asset in group
         )
         self.faults += [
@@ -319,6 +326,7 @@ class _Gathering:
             tuple(self.renewables),
             tuple(self.batteries),
             tuple(self.vehicles),
+            tuple(self.units),
             self.load_profiles,
             tuple(self.notices),
         )

@@ -18,11 +18,15 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray
 from energy.domain.records import CarryOver
 from energy.domain.time import TimeGrid, format_instant
+from energy.service.city_units import DayBefore, unit_documents
+from energy.service.unit_operation import declared_kwh
 
 Information = Literal["perfect", "day-ahead"]
 INFORMATION: tuple[Information, ...] = ("perfect", "day-ahead")
 ROOT = "grid"
 """The id of the city's one connection, in its problems and schedules."""
+MIP_GAP = 1e-3
+"""Of the day's cost: closing the rest for units that are on or off can take hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,7 @@ class CityDay:
         carried: whether the tanks are those a stored plan of the day before left.
         metered_peak_mw: the highest import that stored days of the month reached; None without any.
         unavoidable_peak_mw: what inflexible demand less generation will reach in the month anyway.
+        units_before: what a stored plan of the day before has units do; None where there is none.
     """
 
     city: City
@@ -57,6 +62,7 @@ class CityDay:
     carried: bool
     metered_peak_mw: float | None
     unavoidable_peak_mw: float
+    units_before: DayBefore | None = None
 
     @property
     def peak_so_far_mw(self) -> float:
@@ -91,7 +97,13 @@ class CityDay:
             "currency": market.currency,
             "time": horizon.document(),
             "connections": [{key: value for key, value in connection.items() if value is not None}],
-            "assets": [*self._loads(), *self._renewables(), *self._batteries(), *self._vehicles()],
+            "assets": [
+                *self._loads(),
+                *self._renewables(),
+                *self._batteries(),
+                *self._vehicles(),
+                *unit_documents(city.units, self.known, horizon, city.zone, self.units_before),
+            ],
             "objective": {"carbon_price_per_t": market.carbon_price_per_t},
             "network": {
                 "grid": city.grid_source,
@@ -99,7 +111,7 @@ class CityDay:
                 "vm_max_pu": limits.vm_max_pu,
                 "loading_max_percent": limits.loading_max_percent,
             },
-            "options": {"bus_prices": False},
+            "options": {"bus_prices": False, **({"mip_gap": MIP_GAP} if city.units else {})},
         }
 
     def input_hash(self, problem_hash: str, factors_version: str) -> str:
@@ -288,7 +300,7 @@ def horizon_of(city: City, day: date) -> TimeGrid:
 
 
 def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, Tank]:
-    """The tank of every battery and vehicle: as carried over, or as declared.
+    """The tank of every battery, vehicle and unit that stores: as carried over, or as declared.
 
     Declared: batteries as the city says; vehicles full, except those plugged in at `start`, which have
     charged at full power since they arrived. Nothing of what is declared counts as renewable.
@@ -300,6 +312,11 @@ def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, 
     for vehicle in city.vehicles:
         e_kwh = _declared_kwh(vehicle, start)
         tanks[vehicle.id] = Tank(e_kwh, e_kwh * vehicle.carbon_start_g_per_kwh / 1000)
+    declared = declared_kwh(city.units)
+    for unit in city.units:
+        if unit.id in declared:
+            e_kwh = declared[unit.id]
+            tanks[unit.id] = Tank(e_kwh, e_kwh * unit.carbon_start_g_per_kwh / 1000)
     if carry is not None:
         # an asset that joined the city since starts as declared, one that left leaves its tank behind
         known = tanks.keys() & carry.energy_kwh.keys()
@@ -307,6 +324,7 @@ def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, 
             battery.id: (battery.e_min_mwh * 1000, battery.e_max_mwh * 1000) for battery in city.batteries
         }
         bounds |= {vehicle.id: (vehicle.e_min_kwh, vehicle.e_max_kwh) for vehicle in city.vehicles}
+        bounds |= dict.fromkeys(declared, (0.0, np.inf))
         for key in known:
             # the solver keeps bounds to its tolerance only, and a problem must start inside them
             e_kwh = float(np.clip(carry.energy_kwh[key], *bounds[key]))

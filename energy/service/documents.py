@@ -341,10 +341,11 @@ class ScheduleDocument(DaySchedule):
 
 class CaseAnswer(Answer):
     """One way of running the day. Cost in the city's currency: energy bought less sold, demand charge,
-    carbon price, wear. ``…_at_equal_energy`` values what is left in store against the uncontrolled case."""
+    carbon price, wear, fuel and starts of units. ``…_at_equal_energy`` values what is left in store against
+    the uncontrolled case."""
 
     cost: float
-    cost_parts: dict[Literal["energy", "peak", "carbon", "wear"], float]
+    cost_parts: dict[Literal["energy", "peak", "carbon", "wear", "fuel", "start"], float]
     emissions_kg: float
     losses_mwh: float
     import_mwh: float

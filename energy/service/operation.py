@@ -12,6 +12,7 @@ from energy.domain.network import FloatArray, IntArray, NodalPower
 from energy.domain.schedule import Schedule
 from energy.domain.time import TimeGrid
 from energy.service.city_day import CityDay, site_series, stays_in
+from energy.service.unit_operation import UnitOperation, run_units
 
 CAPPED_KW = 1e-6
 """Less curtailment than this is the solver's tolerance, not a cap."""
@@ -24,7 +25,8 @@ class Operation:
 
     Attributes:
         driven_mwh, driven_km: booked in the step in which the vehicle arrives, at the battery.
-        unmet_kwh: what trips and departures of the day lacked, over all vehicles.
+        unmet_kwh: what trips and departures of the day lacked, over all vehicles, and what units did
+            not serve.
     """
 
     city: City
@@ -40,6 +42,7 @@ class Operation:
     driven_mwh: FloatArray
     driven_km: FloatArray
     unmet_kwh: float
+    units: UnitOperation
 
     @property
     def curtailed_mw(self) -> FloatArray:
@@ -48,27 +51,32 @@ class Operation:
 
     @cached_property
     def buses(self) -> IntArray:
-        """The bus of every column of `nodal_power`: loads, renewables, batteries, vehicles."""
+        """The bus of every column of `nodal_power`: loads, renewables, batteries, vehicles, units."""
         city = self.city
-        return buses_of(city.loads, city.renewables, city.batteries, city.vehicles)
+        return buses_of(city.loads, city.renewables, city.batteries, city.vehicles, city.units)
 
     def nodal_power(self) -> NodalPower:
-        """What all assets draw at their buses; only loads draw reactive power."""
-        p_mw = np.hstack([self.load_mw, -self.generation_mw, self.battery_mw, self.vehicle_mw])
+        """What all assets draw at their buses; only loads and units draw reactive power."""
+        p_mw = np.hstack(
+            [self.load_mw, -self.generation_mw, self.battery_mw, self.vehicle_mw, self.units.drawn_mw]
+        )
         q_mvar = np.zeros_like(p_mw)
         q_mvar[:, : self.load_mvar.shape[1]] = self.load_mvar
+        q_mvar[:, p_mw.shape[1] - len(self.units.units) :] = self.units.drawn_mvar
         return NodalPower(self.time, self.buses, p_mw, q_mvar)
 
     def e_end_mwh(self) -> float:
-        """What batteries and vehicles hold at the end of the day."""
-        return float(self.battery_mwh[-1].sum() + self.vehicle_mwh[-1].sum())
+        """What batteries, vehicles and units that store hold at the end of the day."""
+        held = sum(tank.e_end_mwh for tank in self.units.tanks)
+        return float(self.battery_mwh[-1].sum() + self.vehicle_mwh[-1].sum() + held)
 
 
 def operate(day: CityDay, schedule: Schedule, profiles: Profiles) -> Operation:
     """Run `schedule` on the day as `profiles` has it.
 
     Batteries and vehicles follow their setpoints. A renewable that is curtailed in a step may not
-    exceed its planned power; otherwise it generates what there is. Demand is what it is.
+    exceed its planned power; otherwise it generates what there is. Demand is what it is. Units follow
+    their setpoints.
     """
     city, time = day.city, day.time
     steps = time.steps
@@ -82,6 +90,7 @@ def operate(day: CityDay, schedule: Schedule, profiles: Profiles) -> Operation:
     battery_mw, battery_mwh = _storages(day, schedule, ids)
     vehicle_mw, vehicle_mwh = _storages(day, schedule, [vehicle.id for vehicle in city.vehicles])
     driven_mwh, driven_km, unmet_kwh = _drives(day, vehicle_mw, vehicle_mwh)
+    units = run_units(day, schedule.assets, profiles)
     return Operation(
         city=city,
         time=time,
@@ -95,7 +104,8 @@ def operate(day: CityDay, schedule: Schedule, profiles: Profiles) -> Operation:
         vehicle_mwh=vehicle_mwh,
         driven_mwh=driven_mwh,
         driven_km=driven_km,
-        unmet_kwh=unmet_kwh,
+        unmet_kwh=unmet_kwh + units.unmet_kwh,
+        units=units,
     )
 
 

@@ -31,6 +31,7 @@ from energy.service.city_day import (
     tanks_at,
     unavoidable_peak_mw,
 )
+from energy.service.city_units import DayBefore
 from energy.service.coupling import dispatch_on_grid
 from energy.service.operation import operate
 from energy.service.previous import read_previous
@@ -85,13 +86,15 @@ def plan_day(
     factors: FactorRegistry,
     carry: CarryOver | None,
     metered_peak_mw: float | None,
+    day_before: Mapping[str, Any] | None = None,
     revision: Revision | None = None,
     progress: Progress = silent,
 ) -> PlannedDay:
     """Plan one local day of `city`, or with `revision` what is left of it.
 
     `carry` is what a stored plan of the day before left, `metered_peak_mw` the highest import of the
-    month's stored days; both None where there are none. The plan is a function of the arguments alone.
+    month's stored days, `day_before` the schedule of that stored plan, which a city with units needs; all
+    None where there are none. The plan is a function of the arguments alone.
 
     Raises `IndexError` for a day outside the data, `InputError` for a day that cannot be forecast and for
     hard requirements that contradict each other.
@@ -101,7 +104,10 @@ def plan_day(
     known, expected = _known(city, day, information)
     if revision is not None:
         known = _metered(known, city.profiles, revision.now)
-    start = _city_day(city, day, information, known, carry, metered_peak_mw)
+    start = replace(
+        _city_day(city, day, information, known, carry, metered_peak_mw),
+        units_before=None if day_before is None else DayBefore.of(day_before),
+    )
     document = start.problem_document()
     if revision is not None:
         document["options"] = {
@@ -306,6 +312,8 @@ def _notices(day: CityDay) -> list[str]:
             "no stored plan of the day before: batteries start as declared, vehicles full or as charging "
             "at full power since their arrival leaves them"
         )
+    if day.city.units and day.units_before is None:
+        notices.append("no stored plan of the day before: units start as declared")
     notices.append(
         f"the day pays the demand charge above {day.peak_so_far_mw:.3f} MW: the larger of the month's "
         "highest import so far and of what inflexible demand less generation reaches in the month anyway"

@@ -30,6 +30,7 @@ from energy.feeds.documents import read_json
 from energy.feeds.factors import load_factors, read_own_factors
 from energy.feeds.series import SeriesFile, on_grid, read_series
 from energy.service.city_assets import BusLookup, CityAssets, gather_assets
+from energy.service.city_units import check_units
 from energy.service.fleets import Site, draw_fleets
 from energy.service.upstream import UpstreamSeries, upstream_series
 from grid_models.districts import Districts, Upstream, districts_from_polygons, districts_from_table
@@ -79,6 +80,10 @@ class Columns:
     time: TimeGrid
     series: dict[str, FloatArray] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
+
+    def profiles(self, names: Sequence[str]) -> Profiles:
+        """The named series."""
+        return Profiles(self.time, tuple(names), np.column_stack([self.series[name] for name in names]))
 
     def add(self, file: SeriesFile, fill_up_to: timedelta | None) -> None:
         """Take the columns of a file; `InputError` for gaps and for names that are taken."""
@@ -162,6 +167,9 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     if assets is not None and not needed - columns.series.keys():
         faults.attempt(_clip_generation, assets, columns)
         faults.attempt(_check_magnitudes, assets, columns, elements)
+        if assets.units:
+            series = columns.profiles(sorted(needed))
+            faults.found += check_units(assets.units, series, document.city.zone)
     progress(0.8, "drawing EV sessions")
     drawn: tuple[Vehicle, ...] = ()
     ev_notices: tuple[str, ...] = ()
@@ -192,9 +200,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         batteries=assets.batteries,
         vehicles=vehicles,
         market=market,
-        profiles=Profiles(
-            columns.time, tuple(used), np.column_stack([columns.series[name] for name in used])
-        ),
+        profiles=columns.profiles(used),
         sources=_sources(document, grid, upstream),
         notices=(
             *grid.notices,
@@ -211,6 +217,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         grid_root=root,
         grid_zone=document.factors.zone,
         own_factors=own_factors,
+        units=assets.units,
     )
     progress(1.0, "prepared")
     return city, grid

@@ -6,7 +6,7 @@ import functools
 import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
 from time import monotonic
@@ -147,6 +147,7 @@ class Service:
                 factors=city_factors(city),
                 carry=self._store.carry_over(city_id, day, information),
                 metered_peak_mw=self._store.month_peak_mw(city_id, day, information),
+                day_before=self._schedule_before(city, wanted, informed),
                 revision=None if revised is None else Revision(*revised),
                 progress=progress,
             )
@@ -163,6 +164,13 @@ class Service:
             self._store.save_plan(planned.plan, run, planned.carry)
         progress(1.0, "planned")
         return planned.plan
+
+    def _schedule_before(self, city: City, day: date, information: str) -> Mapping[str, Any] | None:
+        """What units were planned to do on the day before `day`; None where no such plan is stored."""
+        if not city.units:
+            return None
+        plan = self._store.plan(city.id, (day - timedelta(days=1)).isoformat(), information)
+        return None if plan is None else plan.document["schedule"]
 
     def stored_plan(self, city_id: str, day: str, information: str = "perfect") -> Plan | None:
         """The stored plan of a day; None where there is none."""

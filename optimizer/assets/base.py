@@ -339,8 +339,8 @@ class Asset(Document):
         """Its objective parts, in the problem's currency, from its schedule alone."""
 
     def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
-        """The fields that state how it stands before a horizon, as they are at the end of `schedule`; those of
-        objects inside it by path (``tank.start_kg``)."""
+        """The fields that state how it stands before a horizon, as they are at the end of `schedule`; those
+        of objects inside it by path (``tank.start_kg``)."""
         del schedule, time
         return {}
 
