@@ -77,8 +77,8 @@ class Column:
     unit: str = ""
 
 
-Cell = str | float | datetime | Figure | None
-"""Text, a bare number (of long series), an instant, or a figure. None is an empty cell."""
+Cell = str | Words | float | datetime | Figure | None
+"""A name or text, a bare number (of long series), an instant, or a figure. None is an empty cell."""
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,8 @@ def report_of(document: Mapping[str, Any]) -> Report:
 def _cell(cell: Cell) -> Any:
     if isinstance(cell, Figure):
         return {"figure": cell.key}
+    if isinstance(cell, Mapping):
+        return dict(cell)
     if isinstance(cell, datetime):
         return format_instant(cell)
     if isinstance(cell, float) and not math.isfinite(cell):
@@ -99,7 +101,7 @@ def _table_of(table: Mapping[str, Any], figures: Mapping[str, Figure]) -> Table:
 
     def cell(value: Any, column: Column) -> Cell:
         if isinstance(value, dict):
-            return figures[value["figure"]]
+            return figures[value["figure"]] if "figure" in value else value
         if column.unit == INSTANT and isinstance(value, str):
             return parse_instant(value)
         return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -66,7 +66,7 @@ def _table(table: Table, zone: ZoneInfo) -> bytes:
             elif isinstance(cell, Figure):
                 yield _plain(cell.value if cell.notation is None else cell.notation)
             else:
-                yield _plain(cell)
+                yield _plain(cell["en"] if isinstance(cell, Mapping) else cell)
 
     return _rows(heading, (list(cells(row)) for row in table.rows))
 

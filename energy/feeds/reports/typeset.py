@@ -7,7 +7,7 @@ breaks one. The layout is `report.typ`; here everything is turned into the reade
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -112,6 +112,8 @@ def _text(cell: Cell, language: Any, zone: ZoneInfo) -> str:
         return _local(cell, zone)
     if isinstance(cell, str):
         return cell
+    if isinstance(cell, Mapping):
+        return str(cell[language])
     return number(cell, language)
 
 

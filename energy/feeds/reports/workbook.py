@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -170,7 +170,7 @@ class _Pages:
             elif isinstance(cell, Figure):
                 yield cell.value if cell.notation is None else cell.notation
             else:
-                yield cell
+                yield cell[self.language] if isinstance(cell, Mapping) else cell
 
     def factors(self) -> None:
         sheet = self._sheet(self._word("factors"), self._word("factors"))

@@ -122,7 +122,7 @@ def reports(draw: st.DrawFn) -> Report:
 
     def cell(kind: str, row: int, column: int) -> Cell:
         if kind == "text":
-            return draw(_text)
+            return draw(_text | _both)
         if kind == "number":
             return draw(_number)
         if kind == "time":

@@ -1,0 +1,257 @@
+"""The desk: makes reports, keeps their versions, says what changed, and explains any figure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from energy.domain.city import City
+from energy.domain.documents import nearest
+from energy.domain.errors import Fault, InputError
+from energy.domain.factors import FactorRegistry
+from energy.domain.period import Period
+from energy.domain.records import RunRecord
+from energy.domain.report import (
+    Change,
+    Edition,
+    Figure,
+    Report,
+    ReportKey,
+    StoredReport,
+    figure_id,
+)
+from energy.domain.report_document import report_document, report_of
+from energy.domain.time import format_instant
+from energy.feeds.documents import json_bytes
+from energy.feeds.officer import OfficerInputs
+from energy.feeds.reports.cells import number
+from energy.service.reports.registry import Choice, Context, chosen, report_type
+from energy.store import ReportShelf
+
+DEFAULT_INFORMATION = "perfect"
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where reports are made and kept.
+
+    Attributes:
+        load: the period of a city by label and information; `InputError` where no day of it is stored.
+        officer: the officer's inputs of a city as they are now. factors: the registry of a city.
+        runs: how the stored plans of a day came about, by city, day and information.
+    """
+
+    shelf: ReportShelf
+    load: Callable[[City, str, str], Period]
+    officer: Callable[[City], OfficerInputs]
+    factors: Callable[[City], FactorRegistry]
+    runs: Callable[[str, str, str], tuple[RunRecord, ...]]
+
+    def make(
+        self,
+        city: City,
+        name: str,
+        period: str,
+        *,
+        information: str = DEFAULT_INFORMATION,
+        choices: Mapping[str, str] | None = None,
+    ) -> tuple[Report, Edition]:
+        """Make a report and keep it as the next version, or as the last one where nothing has changed.
+
+        Raises `InputError` for unknown reports and choices, periods without a stored day, and whatever is
+        wrong with the officer's files.
+        """
+        kind = report_type(name)
+        picked = chosen(kind, choices or {})
+
+        def other(label: str) -> Period | None:
+            try:
+                return self.load(city, label, information)
+            except InputError:
+                return None  # another period of which nothing is stored is no fault of this report
+
+        report = kind.make(
+            Context(
+                city=city,
+                period=self.load(city, period, information),
+                factors=self.factors(city),
+                officer=self.officer(city),
+                choices=picked,
+                other=other,
+                code_version=version("wattshed"),
+            )
+        )
+        key = ReportKey(city.id, name, report.period, _variant(information, picked, kind.choices))
+        document = report_document(report)
+        content = content_hash(document)
+        before = self.shelf.get(key)
+        ids = {figure_id(city.id, name, report.period, figure, content): figure for figure in report.figures}
+        edition = self.shelf.add(
+            key,
+            document,
+            content,
+            ids,
+            () if before is None else changes(report_of(before[0]), report),
+            datetime.now(UTC),
+        )
+        return report, edition
+
+    def list(self, city: str) -> tuple[StoredReport, ...]:
+        """All stored versions of a city's reports."""
+        return self.shelf.list(city)
+
+    def stored(self, key: ReportKey, edition: int | None = None) -> tuple[Report, Edition]:
+        """A stored version (default: the newest), as it was; `InputError` where there is none."""
+        found = self.shelf.get(key, edition)
+        if found is None:
+            raise InputError(
+                Fault(
+                    f"{key.name} {key.period}",
+                    f"has no stored version{'' if edition is None else f' {edition}'}; make the report first",
+                )
+            )
+        return report_of(found[0]), found[1]
+
+    def approve(self, key: ReportKey, edition: int, by: str) -> Edition:
+        """A person stands for a draft; `InputError` unless it is one, and for an empty name."""
+        if not by.strip():
+            raise InputError(Fault("by", "is empty; name who approves the report"))
+        return self.shelf.approve(key, edition, by.strip(), datetime.now(UTC))
+
+    def publish(self, key: ReportKey, edition: int) -> Edition:
+        """An approved version is published and never changes again."""
+        return self.shelf.publish(key, edition, datetime.now(UTC))
+
+    def difference(self, key: ReportKey, first: int, second: int) -> tuple[Change, ...]:
+        """Every figure that differs between two versions."""
+        return changes(self.stored(key, first)[0], self.stored(key, second)[0])
+
+    def explain(self, figure: str) -> dict[str, Any]:
+        """The tree behind a figure: what it is made of, down to factors, inputs and runs.
+
+        Raises `InputError` for an id that no stored report has.
+        """
+        found = self.shelf.of_figure(figure)
+        if found is None:
+            raise InputError(
+                Fault("figure", f"{figure!r} is in no stored report; ids look like fig-0123456789abcdef0123")
+            )
+        key, document, edition, name = found
+        report = report_of(document)
+        return {
+            "id": figure,
+            "report": {
+                **asdict(key),
+                "version": edition.number,
+                "state": edition.state,
+                "content": edition.content,
+                "settings": dict(report.settings),
+                "code_version": report.code_version,
+                "factors_version": report.factors_version,
+            },
+            "figure": _branch(report, report.figures[name], edition.content, ()),
+            "runs": list(self._runs(report, report.figures[name])),
+        }
+
+    def _runs(self, report: Report, figure: Figure) -> Iterator[dict[str, Any]]:
+        """The runs of the days that a figure rests on; `finished` is null where none is kept."""
+        first, last = figure.days or ("", "9999")
+        for day in report.days:
+            if not first <= day.day <= last:
+                continue
+            kept = [
+                run
+                for run in self.runs(report.city, day.day, day.information)
+                if run.input_hash == day.input_hash and run.code_version == day.code_version
+            ]
+            yield {
+                "day": day.day,
+                "information": day.information,
+                "status": day.status,
+                "input_hash": day.input_hash,
+                "code_version": day.code_version,
+                "factors_version": day.factors_version,
+                "finished": format_instant(kept[-1].finished) if kept else None,
+            }
+
+
+def content_hash(document: Mapping[str, Any]) -> str:
+    """The SHA-256 of a report's document as it is written."""
+    return "sha256:" + hashlib.sha256(json_bytes(document)).hexdigest()
+
+
+def changes(before: Report, after: Report) -> tuple[Change, ...]:
+    """Every figure that one report has otherwise than the other, by key."""
+    old, new = before.figures, after.figures
+    found = []
+    for key in sorted(old.keys() | new.keys()):
+        left, right = old.get(key), new.get(key)
+        if left is None or right is None or (left.value, left.notation) != (right.value, right.notation):
+            units = [figure.unit for figure in (right, left) if figure is not None]
+            found.append(Change(key, *_apart(left, right), units[0]))
+    return tuple(found)
+
+
+def find_key(stored: tuple[StoredReport, ...], name: str, period: str, variant: str) -> ReportKey:
+    """The key of a stored report; `InputError` naming what is stored."""
+    keys = {(item.key.name, item.key.period, item.key.variant): item.key for item in stored}
+    if (name, period, variant) not in keys:
+        known = [" ".join(part for part in key if part) for key in keys]
+        raise InputError(
+            Fault("report", f"{name} {period} {variant}".rstrip() + f" is not stored; {nearest(name, known)}")
+        )
+    return keys[name, period, variant]
+
+
+def _variant(information: str, picked: Mapping[str, str], choices: Iterable[Choice]) -> str:
+    parts = {choice.name: picked[choice.name] for choice in choices if picked[choice.name] != choice.default}
+    if information != DEFAULT_INFORMATION:
+        parts["information"] = information
+    return "&".join(f"{name}={value}" for name, value in sorted(parts.items()))
+
+
+def _apart(left: Figure | None, right: Figure | None) -> tuple[str, str]:
+    """Two figures as text, with as many digits as tell them apart."""
+    for digits in (4, 8, 17):
+        texts = (_said(left, digits), _said(right, digits))
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+def _said(figure: Figure | None, digits: int) -> str:
+    if figure is None:
+        return "–"
+    return number(figure.value, "en", digits) if figure.notation is None else figure.notation
+
+
+def _branch(report: Report, figure: Figure, content: str, above: tuple[str, ...]) -> dict[str, Any]:
+    """A figure with everything below it; a part that stands above already is not followed again."""
+    factors = {f"{factor.id}@{factor.version}": factor for factor in report.factors}
+    inputs = {used.name: used for used in report.inputs}
+    return {
+        "key": figure.key,
+        "id": figure_id(report.city, report.name, report.period, figure.key, content),
+        "value": figure.value,
+        "unit": figure.unit,
+        "notation": figure.notation,
+        "explanation": figure.explanation,
+        "ledger": figure.ledger,
+        "method": figure.method,
+        "low": figure.low,
+        "high": figure.high,
+        "estimated_share": figure.estimated_share,
+        "rule": figure.rule,
+        "days": None if figure.days is None else list(figure.days),
+        "factors": [asdict(factors[name]) for name in figure.factors if name in factors],
+        "inputs": [asdict(inputs[name]) for name in figure.inputs if name in inputs],
+        "parts": [
+            _branch(report, report.figures[part], content, (*above, figure.key))
+            for part in figure.parts
+            if part not in above
+        ],
+    }

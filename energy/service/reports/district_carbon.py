@@ -1,0 +1,251 @@
+"""``district-carbon``: energy, traced emissions and their interval by district, in total and over time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from energy.domain.network import FloatArray, IntArray
+from energy.domain.period import Period
+from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
+from energy.service.reports.figures import DISTRICT, ENERGY, TIME, figure, span, words
+from energy.service.reports.registry import Choice, Context, report
+
+_SUMS = (
+    ("energy_mwh", "MWh", words("End use", "最終消費")),
+    ("emissions_kg", "kg", words("Emissions of use", "消費の排出量")),
+    ("loss_emissions_kg", "kg", words("Emissions of losses", "損失の排出量")),
+    ("charged_kg", "kg", words("Charged into storage", "蓄電への充電")),
+    ("discharged_kg", "kg", words("Discharged", "放電")),
+    ("local_generation_mwh", "MWh", words("Local generation", "地域内発電")),
+    ("exchange_mwh", "MWh", words("Received from others", "他地区からの受電")),
+    ("exchange_kg", "kg", words("Carbon received", "受け取った炭素")),
+)
+_BALANCE = (
+    ("end_use_kg", words("End use", "最終消費")),
+    ("losses_kg", words("Losses", "損失")),
+    ("exports_kg", words("Exports", "域外送電")),
+    ("ev_driven_kg", words("EVs driven", "EV走行")),
+    ("storage_change_kg", words("Change in storages", "蓄電残量の変化")),
+    ("residual_kg", words("Rounding", "端数")),
+)
+
+
+@report(
+    "district-carbon",
+    words("Carbon by district", "地区別の炭素排出量"),
+    words(
+        "What did each district use, and which carbon came with it through the city's own grid?",
+        "各地区は何をどれだけ使い、都市の系統を通じてどれだけの炭素が伴ったか。",
+    ),
+    (
+        Choice(
+            "resolution",
+            ("hour", "day", "month"),
+            "day",
+            words("Resolution of the series", "時系列の間隔"),
+        ),
+    ),
+)
+def district_carbon(context: Context) -> Report:
+    """Totals by district, the city's balance, and the series of every district."""
+    period = context.period
+    totals = _totals(context)
+    balance = _balance(period)
+    series = _series(context)
+    return context.report(
+        "district-carbon",
+        totals,
+        balance,
+        series,
+        plots=(
+            Plot(
+                totals.id,
+                "bars",
+                words("Emissions by district", "地区別の排出量"),
+                "district",
+                ("emissions_kg",),
+                _most(totals),
+            ),
+            Plot(
+                series.id,
+                "stacked",
+                words("Emissions over time", "排出量の推移"),
+                "time",
+                tuple(f"{district}_kg" for district in period.districts),
+                words(
+                    "Emissions of all districts on each other, over the period.",
+                    "期間にわたる全地区の排出量の積み上げ。",
+                ),
+            ),
+        ),
+        methods=("tracing", "tank", "interval"),
+    )
+
+
+def _totals(context: Context) -> Table:
+    period = context.period
+    table = period.actual.districts
+    rows = [
+        _row(period, f"district/{district}", name, {key: values[:, k] for key, values in table.items()}, ())
+        for k, (district, name) in enumerate(context.place.items())
+    ]
+    whole = {key: values.sum(axis=1) for key, values in table.items()}
+    rows.append(_row(period, "city", context.city.name, whole, period.districts))
+    return Table(
+        "districts",
+        words("Districts", "地区別"),
+        (
+            DISTRICT,
+            *(Column(key, title, unit) for key, unit, title in _SUMS),
+            Column("carbon_g_per_kwh", words("Intensity", "炭素強度"), "g/kWh"),
+            Column("renewable_share", words("Renewable share", "再エネ比率")),
+        ),
+        tuple(rows),
+        words(
+            "Charging and discharging are transfers between network and storages: in no total of emissions.",
+            "充放電は系統と蓄電池の間の移動であり、排出量の合計には含まれない。",
+        ),
+    )
+
+
+def _row(
+    period: Period, at: str, name: str, series: Mapping[str, FloatArray], districts: tuple[str, ...]
+) -> tuple[Cell, ...]:
+    """The sums of one place; those of the city are made of its `districts`."""
+    sums = {key: _sum(series[key]) for key, _, _ in _SUMS}
+    bounds = {"emissions_kg": (_sum(series["emissions_low_kg"]), _sum(series["emissions_high_kg"]))}
+    figures = [
+        _traced(
+            period,
+            f"{at}/{key}",
+            sums[key],
+            unit,
+            bounds.get(key, (math.nan, math.nan)),
+            tuple(f"district/{district}/{key}" for district in districts),
+        )
+        for key, unit, _ in _SUMS
+    ]
+    intensity = figure(
+        f"{at}/carbon_g_per_kwh",
+        _ratio(sums["emissions_kg"], sums["energy_mwh"]),
+        "g/kWh",
+        explanation="nothing was used",
+        ledger="traced",
+        method="tracing",
+        parts=(f"{at}/emissions_kg", f"{at}/energy_mwh"),
+        rule="ratio",
+    )
+    share = _traced(
+        period, f"{at}/renewable_share", _ratio(_sum(series["renewable_mwh"]), sums["energy_mwh"]), ""
+    )
+    return (name, *figures, intensity, share)
+
+
+def _balance(period: Period) -> Table:
+    """Sources = end use + losses + exports + EVs driven + change in storages."""
+    city = period.actual.city
+    parts = tuple(f"balance/{key}" for key, _ in _BALANCE)
+    rows = [(title, _traced(period, f"balance/{key}", _sum(city[key]), "kg")) for key, title in _BALANCE]
+    total = _traced(period, "balance/sources_kg", _sum(city["sources_kg"]), "kg", parts=parts)
+    return Table(
+        "balance",
+        words("Balance of the city: every kilogram once", "都市の収支：すべての炭素を一度だけ"),
+        (
+            Column("account", words("Account", "勘定")),
+            Column("kg", words("Carbon", "炭素"), "kg"),
+        ),
+        ((words("Sources: imports and local generation", "供給：受電と地域内発電"), total), *rows),
+    )
+
+
+def _series(context: Context) -> Table:
+    period = context.period
+    starts, first = intervals(period, context.choices["resolution"])
+    energy = np.add.reduceat(period.actual.districts["energy_mwh"], first, axis=0)
+    carbon = np.add.reduceat(period.actual.districts["emissions_kg"], first, axis=0)
+    columns = [TIME]
+    for district, name in context.place.items():
+        columns.append(Column(f"{district}_mwh", words(f"{name}: end use", f"{name}：消費"), ENERGY.unit))
+        columns.append(Column(f"{district}_kg", words(name, name), "kg"))
+    both = np.stack([energy, carbon], axis=2).reshape(len(starts), -1)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (start, *values) for start, values in zip(starts, both.tolist(), strict=True)
+    )
+    return Table(
+        "series",
+        words("Series by district", "地区別の時系列"),
+        tuple(columns),
+        rows,
+        words("An interval with an hour that is not known is empty.", "不明な時間を含む区間は空欄とする。"),
+    )
+
+
+def intervals(period: Period, resolution: str) -> tuple[list[datetime], IntArray]:
+    """The local hours, days or months of a period: their starts, and the first hour of each."""
+    starts, first, last = [], [], None
+    for hour in range(period.time.steps):
+        local = period.time.instant(hour).astimezone(period.zone)
+        name = {"hour": str(hour), "day": local.date().isoformat()}.get(resolution, f"{local:%Y-%m}")
+        if name != last:
+            starts.append(period.time.start + hour * timedelta(hours=1))
+            first.append(hour)
+            last = name
+    return starts, np.array(first, dtype=np.int64)
+
+
+def _traced(
+    period: Period,
+    key: str,
+    value: float,
+    unit: str,
+    bounds: tuple[float, float] = (math.nan, math.nan),
+    parts: tuple[str, ...] = (),
+) -> Figure:
+    carbon = unit == "kg"
+    return figure(
+        key,
+        value,
+        unit,
+        low=bounds[0],
+        high=bounds[1],
+        ledger="traced" if carbon else "none",
+        method="tracing" if carbon else "",
+        estimated_share=float(period.upstream["estimated_share"].mean()) if carbon else 0.0,
+        inputs=("upstream intensity",) if carbon else (),
+        parts=parts,
+        rule="sum" if parts else "",
+        days=span(period),
+    )
+
+
+def _most(totals: Table) -> Words:
+    """What the bars show, in words."""
+    amounts = {str(row[0]): row[2] for row in totals.rows[:-1]}
+    known = {
+        name: cell.value
+        for name, cell in amounts.items()
+        if isinstance(cell, Figure) and cell.value is not None
+    }
+    if not known:
+        return words("No district has a known figure.", "既知の数値がある地区はない。")
+    most, least = max(known, key=known.__getitem__), min(known, key=known.__getitem__)
+    return words(
+        f"Bars of emissions by district: {most} has the most ({known[most]:,.0f} kg), {least} the least "
+        f"({known[least]:,.0f} kg).",
+        f"地区別排出量の棒グラフ：最大は{most}（{known[most]:,.0f} kg）、最小は{least}"
+        f"（{known[least]:,.0f} kg）。",
+    )
+
+
+def _sum(values: FloatArray) -> float:
+    """Over the hours that are known; NaN where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.sum()) if len(known) else float("nan")
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole else float("nan")

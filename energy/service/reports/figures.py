@@ -1,0 +1,93 @@
+"""Figures from numbers: what is not known becomes a notation key with its reason, never a zero."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from energy.carbon.rates import Amount
+from energy.domain.period import Period
+from energy.domain.report import Column, Figure, Ledger, Words
+
+UNKNOWN = "not known for any hour of the period"
+
+
+def words(english: str, japanese: str) -> Words:
+    """A text in both languages."""
+    return {"en": english, "ja": japanese}
+
+
+def span(period: Period) -> tuple[str, str] | None:
+    """First and last stored day of a period."""
+    days = [day.day for day in period.days]
+    return (min(days), max(days)) if days else None
+
+
+def figure(
+    key: str,
+    value: float,
+    unit: str,
+    *,
+    explanation: str = UNKNOWN,
+    low: float = math.nan,
+    high: float = math.nan,
+    ledger: Ledger = "none",
+    method: str = "",
+    estimated_share: float = 0.0,
+    factors: Sequence[str] = (),
+    inputs: Sequence[str] = (),
+    parts: Sequence[str] = (),
+    rule: str = "",
+    days: tuple[str, str] | None = None,
+) -> Figure:
+    """A figure; NE with `explanation` where `value` is NaN."""
+    found = Figure(
+        key=key,
+        value=value if math.isfinite(value) else None,
+        unit=unit,
+        notation=None if math.isfinite(value) else "NE",
+        explanation="" if math.isfinite(value) else explanation,
+        ledger=ledger,
+        method=method,
+        estimated_share=estimated_share if math.isfinite(estimated_share) else 0.0,
+        factors=tuple(factors),
+        inputs=tuple(inputs),
+        parts=tuple(parts),
+        rule=rule,
+        days=days,
+    )
+    if math.isfinite(value) and math.isfinite(low) and math.isfinite(high):
+        return replace(found, low=min(low, high), high=max(low, high))
+    return found
+
+
+def of_amount(
+    key: str,
+    amount: Amount,
+    *,
+    ledger: Ledger,
+    method: str,
+    factors: Sequence[str] = (),
+    explanation: str = UNKNOWN,
+    days: tuple[str, str] | None = None,
+) -> Figure:
+    """An amount of carbon as a figure, kg."""
+    return figure(
+        key,
+        amount.kg,
+        "kg",
+        explanation=explanation,
+        low=amount.low_kg,
+        high=amount.high_kg,
+        ledger=ledger,
+        method=method,
+        estimated_share=amount.estimated_share,
+        factors=factors,
+        days=days,
+    )
+
+
+DISTRICT = Column("district", words("District", "地区"))
+ENERGY = Column("energy_mwh", words("Energy", "電力量"), "MWh")
+TIME = Column("time", words("Start", "開始"), "time")

@@ -1,0 +1,214 @@
+"""The registry of reports: one function each, and what it is given.
+
+A new report is a file in this folder with one function under `report`; command line, API and dashboard
+list the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from pkgutil import iter_modules
+
+from energy.domain.city import City
+from energy.domain.documents import nearest
+from energy.domain.errors import Fault, InputError
+from energy.domain.factors import Factor, FactorRegistry
+from energy.domain.period import Period
+from energy.domain.report import FactorUse, InputUse, Plot, Report, Table, Words
+from energy.feeds.officer import OfficerInputs
+from energy.service.reports.methods import METHODS
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice that shapes a report: its name, the values it may have (none: any text), and the default."""
+
+    name: str
+    values: tuple[str, ...]
+    default: str
+    title: Words
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a report is made of.
+
+    Attributes:
+        officer: contracts, entries and targets of the city's officer.
+        choices: every choice of the report with its value.
+        other: another period of the city, by its label; None where no day of it is stored.
+        code_version: of Wattshed.
+    """
+
+    city: City
+    period: Period
+    factors: FactorRegistry
+    officer: OfficerInputs
+    choices: Mapping[str, str]
+    other: Callable[[str], Period | None]
+    code_version: str
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        """The name of every district by its id."""
+        names = {district.id: district.name for district in self.city.districts}
+        return {district: names.get(district, district) for district in self.period.districts}
+
+    def report(
+        self,
+        name: str,
+        *tables: Table,
+        plots: tuple[Plot, ...] = (),
+        methods: tuple[str, ...] = (),
+        factors: tuple[Factor, ...] = (),
+        inputs: tuple[InputUse, ...] = (),
+        notices: tuple[Words, ...] = (),
+    ) -> Report:
+        """The report, with all that every report says of city, period, choices and runs."""
+        period = self.period
+        used = {(factor.id, factor.version, factor.valid_from): factor for factor in factors}
+        return Report(
+            name=name,
+            title=REPORTS[name].title,
+            city=self.city.id,
+            city_name=self.city.name,
+            zone=period.zone.key,
+            period=period.label,
+            start=period.time.start,
+            end=period.time.end,
+            settings={
+                "coupling": period.coupling,
+                "losses": period.losses,
+                "information": ", ".join(sorted({day.information for day in period.days})),
+                **self.choices,
+            },
+            tables=tables,
+            plots=plots,
+            methods=tuple(METHODS[key] for key in dict.fromkeys(methods)),
+            factors=tuple(factor_use(used[key]) for key in sorted(used)),
+            factors_version=self.factors.version,
+            inputs=(
+                *(
+                    InputUse(source.series, source.source, source.version, source.estimated_share)
+                    for source in self.city.sources
+                ),
+                *inputs,
+            ),
+            days=period.days,
+            notices=(*_coverage(period), *notices),
+            code_version=self.code_version,
+        )
+
+
+@dataclass(frozen=True)
+class ReportType:
+    """A registered report: `text` says which question it answers."""
+
+    name: str
+    title: Words
+    text: Words
+    choices: tuple[Choice, ...]
+    make: Callable[[Context], Report]
+
+
+REPORTS: dict[str, ReportType] = {}
+"""By name, in alphabetical order of their files; filled by `reports`."""
+
+
+def report(
+    name: str, title: Words, text: Words, choices: tuple[Choice, ...] = ()
+) -> Callable[[Callable[[Context], Report]], Callable[[Context], Report]]:
+    """Register a function as the report of this name."""
+
+    def register(make: Callable[[Context], Report]) -> Callable[[Context], Report]:
+        REPORTS[name] = ReportType(name, title, text, choices, make)
+        return make
+
+    return register
+
+
+def reports() -> Mapping[str, ReportType]:
+    """All reports, their files imported."""
+    for module in sorted(iter_modules([str(Path(__file__).parent)]), key=lambda module: module.name):
+        import_module(f"{__package__}.{module.name}")
+    return REPORTS
+
+
+def report_type(name: str) -> ReportType:
+    """The report of this name; `InputError` with the nearest one."""
+    known = reports()
+    if name not in known:
+        raise InputError(Fault("report", f"{name!r} is none; {nearest(name, known)}"))
+    return known[name]
+
+
+def chosen(kind: ReportType, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Every choice of a report; `InputError` for unknown ones and values they cannot have."""
+    known = {choice.name: choice for choice in kind.choices}
+    faults = [
+        Fault(f"settings.{name}", f"report {kind.name!r} has no such choice; {nearest(name, known)}")
+        for name in wanted
+        if name not in known
+    ]
+    faults += [
+        Fault(f"settings.{name}", f"is {wanted[name]!r}; one of {', '.join(choice.values)} is needed")
+        for name, choice in known.items()
+        if name in wanted and choice.values and wanted[name] not in choice.values
+    ]
+    if faults:
+        raise InputError(faults)
+    return {name: wanted.get(name, choice.default) for name, choice in known.items()}
+
+
+def factor_use(factor: Factor) -> FactorUse:
+    """A factor of the registry as a report shows it."""
+    return FactorUse(
+        id=factor.id,
+        version=factor.version,
+        value=factor.value,
+        low=factor.low,
+        high=factor.high,
+        unit=factor.unit,
+        gas_basis=factor.gas_basis,
+        basis=factor.basis,
+        zone=factor.zone,
+        source=factor.source,
+        data_year=factor.data_year,
+        publication_year=factor.publication_year,
+        valid_from=factor.valid_from.isoformat(),
+        valid_to="" if factor.valid_to is None else factor.valid_to.isoformat(),
+        estimated=factor.estimated,
+        note=factor.note,
+    )
+
+
+def _coverage(period: Period) -> tuple[Words, ...]:
+    """What a reader must know of days that are missing and hours without solution."""
+    notices: list[Words] = []
+    if period.missing:
+        days = ", ".join(period.missing[:10]) + (" …" if len(period.missing) > 10 else "")
+        notices.append(
+            {
+                "en": f"{len(period.missing)} days have no stored plan and are in no sum: {days}",
+                "ja": f"計画が保存されていない{len(period.missing)}日は合計に含まれない：{days}",
+            }
+        )
+    if period.covered < 1.0:
+        notices.append(
+            {
+                "en": f"Figures cover {period.covered:.2%} of the hours of the period.",
+                "ja": f"数値は期間の{period.covered:.2%}の時間を対象とする。",
+            }
+        )
+    estimated = float(period.upstream["estimated_share"].mean())
+    if estimated > 0:
+        notices.append(
+            {
+                "en": f"The upstream intensity is estimated in {estimated:.1%} of the hours.",
+                "ja": f"上位系統の炭素強度は{estimated:.1%}の時間で推計値である。",
+            }
+        )
+    return tuple(notices)
