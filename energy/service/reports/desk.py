@@ -42,14 +42,14 @@ class Desk:
     Attributes:
         load: the period of a city by label and information; `InputError` where no day of it is stored.
         officer: the officer's inputs of a city as they are now. factors: the registry of a city.
-        runs: how the stored plans of a day came about, by city, day and information.
+        runs: how the stored plans of a day came about, by city and day.
     """
 
     shelf: ReportShelf
     load: Callable[[City, str, str], Period]
     officer: Callable[[City], OfficerInputs]
     factors: Callable[[City], FactorRegistry]
-    runs: Callable[[str, str, str], tuple[RunRecord, ...]]
+    runs: Callable[[str, str], tuple[RunRecord, ...]]
 
     def make(
         self,
@@ -165,7 +165,7 @@ class Desk:
                 continue
             kept = [
                 run
-                for run in self.runs(report.city, day.day, day.information)
+                for run in self.runs(report.city, day.day)
                 if run.input_hash == day.input_hash and run.code_version == day.code_version
             ]
             yield {

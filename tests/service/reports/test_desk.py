@@ -1,0 +1,149 @@
+"""Reports from random periods: sums, lineage, versions, and the same bytes each time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from energy.domain.city import City
+from energy.domain.errors import InputError
+from energy.domain.period import Period
+from energy.domain.report import Figure, Report, ReportKey, figure_id
+from energy.domain.report_document import report_document, report_of
+from energy.feeds.documents import json_bytes
+from energy.feeds.factors import load_factors
+from energy.feeds.officer import OfficerInputs
+from energy.service.reports.desk import Desk, changes, content_hash
+from energy.service.reports.registry import Context, chosen, reports
+from energy.store import Store
+from tests.carbon.periods import build, periods
+from tests.dashboard.builders import town
+
+CITY = replace(town(), id="reference", name="Reference City", grid_zone="DE")
+PERIOD = build(7, date(2016, 10, 29), 3)
+
+
+def context(period: Period, name: str, **choices: str) -> Context:
+    return Context(
+        city=CITY,
+        period=period,
+        factors=load_factors(),
+        officer=OfficerInputs(),
+        choices=chosen(reports()[name], choices),
+        other=lambda _: None,
+        code_version="0",
+    )
+
+
+def made(period: Period, name: str, **choices: str) -> Report:
+    return reports()[name].make(context(period, name, **choices))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    opened = Store.open(f"sqlite:///{tmp_path / 'store.db'}")
+    yield opened
+    opened.close()
+
+
+def desk(store: Store, load: Callable[[City, str, str], Period] = lambda *_: PERIOD) -> Desk:
+    return Desk(store.reports, load, lambda _: OfficerInputs(), lambda _: load_factors(), store.runs)
+
+
+@pytest.mark.parametrize("name", sorted(reports()))
+def test_every_report_says_the_same_twice_and_comes_back_from_its_document(name: str) -> None:
+    first, second = (json_bytes(report_document(made(PERIOD, name))) for _ in range(2))
+    assert first == second
+    document = json.loads(first)
+    assert json_bytes(report_document(report_of(document))) == first
+
+
+@pytest.mark.parametrize("name", sorted(reports()))
+@given(period=periods())
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow])
+def test_parts_make_their_figures_and_every_figure_is_cited(name: str, period: Period) -> None:
+    report = made(period, name)
+    figures = report.figures
+    methods = {method.id for method in report.methods}
+    factors = {f"{factor.id}@{factor.version}" for factor in report.factors}
+    for key, figure in figures.items():
+        assert set(figure.parts) <= figures.keys(), key
+        assert figure.method in {"", *methods}, key
+        for factor in figure.factors:
+            assert factor.split("@")[0] in {name.split("@")[0] for name in factors}, key
+        parts = [figures[part].value for part in figure.parts]
+        known = [value for value in parts if value is not None]
+        if figure.rule == "sum" and len(known) == len(parts) and figure.value is not None:
+            scale = max(1.0, sum(abs(value) for value in known))
+            assert math.isclose(sum(known), figure.value, rel_tol=1e-9, abs_tol=1e-9 * scale), key
+        if figure.low is not None and figure.high is not None:
+            assert figure.low <= figure.high, key
+
+
+def test_unknown_reports_and_choices_are_named(store: Store) -> None:
+    with pytest.raises(InputError, match="district-carbon"):
+        desk(store).make(CITY, "district-carbo", "2016-10")
+    with pytest.raises(InputError) as refused:
+        desk(store).make(CITY, "district-carbon", "2016-10", choices={"resolution": "week", "x": "y"})
+    assert len(refused.value.faults) == 2
+
+
+def test_a_report_is_kept_once_and_a_change_makes_a_version_that_names_it(store: Store) -> None:
+    shelf = desk(store)
+    report, first = shelf.make(CITY, "district-carbon", "2016-10")
+    assert shelf.make(CITY, "district-carbon", "2016-10")[1] == first
+    assert first.content == content_hash(report_document(report))
+    other = build(7, date(2016, 10, 29), 3)
+    other.actual.districts["emissions_kg"][:, 1] *= 2.0
+    _, second = desk(store, lambda *_: other).make(CITY, "district-carbon", "2016-10")
+    assert second.number == 2
+    changed = {change.key for change in second.changes}
+    assert {"district/east/emissions_kg", "city/emissions_kg", "district/east/carbon_g_per_kwh"} <= changed
+    assert not any("/west/" in key for key in changed)
+    key = ReportKey("reference", "district-carbon", PERIOD.label)
+    assert shelf.difference(key, 1, 2) == second.changes
+    assert report_document(shelf.stored(key, 1)[0]) == report_document(report)
+    assert [item.edition.number for item in shelf.list("reference")] == [1, 2]
+    with pytest.raises(InputError, match="by: is empty"):
+        shelf.approve(key, 1, "  ")
+    assert shelf.approve(key, 1, "N. Officer").approved_by == "N. Officer"
+    assert shelf.publish(key, 1).state == "published"
+
+
+def test_any_figure_leads_to_its_parts_inputs_and_runs(store: Store) -> None:
+    shelf = desk(store)
+    report, edition = shelf.make(CITY, "district-carbon", "2016-10")
+    id_ = figure_id("reference", report.name, report.period, "city/emissions_kg", edition.content)
+    tree = shelf.explain(id_)
+    assert tree["figure"]["value"] == report.figures["city/emissions_kg"].value
+    assert len(tree["figure"]["parts"]) == len(PERIOD.districts)
+    assert tree["figure"]["inputs"][0]["name"] == "upstream intensity"
+    assert [run["input_hash"] for run in tree["runs"]] == ["sha256:0", "sha256:1", "sha256:2"]
+    with pytest.raises(InputError, match="in no stored report"):
+        shelf.explain("fig-0")
+
+
+def test_a_figure_that_comes_or_goes_is_a_change() -> None:
+    report = made(PERIOD, "district-carbon")
+    balance = report.tables[1]
+    shorter = replace(balance, rows=balance.rows[:-1])
+    gone = changes(report, replace(report, tables=(report.tables[0], shorter, *report.tables[2:])))
+    assert [(change.key, change.after) for change in gone] == [("balance/residual_kg", "–")]
+
+
+def test_missing_days_are_told_and_in_no_sum() -> None:
+    period = build(3, date(2016, 6, 29), 4, gap=True)
+    report = made(period, "district-carbon")
+    assert any("1 days have no stored plan" in notice["en"] for notice in report.notices)
+    series = report.tables[2]
+    assert any(isinstance(row[1], float) and math.isnan(row[1]) for row in series.rows)
+    total = report.figures["city/energy_mwh"]
+    assert isinstance(total, Figure)
+    assert total.value is not None
