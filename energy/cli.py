@@ -14,6 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from energy.cli_registry import factors_app, import_command
 from energy.domain.errors import Fault, InputError, WattshedError
 from energy.domain.progress import Progress
 from energy.feeds.documents import read_json, write_bytes, write_json
@@ -31,6 +32,8 @@ grid_app = typer.Typer(help="AC power flow of a distribution grid.", no_args_is_
 carbon_app = typer.Typer(help="Carbon of given flows and storages, no grid needed.", no_args_is_help=True)
 app.add_typer(grid_app, name="grid")
 app.add_typer(carbon_app, name="carbon")
+app.add_typer(factors_app, name="factors")
+app.command("import")(import_command)
 
 Input = Annotated[str, typer.Argument(metavar="FILE", help="A JSON file, or - for standard input.")]
 Output = Annotated[

@@ -30,7 +30,21 @@ def test_wrong_usage_is_bad_input(arguments: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["dispatch", "grid", "carbon", "schema", "init", "check", "plan", "operate", "serve", "demo"]
+    "command",
+    [
+        "dispatch",
+        "grid",
+        "carbon",
+        "schema",
+        "init",
+        "check",
+        "plan",
+        "operate",
+        "serve",
+        "demo",
+        "factors",
+        "import",
+    ],
 )
 def test_every_command_has_help(command: str) -> None:
     result = wattshed(command, "--help")

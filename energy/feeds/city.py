@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from energy.domain.documents import Document, Duration, Identifier, Items, parse
+from energy.domain.documents import Document, Duration, Identifier, Instant, Items, parse
 from energy.domain.errors import Fault, InputError
 from energy.domain.time import parse_duration
 
@@ -368,7 +368,14 @@ class UpstreamSection(Document):
     measured: FileName | None = Field(
         default=None,
         description="CSV with time, carbon_g_per_kwh and optionally marginal_g_per_kwh, renewable_share "
-        "and share.TECHNOLOGY: takes the place of the estimate.",
+        "and share.TECHNOLOGY, or the folder of an imported series (series/intensity-DE, series/mix-DE): "
+        "takes the place of the estimate.",
+    )
+    measured_marginal: FileName | None = Field(
+        default=None, description="The folder of an imported marginal series (series/marginal-DE)."
+    )
+    as_of: Instant | None = Field(
+        default=None, description="Use imported series as they were known at this time; default: the newest."
     )
     measured_source: str = ""
     measured_version: str = ""

@@ -13,7 +13,6 @@ import io
 import json
 import math
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -36,6 +35,7 @@ from energy.domain.factors import (
     in_force,
     overlaps,
 )
+from energy.feeds.documents import replacing
 
 RELEASE = 2
 """The newest packaged release."""
@@ -197,9 +197,8 @@ def append_factors(target: Path, source: Path) -> FactorTable:
     text = _written(columns, [*({"version": "1", **row} for row in old), *added])
     after = parse_factors(text, target.name, origin=target.name)
     load_factors(own=after)
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=target.parent, delete=False) as file:
-        file.write(text)
-    Path(file.name).replace(target)
+    with replacing(target) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return after
 
 

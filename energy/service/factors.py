@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from energy.domain.city import City
+from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
-from energy.feeds.factors import FactorTable, factors_named, load_factors, parse_factors
+from energy.feeds.city import CITY_FILE, read_city_document
+from energy.feeds.factors import FactorTable, factors_named, load_factors, parse_factors, read_own_factors
 
 OWN_FILE = "factors.csv"
 """What the city's own factors are called in messages once the city is prepared."""
@@ -17,3 +21,20 @@ def city_factors(city: City, version: str | None = None) -> FactorRegistry:
     """
     own = parse_factors(city.own_factors, OWN_FILE, origin=OWN_FILE) if city.own_factors else FactorTable()
     return load_factors(own=own) if version is None else factors_named(version, own)
+
+
+def own_factors(directory: Path) -> tuple[FactorTable, Path]:
+    """The city's own factors as its directory holds them now (none yet: an empty table), and their file.
+
+    Raises `InputError` where city.toml names no file for them.
+    """
+    name = read_city_document(directory).factors.file
+    if name is None:
+        raise InputError(
+            Fault(
+                CITY_FILE,
+                'names no factors of the city\'s own; add a section [factors] with file = "factors.csv"',
+            )
+        )
+    path = directory / name
+    return (read_own_factors(path, name) if path.exists() else FactorTable()), path

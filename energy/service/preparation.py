@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from importlib.metadata import version
 from pathlib import Path
@@ -29,6 +29,7 @@ from energy.feeds.city import CITY_FILE, CityDocument, read_city_document
 from energy.feeds.documents import read_json
 from energy.feeds.factors import load_factors, read_own_factors
 from energy.feeds.series import SeriesFile, on_grid, read_series
+from energy.feeds.series_store import StoredSeries, read_stored
 from energy.service.city_assets import BusLookup, CityAssets, gather_assets
 from energy.service.city_units import check_units
 from energy.service.fleets import Site, draw_fleets
@@ -123,10 +124,9 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     if document.factors.file is not None:
         found = faults.attempt(_own_factors, directory, document.factors.file)
         own_factors, registry = found or (own_factors, registry)
-    measured = None
-    if document.upstream.measured is not None:
-        name = document.upstream.measured
-        measured = faults.attempt(read_series, directory / name, name)
+    given = document.upstream
+    measured = faults.attempt(_measured, directory, given.measured, given.as_of)
+    marginal = faults.attempt(_marginal, directory, given.measured_marginal, given.as_of)
     distributions = None
     if document.ev is not None and any(fleet.kind != "depot" for fleet in document.ev.fleets):
         folder = document.ev.distributions
@@ -161,7 +161,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     faults.attempt(_add_grid_profiles, columns, grid, sorted(needed & own - columns.series.keys()))
     progress(0.7, "estimating the upstream mix")
     upstream = faults.attempt(
-        upstream_series, document.upstream, columns.series, columns.time, measured, registry
+        upstream_series, document.upstream, columns.series, columns.time, measured, marginal, registry
     )
     market = faults.attempt(_market, document, columns, upstream) if upstream else None
     if assets is not None and not needed - columns.series.keys():
@@ -239,6 +239,27 @@ def _own_factors(directory: Path, name: str) -> tuple[str, FactorRegistry]:
     """The city's table of factors as text, and the registry with it."""
     own = read_own_factors(directory / name, name)
     return (directory / name).read_text(encoding="utf-8-sig"), load_factors(own=own)
+
+
+def _measured(directory: Path, name: str | None, as_of: datetime | None) -> SeriesFile | StoredSeries | None:
+    """What takes the place of the upstream estimate: a file of series, or the folder of an imported one."""
+    if name is None:
+        return None
+    if not (directory / name).is_dir():
+        return read_series(directory / name, name)
+    stored = read_stored(directory / name, name, as_of)
+    if stored.kind == "marginal":
+        raise InputError(Fault(name, "is marginal; name it in upstream.measured_marginal"))
+    return stored
+
+
+def _marginal(directory: Path, name: str | None, as_of: datetime | None) -> StoredSeries | None:
+    if name is None:
+        return None
+    stored = read_stored(directory / name, name, as_of)
+    if stored.kind != "marginal":
+        raise InputError(Fault(name, f"is a series {stored.kind!r}; name it in upstream.measured"))
+    return stored
 
 
 def _districts(directory: Path, document: CityDocument, elements: GridElements) -> Districts:

@@ -195,6 +195,10 @@ export_fee_per_mwh = 2.0           # taken off the price of exports
 carbon_price_per_t = 60.0
 peak_import_price_per_kw = 5.0     # demand charge on the month's highest quarter-hour
 
+[factors]
+zone = ""                          # whose official grid factors: a country like "DE" or a zone of it
+# file = "factors.csv"             # emission factors of the city's own
+
 [upstream]                         # `measured = "intensity.csv"` takes the place of the estimate
 [upstream.merit_order]             # national shapes: column = weight
 load = {{ national_load = 1 }}

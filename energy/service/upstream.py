@@ -1,4 +1,4 @@
-"""Carbon of the upstream grid on the city's time grid: estimated by merit order, or measured."""
+"""Carbon of the upstream grid on the city's time grid: estimated by merit order, measured, or imported."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from energy.carbon.mix import mix_carbon
 from energy.carbon.upstream import METHOD, merit_order
 from energy.domain.city import DataSource
 from energy.domain.documents import nearest
@@ -15,12 +16,12 @@ from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid
 from energy.feeds.city import CITY_FILE, UpstreamSection
+from energy.feeds.importers.imported import CARBON, EXCHANGED, HIGHEST_G_PER_KWH, MARGINAL
 from energy.feeds.series import SeriesFile, on_grid
+from energy.feeds.series_store import StoredSeries
 
-CARBON = "carbon_g_per_kwh"
-MARGINAL = "marginal_g_per_kwh"
 RENEWABLE = "renewable_share"
-LARGEST_G_PER_KWH = 2000.0
+SHARE = "share."
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,27 @@ class UpstreamSeries:
     notices: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Found:
+    """Series by name that take the place of the estimate's, where each comes from, and what to say."""
+
+    series: Mapping[str, FloatArray]
+    sources: Mapping[str, DataSource]
+    notices: tuple[str, ...]
+
+
 def upstream_series(
     section: UpstreamSection,
     columns: Mapping[str, FloatArray],
     time: TimeGrid,
-    measured: SeriesFile | None,
+    measured: SeriesFile | StoredSeries | None,
+    marginal: StoredSeries | None,
     registry: FactorRegistry,
 ) -> UpstreamSeries:
-    """The estimate of the merit order; columns of `measured` take the place of its own.
+    """The estimate of the merit order; what is measured or imported takes the place of its own.
 
-    Raises `InputError` for shapes that do not exist and for measurements that cannot be g/kWh or shares.
+    Gaps of an imported series keep the estimate and count as estimated. Raises `InputError` for shapes
+    that do not exist and for measurements that cannot be g/kWh or shares.
     """
     estimate = merit_order(
         _shape(section.merit_order.load, columns, "load"),
@@ -56,13 +68,11 @@ def upstream_series(
     factors = {name: registry.generation(name) for name in estimate.technologies}
     intensity = {name: factor.g_per_kwh for name, factor in factors.items()}
     series = {
-        f"upstream.{CARBON}": estimate.average(intensity),
-        f"upstream.{MARGINAL}": estimate.marginal_figure(intensity),
-        f"upstream.{RENEWABLE}": estimate.average(
-            {name: float(factor.renewable) for name, factor in factors.items()}
-        ),
+        CARBON: estimate.average(intensity),
+        MARGINAL: estimate.marginal_figure(intensity),
+        RENEWABLE: estimate.average({name: float(factor.renewable) for name, factor in factors.items()}),
         **{
-            f"upstream.share.{name}": share
+            f"{SHARE}{name}": share
             for name, share in zip(estimate.technologies, estimate.shares.T, strict=True)
         },
     }
@@ -71,36 +81,121 @@ def upstream_series(
         name: DataSource(f"upstream {label}", METHOD, version, 1.0)
         for name, label in ((CARBON, "intensity"), (MARGINAL, "marginal intensity"), (RENEWABLE, "mix"))
     }
-    notices = ["upstream intensity and mix are estimated by a merit order of national shapes"]
-    shares = {name: f"upstream.share.{name}" for name in estimate.technologies}
-    if measured is not None:
-        values, filled = on_grid(measured, time, None)
-        found = dict(zip(measured.columns, values.T, strict=True))
-        _check(found, measured.name)
-        if any(name.startswith("share.") for name in found):
-            shares = {name[6:]: f"upstream.{name}" for name in found if name.startswith("share.")}
-        series |= {f"upstream.{name}": column for name, column in found.items()}
-        sources |= {
-            name: DataSource(
-                source.series,
-                section.measured_source or measured.name,
-                section.measured_version,
-                0.0,
-            )
-            for name, source in sources.items()
-            if name in found
-        }
-        notices = [
-            *filled,
-            *(f"{source.series} is estimated" for name, source in sources.items() if name not in found),
-        ]
+    notices: list[str] = []
+    faults: list[Fault] = []
+    for given in (measured, marginal):
+        if given is None:
+            continue
+        try:
+            if isinstance(given, SeriesFile):
+                found = _of_file(given, section, time, sources)
+            else:
+                found = _of_imports(given, time, series, sources, registry)
+        except InputError as error:
+            faults += error.faults
+            continue
+        if any(name.startswith(SHARE) for name in found.series):  # a mix is taken as a whole
+            series = {name: values for name, values in series.items() if not name.startswith(SHARE)}
+        series |= found.series
+        sources |= found.sources
+        notices += found.notices
+    if faults:
+        raise InputError(faults)
+    estimated = [source.series for source in sources.values() if source.source == METHOD]
+    if len(estimated) == len(sources):
+        notices.append("upstream intensity and mix are estimated by a merit order of national shapes")
+    else:
+        notices += [f"{name} is estimated" for name in estimated]
     return UpstreamSeries(
-        series,
+        {f"upstream.{name}": values for name, values in series.items()},
         f"upstream.{CARBON}",
         f"upstream.{MARGINAL}",
         f"upstream.{RENEWABLE}",
-        shares,
+        {name.removeprefix(SHARE): f"upstream.{name}" for name in series if name.startswith(SHARE)},
         tuple(sources.values()),
+        tuple(notices),
+    )
+
+
+def _of_file(
+    file: SeriesFile, section: UpstreamSection, time: TimeGrid, sources: Mapping[str, DataSource]
+) -> _Found:
+    values, filled = on_grid(file, time, None)
+    found = dict(zip(file.columns, values.T, strict=True))
+    _check(found, file.name)
+    return _Found(
+        found,
+        {
+            name: DataSource(
+                source.series, section.measured_source or file.name, section.measured_version, 0.0
+            )
+            for name, source in sources.items()
+            if name in found
+        },
+        filled,
+    )
+
+
+def _of_imports(
+    stored: StoredSeries,
+    time: TimeGrid,
+    estimate: Mapping[str, FloatArray],
+    sources: Mapping[str, DataSource],
+    registry: FactorRegistry,
+) -> _Found:
+    """An imported series on the city's grid, with the estimate in its gaps."""
+    values, flagged = stored.on(time)
+    source, notices = stored.source, []
+    if stored.kind == "mix":
+        own = [k for k, name in enumerate(stored.columns) if name not in EXCHANGED]
+        names = [stored.columns[k] for k in own]
+        factors = {name: registry.generation(name) for name in names}
+        carbon = mix_carbon(
+            names,
+            np.maximum(values[:, own], 0.0),
+            {name: factor.g_per_kwh for name, factor in factors.items()},
+            {name: factor.renewable for name, factor in factors.items()},
+        )
+        source = f"{stored.source}; mix × factors {registry.version}, life-cycle"
+        left_out = [name for name in stored.columns if name in EXCHANGED]
+        if left_out:
+            notices.append(
+                f"{stored.source}: {' and '.join(left_out)} take the average of the rest of the mix"
+            )
+        found = {CARBON: carbon.carbon_g_per_kwh, RENEWABLE: carbon.renewable_share}
+        found |= dict(zip((f"{SHARE}{name}" for name in names), carbon.shares.T, strict=True))
+        found |= {
+            name: np.zeros(time.steps) for name in estimate if name.startswith(SHARE) and name not in found
+        }
+    else:
+        if stored.kind == "intensity" and stored.basis == "direct":
+            raise InputError(
+                Fault(
+                    stored.source,
+                    "counts combustion only, the trace the life cycle; one trace has one basis. Import "
+                    "the mix (--series mix), which is weighed with life-cycle factors",
+                )
+            )
+        found = {MARGINAL if stored.kind == "marginal" else CARBON: values[:, 0]}
+    gap = np.isnan(next(iter(found.values())))
+    filled = {
+        name: np.where(gap, estimate.get(name, np.zeros(time.steps)), column)
+        for name, column in found.items()
+    }
+    share = float(np.where(gap, 1.0, flagged).mean())
+    if gap.any():
+        notices.append(
+            f"{stored.source}: {int(gap.sum())} of {time.steps} steps are gaps, filled by the estimate"
+        )
+    if stored.methods:
+        notices.append(f"{stored.source} marks values estimated: {', '.join(stored.methods)}")
+    return _Found(
+        filled,
+        {
+            name: DataSource(known.series, source, stored.version, share)
+            for name, known in sources.items()
+            if name in filled
+        },
         tuple(notices),
     )
 
@@ -125,20 +220,20 @@ def _check(found: Mapping[str, FloatArray], file: str) -> None:
     for name, values in found.items():
         low, high = float(values.min()), float(values.max())
         if name in (CARBON, MARGINAL):
-            if low < 0 or high > LARGEST_G_PER_KWH:
+            if low < 0 or high > HIGHEST_G_PER_KWH:
                 faults.append(
                     Fault(
                         f"{file} column {name!r}",
-                        f"is {low:g} to {high:g}; 0 to {LARGEST_G_PER_KWH:g} g/kWh is possible",
+                        f"is {low:g} to {high:g}; 0 to {HIGHEST_G_PER_KWH:g} g/kWh is possible",
                     )
                 )
             elif high < 2:
                 faults.append(Fault(f"{file} column {name!r}", f"is at most {high:g}; in g/kWh, not kg/kWh?"))
-        elif name == RENEWABLE or name.startswith("share."):
+        elif name == RENEWABLE or name.startswith(SHARE):
             if low < 0 or high > 1 + 1e-9:
                 faults.append(Fault(f"{file} column {name!r}", f"is {low:g} to {high:g}; shares are 0 to 1"))
         else:
-            known = (CARBON, MARGINAL, RENEWABLE, "share.TECHNOLOGY")
+            known = (CARBON, MARGINAL, RENEWABLE, f"{SHARE}TECHNOLOGY")
             faults.append(Fault(f"{file} column {name!r}", f"is unknown; {nearest(name, known)}"))
     if faults:
         raise InputError(faults)

@@ -1,0 +1,251 @@
+"""Importers of tables: area CSV of the Japanese transmission operators, and plain CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from energy.domain.errors import Fault, InputError
+from energy.domain.time import parse_instant
+from energy.feeds.importers.imported import (
+    CARBON,
+    INTENSITY_UNITS,
+    MARGINAL,
+    POWER_UNITS,
+    ImportedSeries,
+    Options,
+    Samples,
+    SeriesKind,
+    SourceFile,
+    agreed,
+    column_of,
+    decoded,
+    only,
+    scale_of,
+)
+
+JST = ZoneInfo("Asia/Tokyo")
+JAPAN: Mapping[str, str] = {
+    "原子力": "nuclear",
+    "火力": "other",
+    "火力(LNG)": "gas",
+    "火力(石炭)": "coal",
+    "火力(石油)": "oil",
+    "火力(その他)": "other",
+    "水力": "hydro",
+    "地熱": "geothermal",
+    "バイオマス": "biomass",
+    "太陽光発電実績": "pv",
+    "太陽光": "pv",
+    "風力発電実績": "wind",
+    "風力": "wind",
+    "揚水": "storage",
+    "蓄電池": "storage",
+    "連系線": "imports",
+    "その他": "other",
+}
+"""Columns of the area tables → technology."""
+_JAPAN_IGNORED = ("エリア需要", "合計", "制御量")
+_JAPAN_UNITS = {"MW": "MW", "MW平均": "MW", "万kW": "万kW", "万ｋＷ": "万kW", "kW": "kW"}
+_UNIT_LINE = re.compile(r"単位\s*[\[［(（]\s*([^\]］)）]+?)\s*[\]］)）]")
+_JAPAN_DATE = re.compile(r"(\d{4})[/-]?(\d{1,2})[/-]?(\d{1,2})")
+_JAPAN_TIME = re.compile(r"(\d{1,2}):(\d{2})")
+_UNIT_IN_NAME = re.compile(r"^(.*?)\s*[\[(](.+)[\])]$")
+
+
+def japan_area_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -> ImportedSeries:
+    """エリア需給実績 of TEPCO and the other Japanese transmission operators.
+
+    30 minutes or an hour; Shift-JIS or UTF-8; MW or 万kW, as the line above the header says. Times name
+    the start of an interval, or its end where a day ends at 24:00 (Kyushu).
+    """
+    only(kind, ("mix",), "a Japanese area CSV")
+    samples = Samples(
+        kind,
+        agreed(options.zone, None, "zone", files[0].name),
+        "area supply and demand of the Japanese transmission operators",
+        "MW",
+        technologies=JAPAN,
+    )
+    for file in files:
+        text = decoded(file, "utf-8-sig", "cp932")
+        rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
+        head = next(
+            (k for k, row in enumerate(rows[:6]) if [c.upper() for c in row[:2]] == ["DATE", "TIME"]), None
+        )
+        if head is None:
+            raise InputError(Fault(file.name, "has no header DATE, TIME, … in its first lines"))
+        stated = _UNIT_LINE.search(" ".join(cell for row in rows[:head] for cell in row))
+        unit = agreed(
+            options.unit, _JAPAN_UNITS.get(stated[1], stated[1]) if stated else None, "unit", file.name
+        )
+        scale = scale_of(unit, POWER_UNITS, file.name)
+        header = [column.replace("（", "(").replace("）", ")") for column in rows[head]]
+        used = {
+            k: column
+            for k, column in enumerate(header)
+            if k > 1 and column and not any(word in column for word in _JAPAN_IGNORED)
+        }
+        body = rows[head + 1 :]
+        times = [_japan_time(row, f"{file.name} row {head + 2 + k}", samples) for k, row in enumerate(body)]
+        shift = _label_shift(body, [time for time in times if time is not None], file, options)
+        for k, (row, time) in enumerate(zip(body, times, strict=True)):
+            if time is None:
+                continue
+            where = f"{file.name} row {head + 2 + k}"
+            start = (time - shift).astimezone(UTC)
+            samples.missing(start)
+            for position, column in used.items():
+                cell = row[position].replace(",", "") if position < len(row) else ""
+                if cell in ("", "-", "－", "ー"):
+                    continue
+                try:
+                    value = float(cell)
+                except ValueError:
+                    samples.faults.append(Fault(where, f"{column} is {cell!r}; a number is needed"))
+                    continue
+                samples.add(start, column, value * scale, where)
+    return samples.series()
+
+
+def plain_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -> ImportedSeries:
+    """CSV with ``time`` first: RFC 3339 with offset, or local times of a named time zone.
+
+    Of an intensity the next column holds the values, its unit in the header (``intensity [kg/MWh]``) or
+    given; of a mix every column is a technology of the factor registry. ``estimated`` is true or false.
+    In a repeated local hour the first pass is summer time.
+    """
+    samples: Samples | None = None
+    for file in files:
+        rows = [
+            [cell.strip() for cell in row]
+            for row in csv.reader(io.StringIO(decoded(file, "utf-8-sig", "cp932")))
+        ]
+        rows = [row for row in rows if any(row)]
+        if not rows or rows[0][0] != "time" or len(rows[0]) < 2:
+            raise InputError(Fault(file.name, "has no header that begins with time and a column of values"))
+        header = rows[0]
+        named = [_UNIT_IN_NAME.match(column) for column in header]
+        names = [match[1] if match else column for match, column in zip(named, header, strict=True)]
+        units = {match[2] for match in named if match}
+        if len(units) > 1:
+            raise InputError(Fault(file.name, f"states the units {sorted(units)}; one for all columns"))
+        values = [k for k, name in enumerate(names) if k and name != "estimated"]
+        if kind != "mix" and len(values) != 1:
+            raise InputError(
+                Fault(
+                    file.name,
+                    f"has {len(values)} columns of values; an intensity has one, a mix is --series mix",
+                )
+            )
+        stated = next(iter(units), None) or {CARBON: "g/kWh", MARGINAL: "g/kWh"}.get(names[values[0]])
+        unit = agreed(options.unit, stated, "unit", file.name)
+        scale = scale_of(unit, POWER_UNITS if kind == "mix" else INTENSITY_UNITS, file.name)
+        samples = samples or Samples(
+            kind,
+            agreed(options.zone, None, "zone", file.name),
+            file.name,
+            ("%" if unit == "%" else "MW") if kind == "mix" else "g/kWh",
+            technologies={name: name for name in (*sorted(set(JAPAN.values())), *OWN_TECHNOLOGIES)},
+        )
+        clock = _Clock(options.time_zone)
+        for k, row in enumerate(rows[1:], start=2):
+            where = f"{file.name} row {k}"
+            if len(row) != len(header):
+                samples.faults.append(Fault(where, f"has {len(row)} values, the header {len(header)}"))
+                continue
+            try:
+                start = clock.utc(row[0])
+            except ValueError as error:
+                samples.faults.append(Fault(where, str(error)))
+                continue
+            flag = row[names.index("estimated")] if "estimated" in names else "false"
+            if flag not in ("true", "false"):
+                samples.faults.append(Fault(where, f"estimated is {flag!r}; true or false"))
+            if flag == "true":
+                samples.methods.add("as the file says")
+            samples.missing(start)
+            for position in values:
+                if row[position] in ("", "NaN", "nan"):
+                    continue
+                try:
+                    value = float(row[position])
+                except ValueError:
+                    samples.faults.append(
+                        Fault(where, f"{names[position]} is {row[position]!r}; a number is needed")
+                    )
+                    continue
+                column = names[position] if kind == "mix" else column_of(kind)
+                samples.add(start, column, value * scale, where, estimated=flag == "true")
+    assert samples is not None
+    return samples.series()
+
+
+OWN_TECHNOLOGIES = ("csp", "lignite", "pv_utility", "solar_thermal", "waste", "wind_offshore")
+
+
+class _Clock:
+    """Times of a file in order, to UTC; in a repeated local hour the second pass comes after the first."""
+
+    def __init__(self, time_zone: str | None) -> None:
+        self.zone = None
+        if time_zone is not None:
+            try:
+                self.zone = ZoneInfo(time_zone)
+            except (ZoneInfoNotFoundError, ValueError):
+                raise InputError(
+                    Fault("--time-zone", f"{time_zone!r} is no time zone; write one like Europe/Berlin")
+                ) from None
+        self.last: datetime | None = None
+
+    def utc(self, text: str) -> datetime:
+        """The instant; `ValueError` for times that do not exist or have no zone."""
+        if self.zone is None:
+            return parse_instant(text)
+        local = datetime.fromisoformat(text)
+        if local.tzinfo is not None:
+            return local.astimezone(UTC)
+        first, second = (local.replace(tzinfo=self.zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first.astimezone(self.zone).replace(tzinfo=None) != local:
+            raise ValueError(f"{text!r} does not exist in {self.zone.key}: the clocks go forward there")
+        instant = second if self.last is not None and first <= self.last < second else first
+        self.last = instant
+        return instant
+
+
+def _japan_time(row: Sequence[str], where: str, samples: Samples) -> datetime | None:
+    day = _JAPAN_DATE.fullmatch(row[0]) if row else None
+    clock = _JAPAN_TIME.fullmatch(row[1]) if len(row) > 1 else None
+    try:
+        if day is None or clock is None or int(clock[1]) > 24 or int(clock[2]) > 59:
+            raise ValueError
+        start = datetime(int(day[1]), int(day[2]), int(day[3]), tzinfo=JST)
+    except ValueError:
+        samples.faults.append(Fault(where, f"{row[:2]} is no date and time like 2024/4/1, 0:30"))
+        return None
+    return start + timedelta(hours=int(clock[1]), minutes=int(clock[2]))
+
+
+def _label_shift(
+    rows: Sequence[Sequence[str]], times: Sequence[datetime], file: SourceFile, options: Options
+) -> timedelta:
+    """How far labels lie behind the starts: nothing, or an interval where they name the ends."""
+    clocks = {row[1].zfill(5) for row in rows if len(row) > 1}
+    labels = options.labels or (
+        {(True, False): "end", (False, True): "start"}.get(("24:00" in clocks, "00:00" in clocks))
+    )
+    if labels is None:
+        raise InputError(
+            Fault(
+                file.name,
+                "has neither a day that begins at 0:00 nor one that ends at 24:00, or both; say whether its "
+                "times name starts or ends of intervals: --labels",
+            )
+        )
+    step = min((b - a for a, b in pairwise(times) if b > a), default=timedelta(minutes=30))
+    return step if labels == "end" else timedelta(0)
