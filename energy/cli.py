@@ -186,7 +186,9 @@ def carbon_tank(ledger: Input, output: Output = None) -> None:
 
 @app.command()
 def schema(
-    name: Annotated[str, typer.Argument(help="dispatch, schedule, flows, trace, tank, plan or city.")],
+    name: Annotated[
+        str, typer.Argument(help="dispatch, schedule, flows, trace, tank, plan, city or series.")
+    ],
     output: Output = None,
 ) -> None:
     """Print the JSON schema of a document."""

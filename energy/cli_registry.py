@@ -43,7 +43,7 @@ def list_factors(
     from energy.feeds.factors import load_factors
     from energy.service.factors import own_factors
 
-    registry = load_factors(version, None if city is None else own_factors(city)[0])
+    registry = load_factors(version, None if city is None else own_factors(city))
     wanted = {"zone": zone, "technology": technology, "basis": basis, "kind": kind}
     for name, value in wanted.items():
         known = {str(getattr(factor, name)) for factor in registry.factors}
@@ -69,7 +69,7 @@ def show_factor(
     from energy.feeds.factors import factor_history
     from energy.service.factors import own_factors
 
-    history = factor_history(None if city is None else own_factors(city)[0])
+    history = factor_history(None if city is None else own_factors(city))
     found = [factor.document() for factor in history if factor.id == factor_id]
     if not found:
         known = {factor.id for factor in history}
@@ -84,10 +84,10 @@ def add_factors(
 ) -> None:
     """Append FILE to the city's own table as its next version, or list every fault and change nothing."""
     from energy.feeds.factors import append_factors, load_factors
-    from energy.service.factors import own_factors
+    from energy.service.factors import own_factors, own_factors_file
 
-    before, target = own_factors(city)
-    after = append_factors(target, file)
+    before = own_factors(city)
+    after = append_factors(own_factors_file(city), file)
     old, new = (load_factors(own=table) for table in (before, after))
     write_json({"version": new.version, "changes": changes(old.factors, new.factors)}, None)
 
@@ -106,10 +106,12 @@ def compare_factors(
     if city is None:
         old, new = load_factors(before), load_factors(after)
     else:
-        own, target = own_factors(city)
+        own = own_factors(city)
         for version in (before, after):
             if not 0 <= version <= own.version:
-                raise InputError(Fault(str(target), f"has no version {version}; known: 0 to {own.version}"))
+                raise InputError(
+                    Fault(str(city), f"its own factors have no version {version}; known: 0 to {own.version}")
+                )
         old, new = (load_factors(own=own.up_to(version)) for version in (before, after))
     entries = changes(old.factors, new.factors)
     if as_csv:

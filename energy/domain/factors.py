@@ -117,6 +117,11 @@ class FactorRegistry:
     factors: tuple[Factor, ...]
     version: str
 
+    @property
+    def technologies(self) -> frozenset[str]:
+        """Those with a factor of generation."""
+        return frozenset(factor.technology for factor in self.factors if factor.kind == "generation")
+
     def generation(self, technology: str, basis: Basis = "life-cycle", day: date | None = None) -> Factor:
         """Electricity from `technology`, g/kWh; without `day` the newest."""
         of_basis = [f for f in self.factors if f.kind == "generation" and f.basis == basis]

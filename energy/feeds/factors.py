@@ -37,7 +37,7 @@ from energy.domain.factors import (
 )
 from energy.feeds.documents import replacing
 
-RELEASE = 2
+RELEASE = 3
 """The newest packaged release."""
 WITHDRAWN = "withdrawn"
 """In place of a value: the factor of this id and first day is no longer to be used."""

@@ -23,11 +23,16 @@ def city_factors(city: City, version: str | None = None) -> FactorRegistry:
     return load_factors(own=own) if version is None else factors_named(version, own)
 
 
-def own_factors(directory: Path) -> tuple[FactorTable, Path]:
-    """The city's own factors as its directory holds them now (none yet: an empty table), and their file.
+def own_factors(directory: Path) -> FactorTable:
+    """The city's own factors as its directory holds them now; an empty table where it has none."""
+    name = read_city_document(directory).factors.file
+    if name is None or not (directory / name).exists():
+        return FactorTable()
+    return read_own_factors(directory / name, name)
 
-    Raises `InputError` where city.toml names no file for them.
-    """
+
+def own_factors_file(directory: Path) -> Path:
+    """The file of the city's own factors, there or not yet; `InputError` where city.toml names none."""
     name = read_city_document(directory).factors.file
     if name is None:
         raise InputError(
@@ -36,5 +41,4 @@ def own_factors(directory: Path) -> tuple[FactorTable, Path]:
                 'names no factors of the city\'s own; add a section [factors] with file = "factors.csv"',
             )
         )
-    path = directory / name
-    return (read_own_factors(path, name) if path.exists() else FactorTable()), path
+    return directory / name

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from energy.domain.errors import Fault, InputError
 from energy.feeds.city import CITY_FILE
+from energy.feeds.factors import load_factors
 from energy.feeds.importers.imported import Options
 from energy.feeds.importers.registry import read_import, source_file
 from energy.feeds.series_store import store_import
+from energy.service.factors import own_factors
 
 
 def import_series(
@@ -33,7 +36,8 @@ def import_series(
     if not (city / CITY_FILE).is_file():
         raise InputError(Fault(str(city), f"holds no {CITY_FILE}; `wattshed init DIR` makes a city"))
     files = [source_file(path) for path in paths]
-    series = read_import(name, files, kind, options)
+    registry = load_factors(own=own_factors(city))
+    series = read_import(name, files, kind, replace(options, technologies=registry.technologies))
     return store_import(
         city,
         series,

@@ -41,12 +41,19 @@ def _city() -> type[BaseModel]:
     return CityDocument
 
 
+def _series() -> type[BaseModel]:
+    from energy.feeds.series_store import ImportDocument
+
+    return ImportDocument
+
+
 MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "city": _city,
     "dispatch": _dispatch,
     "flows": _flows,
     "plan": lambda: PlanDocument,
     "schedule": lambda: ScheduleDocument,
+    "series": _series,
     "tank": _tank,
     "trace": _trace,
 }

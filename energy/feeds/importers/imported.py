@@ -93,6 +93,7 @@ class Options:
     Attributes:
         labels: whether times name the start or the end of an interval.
         technology: of a file with the output of one technology.
+        technologies: those a mix by our own names may have; default: those of the packaged factors.
         time_zone: of local times without offset (IANA name).
     """
 
@@ -101,6 +102,7 @@ class Options:
     labels: Literal["start", "end"] | None = None
     technology: str | None = None
     time_zone: str | None = None
+    technologies: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

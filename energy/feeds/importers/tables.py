@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from energy.domain.errors import Fault, InputError
 from energy.domain.time import parse_instant
+from energy.feeds.factors import load_factors
 from energy.feeds.importers.imported import (
     CARBON,
+    EXCHANGED,
     INTENSITY_UNITS,
     MARGINAL,
     POWER_UNITS,
@@ -151,7 +153,7 @@ def plain_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -
             agreed(options.zone, None, "zone", file.name),
             file.name,
             ("%" if unit == "%" else "MW") if kind == "mix" else "g/kWh",
-            technologies={name: name for name in (*sorted(set(JAPAN.values())), *OWN_TECHNOLOGIES)},
+            technologies={name: name for name in (*_technologies(options), *EXCHANGED)},
         )
         clock = _Clock(options.time_zone)
         for k, row in enumerate(rows[1:], start=2):
@@ -186,9 +188,6 @@ def plain_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -
     return samples.series()
 
 
-OWN_TECHNOLOGIES = ("csp", "lignite", "pv_utility", "solar_thermal", "waste", "wind_offshore")
-
-
 class _Clock:
     """Times of a file in order, to UTC; in a repeated local hour the second pass comes after the first."""
 
@@ -216,6 +215,12 @@ class _Clock:
         instant = second if self.last is not None and first <= self.last < second else first
         self.last = instant
         return instant
+
+
+def _technologies(options: Options) -> frozenset[str]:
+    if options.technologies is not None:
+        return options.technologies
+    return load_factors().technologies
 
 
 def _japan_time(row: Sequence[str], where: str, samples: Samples) -> datetime | None:
