@@ -17,6 +17,7 @@ from energy.carbon.documents import CARBON_MAX_G_PER_KWH
 from energy.domain.documents import Document, Identifier, Instant, Items, nearest
 from energy.domain.errors import Fault
 from energy.domain.period import Period, UserClass
+from energy.domain.tables import RowsDocument
 from energy.domain.time import format_instant
 
 CITY = "city"
@@ -83,23 +84,27 @@ class Certificate(Document):
     consumer: Identifier = CITY
 
 
-class Contracts(Document):
+class Contracts(RowsDocument):
     """``contracts.csv``: its `rows`."""
 
+    FILE = "contracts.csv"
+    ROW = Contract
     rows: Items[Contract] = ()
 
 
-class Certificates(Document):
+class Certificates(RowsDocument):
     """``certificates.csv``: its `rows`."""
 
+    FILE = "certificates.csv"
+    ROW = Certificate
     rows: Items[Certificate] = ()
 
 
-def contract_faults(contracts: Contracts, period: Period, zone: str, *, first_line: int = 2) -> list[Fault]:
+def contract_faults(contracts: Contracts, period: Period, zone: str) -> list[Fault]:
     """What is wrong with the contracts of a city in `zone`, row by row."""
     faults, seen = [], set()
     for k, row in enumerate(contracts.rows):
-        at = f"contracts.csv: line {first_line + k}"
+        at = contracts.place(k)
         messages = [*_place_faults(row.consumer, row.zone, period, zone)]
         if row.id in seen:
             messages.append(f"contract {row.id!r} is there twice; give each its own id")
@@ -124,7 +129,6 @@ def certificate_faults(
     cancelled_mwh: Mapping[str, float],
     *,
     hourly: bool,
-    first_line: int = 2,
 ) -> list[Fault]:
     """What is wrong with the certificates of a city in `zone`, row by row.
 
@@ -133,7 +137,7 @@ def certificate_faults(
     """
     faults, seen = [], set()
     for k, row in enumerate(certificates.rows):
-        at = f"certificates.csv: line {first_line + k}"
+        at = certificates.place(k)
         messages = [*_place_faults(row.consumer, row.zone, period, zone)]
         if row.id in seen:
             messages.append(f"certificate {row.id!r} is there twice; each can be cancelled only once")

@@ -6,7 +6,7 @@ a notation key with the reason for it. All faults of all rows are named at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -15,6 +15,7 @@ from energy.carbon.gpc import REFERENCES
 from energy.domain.documents import Document, Identifier, Items, nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.report import Grade, Notation
+from energy.domain.tables import RowsDocument
 
 Gas = Literal["CO2", "CH4", "N2O", "HFCs", "PFCs", "SF6", "NF3", "CO2e", "CO2b"]
 """HFCs and PFCs are mixtures: their kg count as CO2e. CO2b is biogenic CO2: reported, in no total."""
@@ -70,32 +71,29 @@ class InventoryEntry(Document):
         return (self.amount or 0.0) * (self.factor or 0.0)
 
 
-class InventoryEntries(Document):
+class InventoryEntries(RowsDocument):
     """``inventory.csv``: its `rows`."""
 
+    FILE = "inventory.csv"
+    ROW = InventoryEntry
     rows: Items[InventoryEntry] = ()
 
 
-def check_entries(
-    entries: InventoryEntries, reported: Collection[str] = (), *, first_line: int = 2
-) -> tuple[InventoryEntry, ...]:
+def check_entries(entries: InventoryEntries, reported: Collection[str] = ()) -> tuple[InventoryEntry, ...]:
     """The rows, if all of them hold.
 
     Args:
         reported: references that Wattshed fills with electricity itself: a number for it there would
             count twice.
-        first_line: the line of the first row, for messages.
 
     Raises:
         InputError: every fault of every row.
     """
     rows = entries.rows
     faults = [
-        Fault(f"inventory.csv: line {first_line + k}", message)
-        for k, row in enumerate(rows)
-        for message in _faults(row, reported)
+        Fault(entries.place(k), message) for k, row in enumerate(rows) for message in _faults(row, reported)
     ]
-    faults += _contradictions(rows, first_line)
+    faults += _contradictions(entries)
     if faults:
         raise InputError(faults)
     return rows
@@ -150,14 +148,14 @@ def _journeys(row: InventoryEntry) -> bool:
     return row.reference == "II.1.3" and row.carrier == "fuel"
 
 
-def _contradictions(rows: Iterable[InventoryEntry], first_line: int) -> Iterator[Fault]:
+def _contradictions(entries: InventoryEntries) -> Iterator[Fault]:
     """Rows of one cell that say a number and a notation key."""
-    numbered = {row.reference for row in rows if row.notation is None}
+    numbered = {row.reference for row in entries.rows if row.notation is None}
     keys: dict[str, str] = {}
-    for k, row in enumerate(rows):
+    for k, row in enumerate(entries.rows):
         if row.notation is None:
             continue
-        at = f"inventory.csv: line {first_line + k}"
+        at = entries.place(k)
         if row.reference in numbered:
             yield Fault(at, f"{row.reference} has a number in another row; take {row.notation} out")
         if row.reference in keys:

@@ -190,6 +190,15 @@ def test_contradictions_between_rows_and_keys_without_reason_are_refused_at_once
     assert made(period, {**WASTE, "reference": "V.2", "tonnes": -5.0}).cells["V.2"].co2e_kg < 0
 
 
+def test_entries_come_from_a_file() -> None:
+    text = "reference,tonnes,gas,data_source,year,activity_quality,notation,explanation\n"
+    entries = InventoryEntries.from_csv(text + "III.1.2,2,CH4,waste office,2016,L,,\n\nII.2.1,,,,,,NO,none\n")
+    assert [row.reference for row in check_entries(entries)] == ["III.1.2", "II.2.1"]
+    wrong = InventoryEntries.from_csv(text + "\nII.2.1,,,,,,NO,\n")
+    with pytest.raises(InputError, match=r"inventory\.csv: line 3: notation key NO needs"):
+        check_entries(wrong)
+
+
 def test_what_meters_cannot_tell_has_a_notation_key() -> None:
     period = build(2, date(2016, 6, 29), 1)
 

@@ -176,6 +176,28 @@ def test_matched_energy_feeds_the_hourly_score() -> None:
     assert none < all_ <= 1.0
 
 
+def test_files_are_read_with_their_lines() -> None:
+    contracts = Contracts.from_csv(
+        "id,supplier,zone,start,end,share,g_per_kwh,source,exclusive\n\n"
+        "green,works,FR,2016-01-01,2016-12-31,0.5,50,label,true\n"
+    )
+    certificates = Certificates.from_csv(
+        "id,issuer,device,technology,zone,start,end,mwh,g_per_kwh\n"
+        "GO-1,UBA,farm,wind_onshore,DE,2016-06-29T12:00:00+02:00,2016-06-29T13:00:00+02:00,5,0\n"
+    )
+    period = build(4, DAY, 1)
+    average, residual = grid_average(period, flat(period, 500.0)), flat(period, 700.0)
+    with pytest.raises(InputError, match=r"contracts\.csv: line 3: is of zone 'FR'"):
+        market_based(period, average, residual, "DE", contracts, certificates)
+    found = market_based(period, average, residual, "DE", Contracts(), certificates, matching="hourly")
+    assert np.flatnonzero(found.certificate_mwh.sum(axis=1)).tolist() == [12]
+    with pytest.raises(InputError, match=r"contracts\.csv: line 2: exclusive: 'perhaps'"):
+        Contracts.from_csv(
+            "id,supplier,zone,start,end,share,g_per_kwh,source,exclusive\n"
+            "green,works,FR,2016-01-01,2016-12-31,0.5,50,label,perhaps\n"
+        )
+
+
 def test_every_fault_of_every_row_at_once() -> None:
     period = build(4, DAY, 1)
     start = period.time.start
