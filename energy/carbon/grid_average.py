@@ -18,9 +18,10 @@ from typing import TypeVar, get_args
 
 import numpy as np
 
+from energy.carbon.gaps import GapRule, filled
 from energy.carbon.rates import Amount, Rate
 from energy.carbon.stores import tank_changes
-from energy.domain.network import FloatArray
+from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import AssetEntry, Period, UserClass
 
 Key = TypeVar("Key")
@@ -46,12 +47,14 @@ class GridAverage:
 
     Attributes:
         energy_mwh: net use of each asset from the grid, shape (hours, assets).
+        estimated: hours whose energy is an estimate, shape (hours,).
         factor, losses: g/kWh by hour.
     """
 
     assets: tuple[AssetEntry, ...]
     districts: tuple[str, ...]
     energy_mwh: FloatArray
+    estimated: BoolArray
     factor: Rate
     losses: Rate | None
 
@@ -91,8 +94,8 @@ class GridAverage:
         self, keys: Sequence[Key], shares: Callable[[AssetEntry], Mapping[Key, float]]
     ) -> dict[Key, Use]:
         energy = self.energy_mwh @ self._weights(keys, shares)
-        scope2 = self.factor.amounts(energy)
-        losses = (None,) * len(keys) if self.losses is None else self.losses.amounts(energy)
+        scope2 = self.factor.amounts(energy, self.estimated)
+        losses = (None,) * len(keys) if self.losses is None else self.losses.amounts(energy, self.estimated)
         return {key: Use(*pair) for key, pair in zip(keys, zip(scope2, losses, strict=True), strict=True)}
 
     def _weights(
@@ -106,12 +109,15 @@ class GridAverage:
         return weights
 
 
-def grid_average(period: Period, factor: Rate, losses: Rate | None = None) -> GridAverage:
+def grid_average(
+    period: Period, factor: Rate, losses: Rate | None = None, *, gaps: GapRule = "left-out"
+) -> GridAverage:
     """The ledger of `period` at the official factors.
 
     Args:
         factor: average of the grid, direct combustion. losses: emissions of losses per kWh delivered;
             None where the average counts per kWh sold and so contains them.
+        gaps: what becomes of hours that no stored day accounts.
     """
     energy = period.drawn_mwh.copy()
     change = tank_changes(period).mwh
@@ -120,4 +126,5 @@ def grid_average(period: Period, factor: Rate, losses: Rate | None = None) -> Gr
             energy[:, k] -= period.injected_mwh[:, k]
             if asset.kind != "ev":
                 energy[:, k] -= change[:, period.storages.index(asset.id)]
-    return GridAverage(period.assets, period.districts, energy, factor, losses)
+    energy, estimated = filled(period, energy, gaps)
+    return GridAverage(period.assets, period.districts, energy, estimated, factor, losses)

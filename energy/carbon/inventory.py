@@ -12,11 +12,12 @@ A cell holds numbers or a notation key with its reason, never both and never nei
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from energy.carbon.gaps import GapRule, filled
 from energy.carbon.gpc import REFERENCES, SECTORS, SUB_SECTOR_OF_CLASS, Reference, Row, Total
 from energy.carbon.grid_average import GridAverage, Use
 from energy.carbon.inventory_entries import GWP, Gas, GwpSet, InventoryEntry
@@ -185,6 +186,7 @@ def inventory(
     quality: Quality,
     generation: Mapping[str, Rate] | None = None,
     losses_within_factor: bool = False,
+    gaps: GapRule = "left-out",
     gwp: GwpSet = "AR5",
 ) -> Inventory:
     """The inventory of `period`.
@@ -197,17 +199,19 @@ def inventory(
             leaves the cell NE.
         losses_within_factor: the grid's factor counts per kWh sold and so contains the losses (Japan):
             the scope 3 cells of electricity say IE.
+        gaps: what becomes of hours of generation that no stored day accounts, as in `ledger`.
         gwp: warming potentials for the gases of entries.
     """
     lines: dict[str, list[Line]] = {key: [] for key in REFERENCES}
     keys: dict[str, tuple[Notation, str]] = {}
     metered = metered_references(period)
+    quality, note = _covered(ledger, quality)
     for user, use in ledger.by_class().items():
         sub = SUB_SECTOR_OF_CLASS[user]
         if f"{sub}.2" in metered:
-            _grid(sub, use, ledger, quality, losses_within_factor, lines, keys)
+            _grid(sub, use, ledger, quality, note, losses_within_factor, lines, keys)
     if "I.4.4" in metered:
-        _supplied(period, generation or {}, quality, lines, keys)
+        _supplied(period, generation or {}, quality, note, gaps, lines, keys)
     _charging_in_buildings(period, metered, keys)
     for entry in entries:
         if entry.notation is not None:
@@ -229,6 +233,7 @@ def _grid(
     use: Use,
     ledger: GridAverage,
     quality: Quality,
+    note: str,
     losses_within_factor: bool,
     lines: dict[str, list[Line]],
     keys: dict[str, tuple[Notation, str]],
@@ -236,7 +241,7 @@ def _grid(
     """Scope 2 and 3 of one sub-sector's grid electricity."""
     activity = "EV charging" if sub == "II.1" else "grid electricity"
     if use.scope2.known:
-        lines[f"{sub}.2"].append(_metered(activity, use.scope2, ledger.factor, quality))
+        lines[f"{sub}.2"].append(_metered(activity, use.scope2, ledger.factor, quality, note))
     else:
         keys[f"{sub}.2"] = ("NE", _unknown(ledger.factor))
     if losses_within_factor:
@@ -245,7 +250,7 @@ def _grid(
         keys[f"{sub}.3"] = ("NE", "no official factor of transmission and distribution losses is known")
     elif use.losses.known:
         lines[f"{sub}.3"].append(
-            _metered(f"losses of {activity}", use.losses, ledger.losses, quality, of_delivered=True)
+            _metered(f"losses of {activity}", use.losses, ledger.losses, quality, note, of_delivered=True)
         )
     else:
         keys[f"{sub}.3"] = ("NE", _unknown(ledger.losses))
@@ -255,6 +260,8 @@ def _supplied(
     period: Period,
     generation: Mapping[str, Rate],
     quality: Quality,
+    note: str,
+    gaps: GapRule,
     lines: dict[str, list[Line]],
     keys: dict[str, tuple[Notation, str]],
 ) -> None:
@@ -264,12 +271,13 @@ def _supplied(
     for technology in technologies:
         plants = [k for k, asset in enumerate(period.assets) if asset.technology == technology]
         energy = period.injected_mwh[:, plants].sum(axis=1)
+        energy, estimated = filled(period, energy[:, None], gaps)
         rate = generation.get(technology)
-        amount = None if rate is None else rate.amount(energy)
+        amount = None if rate is None else rate.amounts(energy, estimated)[0]
         if rate is None or amount is None or not amount.known:
             lacking.append(technology)
         else:
-            found.append(_metered(f"generation: {technology}", amount, rate, quality))
+            found.append(_metered(f"generation: {technology}", amount, rate, quality, note))
     if lacking:
         keys["I.4.4"] = ("NE", f"no direct emission factor is known for {', '.join(lacking)}")
     else:
@@ -290,8 +298,18 @@ def _charging_in_buildings(
         keys[f"II.1.{scope}"] = ("IE", f"EV charging is metered with the buildings, in {homes}")
 
 
+def _covered(ledger: GridAverage, quality: Quality) -> tuple[Quality, str]:
+    """The quality of the metered activity, and what to say of its gaps."""
+    hours = len(ledger.energy_mwh)
+    known = int(np.isfinite(ledger.energy_mwh).all(axis=1).sum())
+    estimated = int(ledger.estimated.sum())
+    if estimated:
+        return replace(quality, activity="L"), f"{estimated} of {hours} hours are estimated (same-hour-mean)"
+    return quality, "" if known == hours else f"covers {known} of {hours} hours; the others are left out"
+
+
 def _metered(
-    activity: str, amount: Amount, rate: Rate, quality: Quality, *, of_delivered: bool = False
+    activity: str, amount: Amount, rate: Rate, quality: Quality, note: str, *, of_delivered: bool = False
 ) -> Line:
     gases = {factor.gas_basis.split(",", 1)[0] for factor in rate.factors}
     gas: Gas = "CO2" if gases == {"CO2"} else "CO2e"
@@ -312,8 +330,9 @@ def _metered(
         source="metered by the assets of the city",
         year=None,
         activity_quality=quality.activity,
-        factor_quality="L" if amount.estimated_share > 0 else quality.factor,
+        factor_quality="L" if rate.estimates else quality.factor,
         origin="metered",
+        explanation="; ".join(part for part in (note, *rate.estimates) if part),
     )
 
 

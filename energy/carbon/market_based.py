@@ -74,7 +74,8 @@ class MarketBased:
     """The ledger of a period; arrays have shape (hours, units).
 
     Attributes:
-        energy_mwh: net use. contract_mwh, contract_kg, certificate_mwh, certificate_kg: what covers it.
+        energy_mwh: net use. estimated: hours in which it is an estimate, shape (hours,).
+        contract_mwh, contract_kg, certificate_mwh, certificate_kg: what covers it.
         residual: factor of the rest. fallback: what stands in for a residual mix; empty where there is one.
         cancellations: new ones, at most one per certificate. left_mwh: by certificate of this period or
             year, what stays unused. outside: certificates of other hours or years, not touched.
@@ -84,6 +85,7 @@ class MarketBased:
     units: tuple[Unit, ...]
     districts: tuple[str, ...]
     energy_mwh: FloatArray
+    estimated: BoolArray
     contract_mwh: FloatArray
     contract_kg: FloatArray
     certificate_mwh: FloatArray
@@ -113,7 +115,8 @@ class MarketBased:
         member = member.reshape(len(self.units), len(keys))
         contracted = _declared(self.contract_mwh @ member, self.contract_kg @ member)
         certified = _declared(self.certificate_mwh @ member, self.certificate_kg @ member)
-        rest = self.residual.amounts((self.energy_mwh - self.contract_mwh - self.certificate_mwh) @ member)
+        left = self.energy_mwh - self.contract_mwh - self.certificate_mwh
+        rest = self.residual.amounts(left @ member, self.estimated)
         parts = zip(contracted, certified, rest, strict=True)
         return {name: MarketUse(*amounts) for name, amounts in zip(keys, parts, strict=True)}
 
@@ -173,6 +176,7 @@ def market_based(
         units=cover.units,
         districts=period.districts,
         energy_mwh=cover.energy,
+        estimated=ledger.estimated,
         contract_mwh=contract_mwh,
         contract_kg=contract_kg,
         certificate_mwh=cover.mwh - contract_mwh,

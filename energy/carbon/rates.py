@@ -12,7 +12,7 @@ import numpy as np
 
 from energy.domain.errors import InputError
 from energy.domain.factors import Factor
-from energy.domain.network import FloatArray, IntArray
+from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.time import TimeGrid
 
 
@@ -81,27 +81,32 @@ class Rate:
         hours of unknown energy stay NaN."""
         return _times(mwh, self.g_per_kwh)
 
-    def amounts(self, mwh: FloatArray) -> tuple[Amount, ...]:
+    def amounts(self, mwh: FloatArray, estimated: BoolArray | None = None) -> tuple[Amount, ...]:
         """The whole of each column of `mwh`, shape (hours, n). Hours of unknown energy are left out:
-        `Period.covered` says how many."""
+        `Period.covered` says how many. `estimated` marks hours whose energy is an estimate."""
         kg, low, high = (_times(mwh, values) for values in (self.g_per_kwh, self.low, self.high))
         known = np.isfinite(mwh)
         energy = np.where(known, mwh, 0.0)
         weight = np.abs(energy)
-        estimated = (weight * self.estimated[:, None]).sum(axis=0)
+        doubtful = self.estimated if estimated is None else np.where(estimated, 1.0, self.estimated)
         total = weight.sum(axis=0)
-        share = np.divide(estimated, total, out=np.zeros_like(total), where=total > 0)
+        share = np.divide(doubtful @ weight, total, out=np.zeros_like(total), where=total > 0)
         sums = (np.where(known, values, 0.0).sum(axis=0) for values in (kg, low, high, energy))
         return tuple(Amount(*map(float, column)) for column in zip(*sums, share, strict=True))
 
-    def amount(self, mwh: FloatArray) -> Amount:
+    def amount(self, mwh: FloatArray, estimated: BoolArray | None = None) -> Amount:
         """The whole of one series, shape (hours,)."""
-        return self.amounts(mwh[:, None])[0]
+        return self.amounts(mwh[:, None], estimated)[0]
 
     @property
     def factor_keys(self) -> tuple[str, ...]:
         """The key of every factor used (`Factor.key`), sorted."""
         return tuple(sorted(factor.key for factor in self.factors))
+
+    @property
+    def estimates(self) -> tuple[str, ...]:
+        """How the factors marked as estimates came about, one sentence each."""
+        return tuple(f"{factor.key}: {factor.note}" for factor in self.factors if factor.estimated)
 
 
 def rate(time: TimeGrid, zone: ZoneInfo, find: Callable[[date], Factor]) -> Rate:

@@ -10,7 +10,17 @@ from typing import Literal
 
 import numpy as np
 
+from energy.carbon.rates import local_days
 from energy.domain.errors import Fault, InputError
+from energy.domain.network import FloatArray
+from energy.domain.period import Period
+
+
+def by_day(period: Period, hourly: FloatArray) -> dict[date, float]:
+    """Sums of an hourly series, shape (hours,), by local day; days with an unknown hour are left out."""
+    days, position = local_days(period.time, period.zone)
+    sums = np.bincount(position, weights=hourly, minlength=len(days))
+    return {day: float(total) for day, total in zip(days, sums, strict=True) if np.isfinite(total)}
 
 
 @dataclass(frozen=True, slots=True)

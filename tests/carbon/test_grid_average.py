@@ -118,3 +118,18 @@ def test_intervals_of_what_is_used_and_fed_back_cancel() -> None:
     used, returned = (flat(period, 100.0).amount(np.full(24, sign)) for sign in (1.0, -1.0))
     nothing = together((used, returned))
     assert (nothing.kg, nothing.low_kg, nothing.high_kg, nothing.mwh) == (0.0, 0.0, 0.0, 0.0)
+
+
+def test_missing_days_are_left_out_or_estimated_and_said_to_be() -> None:
+    whole, gap = (build(1, date(2016, 6, 28), 3, gap=gap) for gap in (False, True))
+    out = grid_average(gap, flat(gap, 100.0))
+    assert out.city().scope2.estimated_share == 0.0
+    known = np.isfinite(gap.drawn_mwh).all(axis=1)
+    assert close(out.city().scope2.mwh, grid_average(whole, flat(whole, 100.0)).energy_mwh[known].sum())
+    found = grid_average(gap, flat(gap, 100.0), gaps="same-hour-mean")
+    assert close(found.city().scope2.mwh, out.city().scope2.mwh * 1.5)
+    assert close(found.city().scope2.estimated_share, 1.0 / 3.0)
+    assert found.energy_mwh[24:48] == pytest.approx((out.energy_mwh[:24] + out.energy_mwh[48:]) / 2.0)
+    nothing = replace(gap, drawn_mwh=np.full_like(gap.drawn_mwh, np.nan))
+    with pytest.raises(InputError, match="no hour is known"):
+        grid_average(nothing, flat(gap, 100.0), gaps="same-hour-mean")

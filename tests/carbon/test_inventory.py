@@ -248,3 +248,14 @@ def test_the_difference_to_the_traced_figure_is_explained_to_the_gram(period: Pe
         parts = sum(getattr(place, name) for key, place in found.items() if key != "city")
         assert parts == pytest.approx(getattr(found["city"], name), rel=1e-9, abs=1e-6)
     assert close(found["city"].official_kg, ledger.city().scope2.kg)
+
+
+def test_gaps_are_told_with_the_cell_they_are_in() -> None:
+    period = build(2, date(2016, 6, 28), 3, gap=True)
+    left_out = made(period).cells["I.1.2"].lines[0]
+    assert left_out.explanation == "covers 48 of 72 hours; the others are left out"
+    ledger = grid_average(period, flat(period, 500.0, estimated=True, note="a guess"), gaps="same-hour-mean")
+    line = inventory(ledger, period, quality=QUALITY, gaps="same-hour-mean").cells["I.1.2"].lines[0]
+    assert line.explanation.startswith("24 of 72 hours are estimated (same-hour-mean); grid-de@")
+    assert line.explanation.endswith(": a guess")
+    assert (line.activity_quality, line.factor_quality) == ("L", "L")

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy.carbon.targets import PRESETS, TargetsDocument, targets
-from energy.carbon.year_end import year_forecast
+from energy.carbon.year_end import by_day, year_forecast
 from energy.domain.documents import parse
 from energy.domain.errors import InputError
+from tests.carbon.periods import build
 
 
 def read(*entries: dict) -> tuple:
@@ -166,3 +167,12 @@ def test_forecasts_hold_what_is_known_and_end_complete(values: list[float]) -> N
     elif np.isfinite(found.low):
         slack = 1e-9 * (1.0 + found.high)
         assert found.low - slack <= found.value <= found.high + slack
+
+
+def test_days_with_a_gap_are_not_known() -> None:
+    period = build(1, date(2016, 3, 26), 3, gap=True)
+    use = period.actual.city["end_use_kg"]
+    assert by_day(period, use) == {
+        date(2016, 3, 26): pytest.approx(use[:24].sum()),
+        date(2016, 3, 28): pytest.approx(use[47:].sum()),
+    }
