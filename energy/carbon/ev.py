@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from energy.carbon.marginal import Marginal
-from energy.carbon.rates import Amount, together
+from energy.carbon.rates import Amount
 from energy.carbon.stores import tank_changes
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import AssetEntry, Period
@@ -99,7 +99,7 @@ class EvLedger:
     distance_km: FloatArray
     change_kg: FloatArray
     estimated_share: FloatArray
-    marginal: Marginal | None
+    marginal_kg: FloatArray | None
 
     def city(self) -> EvGroup:
         return self._group(np.arange(len(self.evs)), None)
@@ -166,11 +166,16 @@ class EvLedger:
         )
 
     def _at_margin(self, evs: IntArray, rows: IntArray) -> Amount | None:
-        if self.marginal is None:
+        if self.marginal_kg is None:
             return None
-        net = np.zeros((len(self.charged_mwh), len(evs)))
-        net[rows] = (self.charged_mwh - self.exported_mwh)[np.ix_(rows, evs)]
-        return together(self.marginal.of_change(net, [self.evs[k].bus for k in evs]))
+        chosen = np.ix_(rows, evs)
+        net = (self.charged_mwh - self.exported_mwh)[chosen]
+        known = np.isfinite(net)
+        weight = np.where(known, np.abs(net), 0.0).sum(axis=1)
+        share = float(weight @ self.estimated_share[rows]) / weight.sum() if weight.any() else 0.0
+        nan = float("nan")
+        kg = float(self.marginal_kg[chosen][known].sum())
+        return Amount(kg, nan, nan, float(net[known].sum()), share)
 
 
 def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
@@ -179,6 +184,7 @@ def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
     column = {asset.id: k for k, asset in enumerate(period.assets)}
     plug = [column[asset.id] for asset in evs]
     battery = [period.storages.index(asset.id) for asset in evs]
+    net = period.drawn_mwh[:, plug] - period.injected_mwh[:, plug]
     return EvLedger(
         period=period,
         evs=evs,
@@ -191,7 +197,7 @@ def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
         distance_km=period.distance_km[:, battery],
         change_kg=tank_changes(period).kg[:, battery],
         estimated_share=period.upstream["estimated_share"],
-        marginal=marginal,
+        marginal_kg=None if marginal is None else marginal.hourly_kg(net, [asset.bus for asset in evs]),
     )
 
 

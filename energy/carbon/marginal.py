@@ -42,14 +42,8 @@ class Marginal:
         Returns:
             Amounts without interval; kg NaN where any change meets an unknown marginal intensity.
         """
-        position = {bus: k for k, bus in enumerate(self.buses)}
-        columns = [position.get(bus) for bus in buses]
-        rates = np.column_stack(
-            [np.full(len(change_mwh), np.nan) if k is None else self.g_per_kwh[:, k] for k in columns]
-            or [np.zeros((len(change_mwh), 0))]
-        )
         change = np.where(np.isfinite(change_mwh), change_mwh, 0.0)
-        kg = np.where(change == 0, 0.0, change * rates).sum(axis=0)
+        kg = self.hourly_kg(change, buses).sum(axis=0)
         weight = np.abs(change)
         total = weight.sum(axis=0)
         estimated = np.divide(self.estimated_share @ weight, total, out=np.zeros_like(total), where=total > 0)
@@ -57,6 +51,16 @@ class Marginal:
             Amount(float(kg[k]), float("nan"), float("nan"), float(change[:, k].sum()), float(estimated[k]))
             for k in range(change.shape[1])
         )
+
+    def hourly_kg(self, change_mwh: FloatArray, buses: Sequence[int]) -> FloatArray:
+        """What each change would cause, shape (hours, n); NaN where it or its marginal intensity is not
+        known. No change causes nothing."""
+        position = {bus: k for k, bus in enumerate(self.buses)}
+        rates = np.full(change_mwh.shape, np.nan)
+        for k, bus in enumerate(buses):
+            if bus in position:
+                rates[:, k] = self.g_per_kwh[:, position[bus]]
+        return np.where(change_mwh == 0, 0.0, change_mwh * rates)
 
     def known_share(self, change_mwh: FloatArray, buses: Sequence[int]) -> float:
         """Share of the changed energy whose marginal intensity is known, 0 to 1; 1 for no change."""

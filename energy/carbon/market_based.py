@@ -111,10 +111,11 @@ class MarketBased:
         return self._sums(USER_CLASSES, lambda unit: unit.user)
 
     def _sums(self, keys: Sequence[Key], key: Callable[[Unit], Key]) -> dict[Key, MarketUse]:
-        member = np.array([[float(key(unit) == name) for name in keys] for unit in self.units])
-        member = member.reshape(len(self.units), len(keys))
-        contracted = _declared(self.contract_mwh @ member, self.contract_kg @ member)
-        certified = _declared(self.certificate_mwh @ member, self.certificate_kg @ member)
+        place = {name: k for k, name in enumerate(keys)}
+        member = np.zeros((len(self.units), len(keys)))
+        member[np.arange(len(self.units)), [place[key(unit)] for unit in self.units]] = 1.0
+        contracted = _declared(self.contract_mwh, self.contract_kg, member)
+        certified = _declared(self.certificate_mwh, self.certificate_kg, member)
         left = self.energy_mwh - self.contract_mwh - self.certificate_mwh
         rest = self.residual.amounts(left @ member, self.estimated)
         parts = zip(contracted, certified, rest, strict=True)
@@ -160,16 +161,19 @@ def market_based(
         cover.contract(contract, hourly)
     contract_mwh, contract_kg = cover.mwh.copy(), cover.kg.copy()
     cancellations, left, outside = [], {}, []
-    for row in sorted(certificates.rows, key=lambda row: (row.start, row.id)):
-        rows = cover.hour_of(row) if hourly else cover.years_of(row)
+    for alike in _alike(certificates, period, hourly, first_month):
+        rows = cover.hour_of(alike[0]) if hourly else cover.years_of(alike[0])
         if not len(rows):
-            outside.append(row.id)
+            outside += [row.id for row in alike]
             continue
-        available = max(0.0, row.mwh - before.get(row.id, 0.0))
-        used = cover.spend(row, rows, available)
-        left[row.id] = available - used
-        if used > 0:
-            cancellations.append(Cancellation(row.id, row.consumer, used))
+        available = {row.id: max(0.0, row.mwh - before.get(row.id, 0.0)) for row in alike}
+        used = cover.spend(alike[0], rows, sum(available.values()))
+        for row in alike:
+            taken = min(used, available[row.id])
+            used -= taken
+            left[row.id] = available[row.id] - taken
+            if taken > 0:
+                cancellations.append(Cancellation(row.id, row.consumer, taken))
     if fallback:
         residual = replace(residual, estimated=np.ones_like(residual.estimated))
     return MarketBased(
@@ -216,6 +220,7 @@ class _Cover:
             [[float(unit.asset.district == name) for name in period.districts] for unit in self.units]
         ).reshape(len(self.units), len(period.districts))
         self.known = np.isfinite(ledger.energy_mwh).all(axis=1)
+        self._of_consumer: dict[str, IntArray] = {}
 
     def hour_of(self, row: Certificate) -> IntArray:
         """The hour of the period in which the certificate was generated; none if it lies outside."""
@@ -225,15 +230,13 @@ class _Cover:
 
     def years_of(self, row: Certificate) -> IntArray:
         """The hours of the reporting years in which it was generated."""
-        ends = (row.start, row.end - timedelta(microseconds=1))
-        years = {_reporting_year(end.astimezone(self.zone).date(), self.first_month) for end in ends}
-        return np.flatnonzero(np.isin(self.years, list(years)))
+        return np.flatnonzero(np.isin(self.years, _years_of(row, self.zone, self.first_month)))
 
     def contract(self, row: Contract, hourly: bool) -> None:
         rows = np.flatnonzero(_valid(row, self.days)[self.day_of_hour] & self.known)
         if not len(rows):
             return
-        columns = _columns(row.consumer, self.units)
+        columns = self._columns(row.consumer)
         if row.share is not None:
             chosen = np.ix_(rows, columns)
             self._lay(rows, columns, np.minimum(row.share * self.demand[chosen], self.open[chosen]), row)
@@ -250,13 +253,18 @@ class _Cover:
 
     def spend(self, row: Contract | Certificate, rows: IntArray, available_mwh: float) -> float:
         """Lay a volume over what is open in some hours, all of it alike; what it covers, MWh."""
-        columns = _columns(row.consumer, self.units)
+        columns = self._columns(row.consumer)
         wanted = self.open[np.ix_(rows, columns)]
         total = float(wanted.sum())
         if total <= 0 or available_mwh <= 0:
             return 0.0
         self._lay(rows, columns, wanted * min(1.0, available_mwh / total), row)
         return min(total, available_mwh)
+
+    def _columns(self, consumer: str) -> IntArray:
+        if consumer not in self._of_consumer:
+            self._of_consumer[consumer] = _columns(consumer, self.units)
+        return self._of_consumer[consumer]
 
     def _lay(
         self, rows: IntArray, columns: IntArray, covered: FloatArray, row: Contract | Certificate
@@ -267,6 +275,22 @@ class _Cover:
         self.kg[chosen] += covered * row.g_per_kwh
         table = self.matched.setdefault(row.technology, np.zeros((len(self.mwh), self.district.shape[1])))
         table[rows] += covered @ self.district[columns]
+
+
+def _alike(
+    certificates: Certificates, period: Period, hourly: bool, first_month: int
+) -> list[list[Certificate]]:
+    """Certificates that cover the same hours of the same consumer alike, oldest first."""
+    groups: dict[tuple[object, ...], list[Certificate]] = {}
+    for row in sorted(certificates.rows, key=lambda row: (row.start, row.id)):
+        when = row.start if hourly else _years_of(row, period.zone, first_month)
+        groups.setdefault((row.consumer, row.technology, row.g_per_kwh, when), []).append(row)
+    return list(groups.values())
+
+
+def _years_of(row: Certificate, zone: ZoneInfo, first_month: int) -> tuple[int, ...]:
+    ends = (row.start, row.end - timedelta(microseconds=1))
+    return tuple(sorted({_reporting_year(end.astimezone(zone).date(), first_month) for end in ends}))
 
 
 def _columns(consumer: str, units: Sequence[Unit]) -> IntArray:
@@ -315,9 +339,9 @@ def _reporting_year(day: date, first_month: int) -> int:
     return day.year if day.month >= first_month else day.year - 1
 
 
-def _declared(mwh: FloatArray, kg: FloatArray) -> tuple[Amount, ...]:
-    """Amounts at factors that contracts state: no range."""
+def _declared(mwh: FloatArray, kg: FloatArray, member: FloatArray) -> tuple[Amount, ...]:
+    """Amounts of groups at factors that contracts state: no range."""
     return tuple(
         Amount(float(carbon), float(carbon), float(carbon), float(energy), 0.0)
-        for energy, carbon in zip(mwh.sum(axis=0), kg.sum(axis=0), strict=True)
+        for energy, carbon in zip(mwh.sum(axis=0) @ member, kg.sum(axis=0) @ member, strict=True)
     )
