@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy.carbon.grid_average import GridAverage
+from energy.carbon.grid_average import GridAverage, net_use
 from energy.carbon.stores import tank_changes
 from energy.domain.network import FloatArray
 from energy.domain.period import Period
@@ -42,13 +42,7 @@ class Difference:
 
 def difference(ledger: GridAverage, period: Period) -> dict[str, Difference]:
     """The difference of every district, and under ``city`` of all together."""
-    use_kg = period.drawn_kg.copy()
-    change = tank_changes(period).kg
-    for k, asset in enumerate(period.assets):
-        if asset.id in period.storages:
-            use_kg[:, k] -= period.injected_kg[:, k]
-            if asset.kind != "ev":
-                use_kg[:, k] -= change[:, period.storages.index(asset.id)]
+    use_kg = net_use(period, period.drawn_kg, period.injected_kg, tank_changes(period).kg)
     names = (*period.districts, "city")
     member = np.array(
         [[float(asset.district == name or name == "city") for name in names] for asset in period.assets]

@@ -21,7 +21,7 @@ import numpy as np
 
 from energy.carbon.marginal import Marginal
 from energy.carbon.rates import Amount
-from energy.carbon.stores import tank_changes
+from energy.carbon.stores import by_entry, tank_changes
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import AssetEntry, Period
 
@@ -180,24 +180,32 @@ class EvLedger:
 
 def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
     """The EVs of `period`, every asset of kind ``ev``; with `marginal` the consequential statement too."""
-    evs = tuple(asset for asset in period.assets if asset.kind == "ev")
-    column = {asset.id: k for k, asset in enumerate(period.assets)}
-    plug = [column[asset.id] for asset in evs]
-    battery = [period.storages.index(asset.id) for asset in evs]
-    net = period.drawn_mwh[:, plug] - period.injected_mwh[:, plug]
+    plug = [k for k, asset in enumerate(period.assets) if asset.kind == "ev"]
+    evs = tuple(period.assets[k] for k in plug)
+    at_plug = (period.drawn_mwh, period.drawn_kg, period.injected_mwh, period.injected_kg)
+    in_battery = (period.driven_mwh, period.driven_kg, period.distance_km, tank_changes(period).kg)
+    flows = [table[:, plug] for table in at_plug] + [by_entry(period, table, plug) for table in in_battery]
+    # an hour of which a part is unknown is left out as a whole: what remains closes
+    unknown = ~np.logical_and.reduce([np.isfinite(flow) for flow in flows])
+    charged, charged_kg, exported, exported_kg, driven, driven_kg, distance, change = (
+        np.where(unknown, np.nan, flow) for flow in flows
+    )
+    at_margin = None
+    if marginal is not None:
+        at_margin = marginal.hourly_kg(charged - exported, [asset.bus for asset in evs])
     return EvLedger(
         period=period,
         evs=evs,
-        charged_mwh=period.drawn_mwh[:, plug],
-        charged_kg=period.drawn_kg[:, plug],
-        exported_mwh=period.injected_mwh[:, plug],
-        exported_kg=period.injected_kg[:, plug],
-        driven_mwh=period.driven_mwh[:, battery],
-        driven_kg=period.driven_kg[:, battery],
-        distance_km=period.distance_km[:, battery],
-        change_kg=tank_changes(period).kg[:, battery],
+        charged_mwh=charged,
+        charged_kg=charged_kg,
+        exported_mwh=exported,
+        exported_kg=exported_kg,
+        driven_mwh=driven,
+        driven_kg=driven_kg,
+        distance_km=distance,
+        change_kg=change,
         estimated_share=period.upstream["estimated_share"],
-        marginal_kg=None if marginal is None else marginal.hourly_kg(net, [asset.bus for asset in evs]),
+        marginal_kg=at_margin,
     )
 
 

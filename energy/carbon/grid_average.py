@@ -20,7 +20,7 @@ import numpy as np
 
 from energy.carbon.gaps import GapRule, filled
 from energy.carbon.rates import Amount, Rate
-from energy.carbon.stores import tank_changes
+from energy.carbon.stores import by_entry, tank_changes
 from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import AssetEntry, Period, UserClass
 
@@ -119,12 +119,17 @@ def grid_average(
             None where the average counts per kWh sold and so contains them.
         gaps: what becomes of hours that no stored day accounts.
     """
-    energy = period.drawn_mwh.copy()
-    change = tank_changes(period).mwh
-    for k, asset in enumerate(period.assets):
-        if asset.id in period.storages:
-            energy[:, k] -= period.injected_mwh[:, k]
-            if asset.kind != "ev":
-                energy[:, k] -= change[:, period.storages.index(asset.id)]
+    energy = net_use(period, period.drawn_mwh, period.injected_mwh, tank_changes(period).mwh)
     energy, estimated = filled(period, energy, gaps)
     return GridAverage(period.assets, period.districts, energy, estimated, factor, losses)
+
+
+def net_use(period: Period, drawn: FloatArray, injected: FloatArray, change: FloatArray) -> FloatArray:
+    """What each asset has used up, of energy or of its carbon, shape (hours, assets): what storages fed
+    back is taken out, and what batteries hold more (`change`, shape (hours, storages))."""
+    stores = [k for k, asset in enumerate(period.assets) if asset.id in period.storages]
+    batteries = [k for k in stores if period.assets[k].kind != "ev"]
+    net = drawn.copy()
+    net[:, stores] -= injected[:, stores]
+    net[:, batteries] -= by_entry(period, change, batteries)
+    return net

@@ -91,10 +91,9 @@ def of_assets(
 ) -> dict[str, Amount]:
     """What the net draw of groups of assets causes at the margin: EV charging (V2G deducted), loads, a
     hub. Groups without an asset cause nothing."""
-    column = {asset.id: k for k, asset in enumerate(period.assets)}
     net = period.drawn_mwh - period.injected_mwh
     found = {}
     for name, assets in groups.items():
-        parts = marginal.of_change(net[:, [column[a.id] for a in assets]], [a.bus for a in assets])
-        found[name] = together(parts)
+        columns = [period.assets.index(asset) for asset in assets]
+        found[name] = together(marginal.of_change(net[:, columns], [asset.bus for asset in assets]))
     return found

@@ -6,7 +6,7 @@ the figures are for (Japan: fiscal years). The budget is the sum of the path ove
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Literal, Self
@@ -14,6 +14,7 @@ from typing import Annotated, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
+from energy.carbon.gpc import SECTORS, SUB_SECTOR_OF_CLASS, SUB_SECTORS
 from energy.domain.documents import Document, Identifier, Items, nearest
 from energy.domain.errors import Fault, InputError
 
@@ -90,7 +91,7 @@ class TargetEntry(Document):
     """A target of the city's own, or a preset made the city's own by its base.
 
     `base` is what was emitted in `base_year` (t CO2e), or the renewable share then (0 to 1). It is for one
-    district, one sector (``residential``, or a GPC sub-sector as ``I.1``), or the city if neither is given.
+    district, one sector (``residential``, or of the GPC: ``I``, ``I.1``), or the city if neither is given.
     """
 
     id: Identifier
@@ -193,8 +194,9 @@ class Budget:
         return self.path_ahead_kg - self.left_kg
 
 
-def targets(document: TargetsDocument) -> tuple[Target, ...]:
-    """The targets with their paths; `InputError` with every fault of every entry."""
+def targets(document: TargetsDocument, districts: Collection[str]) -> tuple[Target, ...]:
+    """The targets of a city of these `districts`, with their paths; `InputError` with every fault of every
+    entry."""
     faults: list[Fault] = []
     found: list[Target] = []
     seen: set[str] = set()
@@ -207,7 +209,7 @@ def targets(document: TargetsDocument) -> tuple[Target, ...]:
         if entry.preset is not None and preset is None:
             faults.append(Fault(f"{at}.preset", f"{entry.preset!r}: {nearest(entry.preset, PRESETS)}"))
         base_year = entry.base_year or (preset.base_year if preset else None)
-        problems = list(_entry_faults(at, entry, preset, base_year))
+        problems = [*_entry_faults(at, entry, preset, base_year), *_place_faults(at, entry, districts)]
         faults += problems
         if problems or base_year is None:
             continue
@@ -263,6 +265,18 @@ def _entry_faults(at: str, entry: TargetEntry, preset: Preset | None, base_year:
             if stone.reduction is not None
         ]
     return faults
+
+
+def _place_faults(at: str, entry: TargetEntry, districts: Collection[str]) -> list[Fault]:
+    sectors = (*SUB_SECTOR_OF_CLASS, *SUB_SECTORS, *SECTORS)
+    return [
+        Fault(f"{at}.{key}", f"{name!r} is not known; {nearest(name, known or ('none',))}")
+        for key, name, known in (
+            ("district", entry.district, districts),
+            ("sector", entry.sector, sectors),
+        )
+        if name is not None and name not in known
+    ]
 
 
 def _value(stone: Milestone, quantity: Quantity, base: float) -> float:

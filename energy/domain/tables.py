@@ -25,7 +25,9 @@ class RowsDocument(Document):
 
     @classmethod
     def from_csv(cls, text: str) -> Self:
-        """Read the file's text; `InputError` with every fault."""
+        """Read the file's text; none at all is a table without rows. `InputError` with every fault."""
+        if not text.strip():
+            return cls()
         rows, lines = read_rows(text, cls.ROW, cls.FILE)
         return cls.model_validate({"rows": rows, "lines": lines})
 

@@ -1,10 +1,8 @@
-"""The officer's own inputs, as files beside ``city.toml``: entries of the inventory, and targets."""
+"""The officer's own inputs, as files beside ``city.toml``: inventory, contracts, targets."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,16 +19,16 @@ CERTIFICATES_FILE = "certificates.csv"
 
 @dataclass(frozen=True)
 class OfficerInputs:
-    """Raw rows of the officer's files; what they mean, and whether they may stand, is for the ledgers.
+    """The officer's files as they stand; what they mean, and whether they may stand, is for the ledgers.
 
     Attributes:
-        inventory, contracts, certificates: rows of the tables by column, empty cells left out.
+        inventory, contracts, certificates: text of the tables, empty where there is no file.
         targets: the document, None where there is no file. files: each file read, with its hash.
     """
 
-    inventory: tuple[dict[str, str], ...] = ()
-    contracts: tuple[dict[str, str], ...] = ()
-    certificates: tuple[dict[str, str], ...] = ()
+    inventory: str = ""
+    contracts: str = ""
+    certificates: str = ""
     targets: dict[str, Any] | None = None
     files: tuple[InputUse, ...] = ()
 
@@ -56,34 +54,14 @@ def read_officer_inputs(directory: Path | None) -> OfficerInputs:
             faults.append(Fault(name, f"cannot be read: {error.strerror}"))
         return ""
 
-    def table(name: str) -> tuple[dict[str, str], ...]:
-        rows: list[dict[str, str]] = []
-        reader = csv.DictReader(io.StringIO(read(name)), strict=True)
-        try:
-            for number, row in enumerate(reader, 2):
-                if None in row or None in row.values():
-                    faults.append(
-                        Fault(f"{name} line {number}", f"has not {len(reader.fieldnames or ())} cells")
-                    )
-                rows.append({str(key): value.strip() for key, value in row.items() if key and value})
-        except csv.Error as error:
-            faults.append(Fault(name, f"is no CSV: {error}"))
-        return tuple(rows)
-
-    def document(name: str) -> dict[str, Any] | None:
-        text = read(name)
-        try:
-            return tomllib.loads(text) if text.strip() else None
-        except tomllib.TOMLDecodeError as error:
-            faults.append(Fault(name, f"is no TOML: {error}"))
-            return None
-
-    found = OfficerInputs(
-        table(INVENTORY_FILE),
-        table(CONTRACTS_FILE),
-        table(CERTIFICATES_FILE),
-        document(TARGETS_FILE),
+    inventory, contracts, certificates, targets = (
+        read(name) for name in (INVENTORY_FILE, CONTRACTS_FILE, CERTIFICATES_FILE, TARGETS_FILE)
     )
+    document: dict[str, Any] | None = None
+    try:
+        document = tomllib.loads(targets) if targets.strip() else None
+    except tomllib.TOMLDecodeError as error:
+        faults.append(Fault(TARGETS_FILE, f"is no TOML: {error}"))
     if faults:
         raise InputError(faults)
-    return OfficerInputs(found.inventory, found.contracts, found.certificates, found.targets, tuple(files))
+    return OfficerInputs(inventory, contracts, certificates, document, tuple(files))

@@ -17,7 +17,7 @@ from tests.carbon.periods import build
 
 
 def read(*entries: dict) -> tuple:
-    return targets(parse(TargetsDocument, {"target": list(entries)}))
+    return targets(parse(TargetsDocument, {"target": list(entries)}), ("east", "west"))
 
 
 def japan(**changes: object) -> dict:
@@ -111,6 +111,8 @@ def test_every_fault_of_every_entry_at_once() -> None:
                 "milestones": [{"year": 2010, "reduction": 0.5}],
             },
             {"id": "none", "base": 1.0, "base_year": 2000},
+            japan(id="moon", district="est"),
+            japan(id="trade", sector="comercial"),
         )
     text = str(refused.value)
     for part in (
@@ -122,6 +124,8 @@ def test_every_fault_of_every_entry_at_once() -> None:
         "a renewable share of 20 is above 1",
         "target[2].milestones[0].reduction",
         "target[3].milestones: there is none",
+        "target[4].district: 'est' is not known; did you mean",
+        "target[5].sector: 'comercial' is not known; did you mean 'commercial'?",
     ):
         assert part in text
     with pytest.raises(InputError, match="one of the two"):
