@@ -6,7 +6,8 @@ changes from step to step. A quantity h(V) with dh = Re(conj(g)·dV) has the sen
 
     dh/dp = λ · (−(1 − j·q)/conj(V)),    Jᵀ·λ = g
 
-with one transposed solve per quantity, however many terminals there are.
+with one transposed solve per quantity, however many terminals there are. Where the terminals are fewer
+than the quantities, one solve per terminal gives dV/dp, and with it every quantity there is.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 import scipy.sparse.linalg as spl
+from threadpoolctl import ThreadpoolController
 
 from energy.domain.network import (
     ElementId,
@@ -31,6 +33,10 @@ from energy.domain.network import (
 )
 from grid_models.compiled import CompiledNetwork, ComplexArray
 
+_LIBRARIES = ThreadpoolController()
+"""The matrices of one step are small: threads would wait for each other longer than they compute."""
+_one_thread = ThreadpoolController().wrap(limits=1, user_api="blas")
+"""The matrices of a step are small: BLAS threads would wait for each other longer than they compute."""
 UNIT_VM_PU, UNIT_LOADING_PERCENT = 0.01, 10.0
 """So much of either counts as equally far from a limit."""
 FAINT = 0.03
@@ -116,6 +122,7 @@ class LinearModel:
     are outer approximations of convex sets; a lower voltage limit is not convex, its tangent is stricter.
     """
 
+    @_one_thread
     def __init__(
         self,
         network: CompiledNetwork,
@@ -143,15 +150,9 @@ class LinearModel:
             voltage = state.voltage[step]
             phasors = every.chosen(_worth_watching(every, voltage, limits, near))
             complex_forms = sp.csr_array(sp.vstack([phasors.form, *forms]))
-            gradient = complex_forms.conj().T.toarray()
-            slopes = jacobian.sensitivity(
-                voltage,
-                np.column_stack([gradient, 1j * gradient, loss_form @ voltage * network.base_mva]),
-                node,
-                drawn,
+            matrix, total_slope = jacobian.slopes(
+                voltage, complex_forms, loss_form @ voltage * network.base_mva, node, drawn
             )
-            count = gradient.shape[1]
-            matrix = slopes[:count] + 1j * slopes[count : 2 * count]
             constant = complex_forms @ voltage - matrix @ p_mw[step]
             edges = len(phasors.element) + np.concatenate([[0], np.cumsum([f.shape[0] for f in forms])])
             spans = [slice(int(a), int(b)) for a, b in pairwise(edges)]
@@ -162,7 +163,7 @@ class LinearModel:
                 direction=np.where(phasors.sign_node >= 0, voltage[phasors.sign_node], 0.0),
                 base_mw=p_mw[step],
                 total=float(state.losses_mw[step]),
-                total_slope=slopes[2 * count],
+                total_slope=total_slope,
                 loss_constant=tuple(constant[span] for span in spans),
                 loss_matrix=tuple(matrix[span] for span in spans),
             )
@@ -172,6 +173,7 @@ class LinearModel:
         """The steps that the model covers, ascending."""
         return np.array(sorted(self._steps), dtype=np.int64)
 
+    @_one_thread
     def rows(
         self,
         p_mw: FloatArray | None = None,
@@ -377,49 +379,78 @@ class _Jacobian:
         self._position = np.full(network.nodes, -1)
         self._position[self._load] = np.arange(len(self._load))
         self._pv = self._position[network.pv_nodes]
-        inner = network.admittance[self._load][:, self._load]
-        self._constant = sp.csc_array(sp.block_array([[inner.real, -inner.imag], [inner.imag, inner.real]]))
+        inner = sp.coo_array(network.admittance[self._load][:, self._load])
+        count, (row, column) = len(self._load), inner.coords
+        every = np.arange(count)
+        # the entries that change from step to step stand last: those of the diagonals of the four blocks
+        self._row = np.concatenate([row, row, row + count, row + count, every, every, *2 * [every + count]])
+        self._column = np.concatenate(
+            [column, column + count, column, column + count, *2 * [every, every + count]]
+        )
+        self._constant = np.concatenate([inner.data.real, -inner.data.imag, inner.data.imag, inner.data.real])
 
-    def sensitivity(
+    def slopes(
+        self, voltage: ComplexArray, form: Any, gradient: ComplexArray, node: IntArray, drawn: ComplexArray
+    ) -> tuple[ComplexArray, FloatArray]:
+        """d(form · V)/dp, shape (rows, terminals), and dh/dp of the h with dh = Re(conj(gradient)·dV)."""
+        rows = form.shape[0]
+        if len(node) <= 2 * rows + 1:
+            derivative = self._derivative(voltage, node, drawn)
+            return form @ derivative, (gradient.conj() @ derivative).real
+        gradients = form.conj().T.toarray()
+        adjoint = self._adjoint(voltage, np.column_stack([gradients, 1j * gradients, gradient]), node, drawn)
+        return adjoint[:rows] + 1j * adjoint[rows : 2 * rows], adjoint[2 * rows]
+
+    def _derivative(self, voltage: ComplexArray, node: IntArray, drawn: ComplexArray) -> ComplexArray:
+        """dV/dp, shape (nodes, terminals)."""
+        count, factorised = len(self._load), self._factorised(voltage)
+        inside = np.flatnonzero(self._position[node] >= 0)
+        effect = -np.conj(drawn[inside] / voltage[node[inside]])
+        right = np.zeros((count * 2 + len(self._pv), len(node)))
+        right[self._position[node[inside]], inside] = effect.real
+        right[count + self._position[node[inside]], inside] = effect.imag
+        solved = factorised.solve(right)
+        derivative = np.zeros((len(voltage), len(node)), complex)
+        derivative[self._load] = solved[:count] + 1j * solved[count : 2 * count]
+        return derivative
+
+    def _adjoint(
         self, voltage: ComplexArray, gradient: ComplexArray, node: IntArray, drawn: ComplexArray
     ) -> FloatArray:
         """dh/dp (quantities, terminals) of quantities with `gradient` (nodes, quantities)."""
         count = len(self._load)
-        matrix = self._matrix(voltage)
-        right = np.zeros((matrix.shape[0], gradient.shape[1]))
+        right = np.zeros((2 * count + len(self._pv), gradient.shape[1]))
         right[:count], right[count : 2 * count] = gradient[self._load].real, gradient[self._load].imag
-        factorised: Any = spl.splu(matrix)
-        adjoint = factorised.solve(right, trans="T")
+        adjoint = self._factorised(voltage).solve(right, trans="T")
         position = self._position[node]
         effect = np.where(position >= 0, -np.conj(drawn / voltage[node]), 0.0)
         result: FloatArray = adjoint[position].T * effect.real + adjoint[count + position].T * effect.imag
         return result
 
-    def _matrix(self, voltage: ComplexArray) -> Any:
+    def _factorised(self, voltage: ComplexArray) -> Any:
         network, load, count = self._network, self._load, len(self._load)
         v = voltage[load]
         # drawn power from the solution itself, whatever draws it
         drawn = -v * np.conj((network.admittance @ voltage)[load])
         slope = -np.conj(drawn / v**2)
-        matrix = self._constant + sp.block_array(
-            [
-                [sp.diags_array(slope.real), sp.diags_array(slope.imag)],
-                [sp.diags_array(slope.imag), sp.diags_array(-slope.real)],
-            ]
-        )
-        if not len(self._pv):
-            return sp.csc_matrix(matrix)
-        # reactive power follows so that |V| stays
-        pv, unknowns = self._pv, np.arange(len(self._pv))
+        # reactive power of PV nodes follows so that |V| stays
+        pv, unknown = self._pv, 2 * count + np.arange(len(self._pv))
         injected = -1j / np.conj(v[pv])
-        shape = (2 * count, len(pv))
-        columns = sp.coo_array((injected.real, (pv, unknowns)), shape=shape) + sp.coo_array(
-            (injected.imag, (count + pv, unknowns)), shape=shape
+        entries = [self._constant, slope.real, slope.imag, slope.imag, -slope.real]
+        matrix = sp.csc_matrix(
+            (
+                np.concatenate([*entries, injected.real, injected.imag, v[pv].real, v[pv].imag]),
+                (
+                    np.concatenate([self._row, pv, count + pv, unknown, unknown]),
+                    np.concatenate([self._column, unknown, unknown, pv, count + pv]),
+                ),
+            ),
+            shape=2 * (2 * count + len(pv),),
         )
-        fixed = sp.coo_array((v[pv].real, (pv, unknowns)), shape=shape) + sp.coo_array(
-            (v[pv].imag, (count + pv, unknowns)), shape=shape
+        # almost symmetric in its pattern: pivots from the diagonal fill it least
+        return spl.splu(
+            matrix, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=1e-2, options={"SymmetricMode": True}
         )
-        return sp.csc_matrix(sp.block_array([[matrix, columns], [fixed.T, None]]))
 
 
 def _undominated(coefficients: FloatArray, rows: _Candidates) -> IntArray:

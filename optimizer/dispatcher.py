@@ -72,6 +72,11 @@ class Dispatcher:
         """Add linear grid limits and loss linearisations; those that are there stay."""
         self._stages.add(limits)
 
+    def rebound(self, lower: FloatArray, upper: FloatArray) -> None:
+        """Other bounds for all grid limits, in pu and percent and in the order in which they were added:
+        infinite ones for limits that hold no more. The next solve starts from the last basis."""
+        self._stages.rebound(lower, upper)
+
     def write(self, path: Path) -> None:
         """Write the program as it stands as an LP file, for reading."""
         self._stages.solver.write(path, self._program.names(), self._program.row_names())

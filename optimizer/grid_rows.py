@@ -60,15 +60,18 @@ WORST = 3
 class _Waiting:
     """One-sided limits, matrix · x + slack ≥ lower, and the row of each in the program, −1 while it waits.
 
-    They are rows `of` of `limits`, times `scale`: below zero for upper limits, and per kW.
+    They are rows `of` of `limits`, times `scale`: below zero for upper limits, and per kW. `first` is the
+    number of limits that were added before those; `fixed` is what no column changes.
     """
 
     matrix: sp.csr_array
     lower: FloatArray
+    fixed: FloatArray
     slack: IntArray
     group: IntArray
     row: IntArray
     limits: GridLimits
+    first: int
     of: IntArray
     scale: FloatArray
 
@@ -91,6 +94,7 @@ class GridRows:
         self._slack: dict[tuple[str, int], int] = {}
         self._price: dict[str, float] = {}
         self._pool: list[_Waiting] = []
+        self._added = 0
         self._losses: dict[tuple[int, int], _Linearisations] = {}
         self._loss_rows: list[tuple[IntArray, GridLimits]] = []
         self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
@@ -128,12 +132,40 @@ class GridRows:
         self._price_slack(np.array(limits.quantity), matrix, dearest)
         for sign, bound in ((1.0, limits.lower), (-1.0, limits.upper)):
             rows = np.flatnonzero(np.isfinite(bound))
-            value = sign * (bound[rows] * scale[rows] - fixed[rows])
+            unmoved = sign * fixed[rows]
+            value = sign * bound[rows] * scale[rows] - unmoved
             group = np.unique(slack[rows], return_inverse=True)[1]
             nowhere = np.full(len(rows), -1)
             per = sign * scale[rows] / 1000
             self._pool.append(
-                _Waiting(sign * matrix[rows], value, slack[rows], group, nowhere, limits, rows, per)
+                _Waiting(
+                    sign * matrix[rows],
+                    value,
+                    unmoved,
+                    slack[rows],
+                    group,
+                    nowhere,
+                    limits,
+                    self._added,
+                    rows,
+                    per,
+                )
+            )
+        self._added += len(limits)
+
+    def rebound(self, lower: FloatArray, upper: FloatArray) -> None:
+        """Other bounds for all limits, in the order in which they were added; what had none gets none.
+
+        Rows in the program stay in it, and the basis with them: to solve without them from scratch costs
+        far more than what holds no more.
+        """
+        for waiting in self._pool:
+            number = waiting.first + waiting.of
+            bound = np.where(waiting.scale > 0, lower[number], upper[number])
+            waiting.lower = 1000 * waiting.scale * bound - waiting.fixed
+            inside = np.flatnonzero(waiting.row >= 0)
+            self._solver.set_row_bounds(
+                waiting.row[inside], waiting.lower[inside], np.full(len(inside), np.inf)
             )
 
     def enter_broken(self, x: FloatArray) -> bool:

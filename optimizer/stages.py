@@ -73,6 +73,14 @@ class Stages:
         self.limits.append(limits)
         self.grid.add(limits, self.dearest)
 
+    def rebound(self, lower: FloatArray, upper: FloatArray) -> None:
+        """Other bounds for all grid limits, in the order in which they were added."""
+        self.grid.rebound(lower, upper)
+        last = 0
+        for number, limits in enumerate(self.limits):
+            first, last = last, last + len(limits)
+            self.limits[number] = replace(limits, lower=lower[first:last], upper=upper[first:last])
+
     @property
     def dearest(self) -> float:
         """A price per MWh above all that energy could cost or earn, peaks included."""

@@ -152,7 +152,8 @@ class Cuts:
     def margin(self, state: GridState) -> Margin:
         """The largest error that rows were seen to make in `state`: by how much an element was beyond its
         limit although a row held it. Errors shrink from round to round, and the margin with them."""
-        held = set(map(self._key, range(len(self._limits))))
+        holds = np.isfinite(self._limits.lower) | np.isfinite(self._limits.upper)
+        held = set(map(self._key, np.flatnonzero(holds).tolist()))
         seen = dict.fromkeys(MARGIN_MAX, 0.0)
         for violation in state.violations:
             element = violation.element
@@ -179,10 +180,16 @@ class Cuts:
         return found
 
     def take_back(self, rows: BoolArray) -> IntArray:
-        """Forget `rows`: the problem is built anew without them. Returns the steps they limited."""
-        steps = self._limits.step[rows]
-        self._rebuild(_selected(self._limits, ~rows))
-        return steps
+        """Let `rows` limit nothing any more. Returns the steps they limited."""
+        limits = self._limits
+        self._rebound(
+            replace(
+                limits,
+                lower=np.where(rows, -np.inf, limits.lower),
+                upper=np.where(rows, np.inf, limits.upper),
+            )
+        )
+        return limits.step[rows]
 
     def surrender(self, schedule: Schedule) -> bool:
         """Where `schedule` misses a need although it breaks limits, loosen those to what they are without
@@ -198,13 +205,12 @@ class Cuts:
         if broken <= self._surrendered:
             return False
         self._surrendered |= broken
-        self._rebuild(self._loosened(limits))
+        self._rebound(self._loosened(limits))
         return True
 
-    def _rebuild(self, limits: GridLimits) -> None:
+    def _rebound(self, limits: GridLimits) -> None:
         self._limits = limits
-        self.dispatcher = Dispatcher(self._problem)
-        self.dispatcher.add(limits)
+        self.dispatcher.rebound(limits.lower, limits.upper)
 
     def _loosened(self, limits: GridLimits) -> GridLimits:
         """`limits` with the surrendered ones at least as wide as without control."""
@@ -270,19 +276,4 @@ def _with_losses(limits: GridLimits, rows: BoolArray) -> GridLimits:
         loss_constant=limits.loss_constant[rows],
         loss_coefficients=limits.loss_coefficients[rows],
         loss_part=limits.loss_part[rows],
-    )
-
-
-def _selected(limits: GridLimits, rows: BoolArray) -> GridLimits:
-    """Only these rows; every loss linearisation stays."""
-    chosen = np.flatnonzero(rows)
-    return replace(
-        limits,
-        step=limits.step[chosen],
-        element=tuple(limits.element[row] for row in chosen),
-        quantity=tuple(limits.quantity[row] for row in chosen),
-        coefficients=limits.coefficients[chosen],
-        constant=limits.constant[chosen],
-        lower=limits.lower[chosen],
-        upper=limits.upper[chosen],
     )

@@ -83,6 +83,19 @@ def test_limits_accumulate() -> None:
         assert dispatcher.solve().assets["pv"].p_kw == pytest.approx([injected])
 
 
+def test_limits_can_be_taken_back_and_moved_without_a_new_program() -> None:
+    dispatcher = dispatcher_of([renewable(8.0)], steps=1)
+    for upper in (1.03, 1.06):
+        dispatcher.add(limits(0, "vm_pu", -10.0, 1.0, 0.9, upper))
+    assert dispatcher.solve().assets["pv"].p_kw == pytest.approx([3.0])
+    free = np.inf
+    for upper, injected in (([free, 1.06], 6.0), ([free, free], 8.0), ([1.02, 1.06], 2.0)):
+        dispatcher.rebound(np.full(2, 0.9), np.array(upper))
+        schedule = dispatcher.solve()
+        assert schedule.assets["pv"].p_kw == pytest.approx([injected])
+        assert dispatcher.grid_slack == ()
+
+
 def test_a_limit_beyond_reach_is_broken_as_little_as_possible_and_told() -> None:
     dispatcher = dispatcher_of([ev([session(0, 1)]), load(5.0)], steps=1)
     dispatcher.add(limits(0, "loading_percent", 1000.0, 130.0, -100.0, 100.0))
