@@ -117,12 +117,14 @@ def _marginal(
 ) -> Statement:
     intensity = period.upstream["marginal_g_per_kwh"][rows]
 
+    def at_margin(net: FloatArray) -> float:
+        return float(np.where(net == 0, 0.0, net * intensity).sum())
+
     def caused(account: Account, net: FloatArray) -> float:
-        local = account.districts["local_generation_kg"][rows].sum()
-        return float(np.where(net == 0, 0.0, net * intensity).sum() + local)
+        return at_margin(net) + float(account.districts["local_generation_kg"][rows].sum())
 
     weight = np.abs(project)
-    mean = float((weight * intensity).sum() / weight.sum()) if weight.any() else 0.0
+    mean = at_margin(weight) / float(weight.sum()) if weight.any() else 0.0
     return Statement(
         "marginal",
         caused(period.uncontrolled, base),
