@@ -45,6 +45,7 @@ class Factor:
         valid_from, valid_to: first and last day it is to be used for; None: no end.
         zone: country (ISO 3166-1, ``DE``) or a zone of it (``JP-TK``); empty: anywhere.
         operator, menu: the supplier and its product, for kind ``supplier``.
+        delivered: per kWh delivered, so that network losses are counted in; else per kWh generated.
         origin: ``packaged``, or the file of the city that brings it.
     """
 
@@ -69,6 +70,7 @@ class Factor:
     zone: str = ""
     operator: str = ""
     menu: str = ""
+    delivered: bool = False
     origin: str = PACKAGED
 
     @property
@@ -181,9 +183,20 @@ class FactorRegistry:
     ) -> Factor:
         """Emissions of losses on the way, g per kWh delivered.
 
-        A source that gives the lost share alone is weighed with the grid average of the day.
+        A source that gives the lost share alone is weighed with the grid average of the day. Where there
+        is none since the grid average is per kWh delivered, the error says so.
         """
-        found = self._of_zone("losses", zone, day, basis, stand_in)
+        try:
+            found = self._of_zone("losses", zone, day, basis, stand_in)
+        except InputError as missing:
+            try:
+                average = self.grid_average(zone, day, basis, stand_in=stand_in)
+            except InputError:
+                raise missing from None
+            if not average.delivered:
+                raise
+            why = f"are counted in the grid average already: {average.key} is per kWh delivered"
+            raise InputError(Fault(f"losses of {zone}", why)) from None
         if found.unit != SHARE:
             return found
         average = self.grid_average(zone, day, basis, stand_in=stand_in)

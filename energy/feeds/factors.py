@@ -37,7 +37,7 @@ from energy.domain.factors import (
 )
 from energy.feeds.documents import replacing
 
-RELEASE = 3
+RELEASE = 4
 """The newest packaged release."""
 WITHDRAWN = "withdrawn"
 """In place of a value: the factor of this id and first day is no longer to be used."""
@@ -63,6 +63,7 @@ COLUMNS = (
     "renewable",
     "low",
     "high",
+    "delivered",
     "estimated",
     "version",
     "note",
@@ -265,7 +266,7 @@ class _Row:
         for column in ("id", "source"):
             if not row[column].strip():
                 self._fault(f"{column} is empty; a factor without it cannot be cited")
-        for column in ("renewable", "estimated"):
+        for column in ("renewable", "estimated", "delivered"):
             if row.get(column, "") not in ("", "true", "false"):
                 self._fault(f"{column} is {row[column]!r}; true or false")
         valid_from, valid_to = self._date("valid_from"), self._date("valid_to")
@@ -302,6 +303,7 @@ class _Row:
             zone=row.get("zone", ""),
             operator=row.get("operator", ""),
             menu=row.get("menu", ""),
+            delivered=row.get("delivered") == "true",
             origin=origin,
         )
 

@@ -25,6 +25,8 @@ from energy.feeds.documents import json_bytes, read_json, replacing
 from energy.feeds.importers.imported import ImportedSeries, SeriesKind
 
 FOLDER = "series"
+LISTED = 100
+"""Revised values that a report lists; `revised` counts all times."""
 SCHEMA = "wattshed.series/1"
 
 
@@ -147,7 +149,7 @@ def store_import(
                 "old": float(old[row, column]),
                 "new": float(new[row, column]),
             }
-            for row, column in np.argwhere((new != old) & revised[:, None] & ~np.isnan(old))
+            for row, column in np.argwhere((new != old) & revised[:, None] & ~np.isnan(old))[:LISTED]
         ]
     notices = list(series.notices)
     report: dict[str, Any] = {

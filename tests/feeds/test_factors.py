@@ -141,6 +141,17 @@ def test_losses_are_per_kwh_delivered_in_either_unit() -> None:
     assert "mine@2016-01-01 v1" in losses.note
 
 
+def test_losses_counted_in_the_average_are_not_counted_again() -> None:
+    registry = load_factors()
+    assert registry.grid_average("DE", date(2016, 5, 1)).delivered
+    assert not registry.grid_average("GB", date(2022, 5, 1)).delivered
+    for zone, day in (("DE", date(2016, 5, 1)), ("JP-TK", date(2024, 5, 1))):
+        with pytest.raises(InputError, match="are counted in the grid average already"):
+            registry.transmission_losses(zone, day)
+    with pytest.raises(InputError, match="has no direct factor of network losses"):
+        registry.transmission_losses("NL", date(2021, 5, 1))
+
+
 def test_what_is_missing_is_named_and_never_zero() -> None:
     registry = load_factors()
     with pytest.raises(InputError, match="'fusion': has no life-cycle emission factor"):
@@ -189,7 +200,7 @@ def test_the_version_names_the_bytes_of_all_releases_up_to_it() -> None:
 
 def test_a_published_release_never_changes() -> None:
     """Reports name these hashes; what they name must still be there in every later version."""
-    published = {1: "1+a5ca1df54097", 2: "2+9ae5e176e5cb"}
+    published = {1: "1+a5ca1df54097", 2: "2+9ae5e176e5cb", 3: "3+ce6b9849d1d8"}
     for release, name in published.items():
         assert load_factors(release).version == name
         assert factors_named(name).factors == load_factors(release).factors

@@ -264,6 +264,18 @@ def test_older_japanese_tables_are_hourly_and_in_ten_thousand_kw() -> None:
     assert series.values[1, series.columns.index("storage")] == -300
 
 
+def test_japanese_columns_have_variants() -> None:
+    name = "eria_jukyu_202404_03.csv"
+    pairs = (
+        ("太陽光発電実績", "太陽光（実績）"),
+        ("太陽光出力制御量", "太陽光 抑制量"),
+        ("連系線", "連系線潮流"),
+        ("火力(LNG)", "火力（LNG）"),
+    )
+    series = read("japan-area", changed(name, *pairs, encoding="utf-8-sig"), "mix", zone="JP-TK")
+    np.testing.assert_array_equal(series.values, read("japan-area", name, "mix", zone="JP-TK").values)
+
+
 def test_japanese_tables_that_are_refused() -> None:
     name = "eria_jukyu_202404_03.csv"
     assert "give --zone" in refused("japan-area", name, "mix")

@@ -52,7 +52,9 @@ JAPAN: Mapping[str, str] = {
     "その他": "other",
 }
 """Columns of the area tables → technology."""
-_JAPAN_IGNORED = ("エリア需要", "合計", "制御量")
+_JAPAN_IGNORED = ("エリア需要", "合計", "制御量", "抑制量")
+_JAPAN_VARIANTS = ("太陽光", "風力", "揚水", "蓄電池", "連系線")
+"""Words that say what a column is: 太陽光(実績), 揚水発電, 連系線潮流 and the like."""
 _JAPAN_UNITS = {"MW": "MW", "MW平均": "MW", "万kW": "万kW", "万ｋＷ": "万kW", "kW": "kW"}
 _UNIT_LINE = re.compile(r"単位\s*[\[［(（]\s*([^\]］)）]+?)\s*[\]］)）]")
 _JAPAN_DATE = re.compile(r"(\d{4})[/-]?(\d{1,2})[/-]?(\d{1,2})")
@@ -87,12 +89,8 @@ def japan_area_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Optio
             options.unit, _JAPAN_UNITS.get(stated[1], stated[1]) if stated else None, "unit", file.name
         )
         scale = scale_of(unit, POWER_UNITS, file.name)
-        header = [column.replace("（", "(").replace("）", ")") for column in rows[head]]
-        used = {
-            k: column
-            for k, column in enumerate(header)
-            if k > 1 and column and not any(word in column for word in _JAPAN_IGNORED)
-        }
+        header = rows[head]
+        used = {k: _japan_column(column) for k, column in enumerate(header) if k > 1 and column}
         body = rows[head + 1 :]
         times = [_japan_time(row, f"{file.name} row {head + 2 + k}", samples) for k, row in enumerate(body)]
         shift = _label_shift(body, [time for time in times if time is not None], file, options)
@@ -103,6 +101,8 @@ def japan_area_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Optio
             start = (time - shift).astimezone(UTC)
             samples.missing(start)
             for position, column in used.items():
+                if column is None:
+                    continue
                 cell = row[position].replace(",", "") if position < len(row) else ""
                 if cell in ("", "-", "－", "ー"):
                     continue
@@ -221,6 +221,14 @@ def _technologies(options: Options) -> frozenset[str]:
     if options.technologies is not None:
         return options.technologies
     return load_factors().technologies
+
+
+def _japan_column(name: str) -> str | None:
+    """The column of `JAPAN` that `name` is; None for what is no generation, `name` where none is known."""
+    name = name.replace("（", "(").replace("）", ")").replace(" ", "").replace("　", "")
+    if any(word in name for word in _JAPAN_IGNORED):
+        return None
+    return name if name in JAPAN else next((word for word in _JAPAN_VARIANTS if word in name), name)
 
 
 def _japan_time(row: Sequence[str], where: str, samples: Samples) -> datetime | None:
