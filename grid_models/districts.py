@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -53,7 +53,8 @@ def districts_from_polygons(
     """Assign buses to the polygons of a GeoJSON FeatureCollection.
 
     A station and its LV grid belong to one district: LV buses follow their station, unless that is
-    upstream. On a shared border the lowest id wins. Raises `InputError` with every fault: geometry that
+    upstream. On a shared border the lowest id wins. The properties `inhabitants` and `floor_area_m2` are
+    taken where a feature has them. Raises `InputError` with every fault: geometry that
     is none, ids or names that are missing or repeated, overlaps, buses in no district.
     """
     polygons, names = _polygons(collection, file)
@@ -72,7 +73,11 @@ def districts_from_polygons(
         return f"at {bus.xy[0]:.5f}, {bus.xy[1]:.5f} lies in no district; extend a polygon of {file}"
 
     geometries = {key: mapping(polygon) for key, polygon in polygons.items()}
-    return _assign(buses, locate, reason, ids, names, geometries, upstream)
+    placed = _assign(buses, locate, reason, ids, names, geometries, upstream)
+    sizes = _sizes(collection, file)
+    return replace(
+        placed, districts=tuple(replace(item, **sizes.get(item.id, {})) for item in placed.districts)
+    )
 
 
 def districts_from_table(
@@ -191,6 +196,33 @@ def _polygons(collection: Any, file: str) -> tuple[dict[str, BaseGeometry], dict
     if faults:
         raise InputError(faults)
     return polygons, names
+
+
+def _sizes(collection: Any, file: str) -> dict[str, dict[str, Any]]:
+    """`inhabitants` and `floor_area_m2` of the features that tell them, by district id."""
+    sizes: dict[str, dict[str, Any]] = {}
+    faults = []
+    for position, feature in enumerate(collection["features"]):
+        properties = feature.get("properties") or {}
+        key = str(feature.get("id", properties.get("id")))
+        for name, kind in (("inhabitants", int), ("floor_area_m2", float)):
+            value = properties.get(name)
+            if value is None:
+                continue
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if not number or not 0 < value < math.inf or (kind is int and value != int(value)):
+                expected = "a whole number above 0" if kind is int else "a number above 0"
+                faults.append(
+                    Fault(
+                        f"{file}: features[{position}] ({key})",
+                        f"has {name} {value!r}; give {expected}, or leave it out",
+                    )
+                )
+            else:
+                sizes.setdefault(key, {})[name] = kind(value)
+    if faults:
+        raise InputError(faults)
+    return sizes
 
 
 def _assign(

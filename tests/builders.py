@@ -18,8 +18,9 @@ from energy.domain.city import (
     SiteLoad,
 )
 from energy.domain.network import OperatingLimits
+from energy.domain.period import AssetEntry, Coupling
 from energy.domain.plan import Plan, SeriesTable
-from energy.domain.records import CarryOver, RunRecord
+from energy.domain.records import CarryOver, DayAccounts, RunRecord
 from energy.domain.time import TimeGrid
 
 DISTRICTS = ("boundary", "harbour", "old_town")
@@ -85,7 +86,58 @@ def run_of(plan: Plan) -> RunRecord:
 def carry_of(plan: Plan, energy_kwh: float = 20.0) -> CarryOver:
     """What `plan` leaves in the tanks."""
     return CarryOver(
-        plan.time.end, {"b1": energy_kwh, "ev1": 31.25}, {"b1": 4.5, "ev1": 0.1}, {"b1": 2.0, "ev1": 0.0}
+        plan.time.end,
+        {"b1": energy_kwh, "ev1": 31.25},
+        {"b1": 4.5, "ev1": 0.1},
+        {"b1": 2.0, "ev1": 0.0},
+        {"b1": (3.5, 6.5)},
+    )
+
+
+def accounts_of(
+    plan: Plan,
+    *,
+    coupling: Coupling = "direct",
+    districts: tuple[str, ...] = DISTRICTS,
+    house: str = "harbour",
+    storages: tuple[str, ...] = ("b1", "ev1"),
+) -> DayAccounts:
+    """Hourly accounts beside `plan`: random, the same for the same day."""
+    random = np.random.default_rng([2, *plan.day.encode()])
+    hours = TimeGrid(plan.time.start, timedelta(hours=1), plan.time.steps // 4)
+
+    def table(*columns: str) -> SeriesTable:
+        return SeriesTable(columns, random.uniform(0.0, 9.0, (hours.steps, len(columns))))
+
+    entries = [
+        AssetEntry("house", "House", "load", 0, house, {"residential": 0.75, "commercial": 0.25}),
+        AssetEntry("pv", "Roof", "renewable", 0, "harbour", {"energy_industries": 1.0}, "pv"),
+        *(AssetEntry(key, key, "battery", 1, "old_town", {"energy_industries": 1.0}) for key in storages),
+    ]
+    ids = [entry.id for entry in entries]
+    tables = {
+        f"{case}.district": table(
+            *(f"{name}/{key}" for name in ("energy_mwh", "emissions_kg") for key in districts)
+        )
+        for case in ("planned", "uncontrolled", *(["actual"] if plan.information == "day-ahead" else []))
+    }
+    tables |= {name.replace("district", "city"): table("end_use_kg", "cost") for name in tables}
+    tables |= {name: table(*ids) for name in ("drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg")}
+    tables |= {
+        name: table(*storages) for name in ("driven_mwh", "driven_kg", "distance_km", "tank_mwh", "tank_kg")
+    }
+    tables["bus_carbon_g_per_kwh"] = table("0", "1")
+    tables["upstream"] = table("carbon_g_per_kwh", "marginal_g_per_kwh", "renewable_share", "estimated_share")
+    tables["prices"] = table("import_price_per_mwh", "export_price_per_mwh")
+    return DayAccounts(
+        time=hours,
+        coupling=coupling,
+        losses="account",
+        factors_version="1+abc",
+        assets=tuple(entries),
+        tables=tables,
+        opening_mwh=dict.fromkeys(storages, 0.5),
+        opening_kg=dict.fromkeys(storages, 200.0),
     )
 
 

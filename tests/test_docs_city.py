@@ -60,6 +60,7 @@ def test_every_section_of_a_city_has_a_table_of_its_own_keys() -> None:
         "LimitsSection": "[limits]",
         "DistrictsSection": "[districts]",
         "FactorsSection": "[factors]",
+        "CarbonSection": "[carbon]",
         "SeriesSource": "[[profiles]]",
         "AssetsSection": "[assets]",
         "ScaleRule": "[[assets.scale]]",

@@ -22,9 +22,9 @@ from energy.api.reading import (
 )
 from energy.api.schemas import answer_of
 from energy.domain.city import City
+from energy.domain.errors import UnknownError
 from energy.domain.records import PlanSummary
 from energy.domain.time import format_instant
-from energy.service.service import UnknownError
 
 router = APIRouter(prefix="/api/v1/cities", tags=["cities"])
 

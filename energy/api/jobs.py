@@ -20,11 +20,11 @@ from energy.api.problems import fault_list
 from energy.api.reading import Accepted, DurationParameter, JsonBody, LocalDay, Parameters, Serving
 from energy.api.schemas import JOB_RESPONSES, body_of
 from energy.domain.documents import Document, Instant, parse
-from energy.domain.errors import InputError
+from energy.domain.errors import InputError, UnknownError
 from energy.domain.plan import Plan
 from energy.domain.records import Job
 from energy.domain.time import format_instant
-from energy.service.service import Service, UnknownError
+from energy.service.service import Service
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
 

@@ -13,8 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from energy.domain.documents import located
-from energy.domain.errors import DeadlineError, Fault, InputError, StoreError, WattshedError
-from energy.service.service import UnknownError
+from energy.domain.errors import DeadlineError, Fault, InputError, StoreError, UnknownError, WattshedError
 
 _log = logging.getLogger(__name__)
 

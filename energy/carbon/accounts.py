@@ -11,29 +11,41 @@ the network and tanks: shown per district, never part of the city's total.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import fields, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
+from energy.carbon.bookings import Account, Booked, Sums, blanked, book
 from energy.carbon.mixing import (
     CARBON,
     CLASSES,
+    HIGH,
+    LOW,
     POWER,
+    RANGED_CLASSES,
     RENEWABLE,
+    LocalSupply,
     Mixes,
     StorageFlows,
     TankRecord,
     follow,
 )
 from energy.carbon.participants import Storage, Supply, UpstreamMix, Use, check
-from energy.carbon.tracing import OrientedFlows, Topology, Tracer, incidence, losses_on_loads
+from energy.carbon.tracing import (
+    Gross,
+    OrientedFlows,
+    Topology,
+    Tracer,
+    incidence,
+    losses_on_loads,
+    lost_share_of_generation,
+)
 from energy.domain.city import BOUNDARY
 from energy.domain.errors import SolverError
 from energy.domain.network import BoolArray, FloatArray, IntArray, NetworkFlows
-from energy.domain.plan import SeriesTable
-from energy.domain.time import TimeGrid, format_instant
+from energy.domain.period import Coupling, LossTreatment
+from energy.domain.time import format_instant
 
 __all__ = ["Account", "Storage", "Supply", "UpstreamMix", "Use", "account"]
 
@@ -45,109 +57,6 @@ _BLOCK = 300
 two: rows that far apart would compete for the same cache lines."""
 
 
-@dataclass(frozen=True)
-class _Sums:
-    """What is summed per district and step. Energies in MWh, carbon in kg, shape (steps, districts);
-    `use` (steps, districts, columns) is end use by column of the mix; (steps,) for city figures.
-    """
-
-    use: FloatArray
-    use_with_losses_kg: FloatArray
-    loss_mwh: FloatArray
-    loss_kg: FloatArray
-    charged_mwh: FloatArray
-    charged_kg: FloatArray
-    discharged_mwh: FloatArray
-    discharged_kg: FloatArray
-    generated_mwh: FloatArray
-    generated_kg: FloatArray
-    import_mwh: FloatArray
-    import_kg: FloatArray
-    export_mwh: FloatArray
-    export_kg: FloatArray
-    mismatch_mw: FloatArray
-    supply_mw: FloatArray
-
-
-@dataclass(frozen=True)
-class Account:
-    """The carbon account of a horizon; every array has the steps first.
-
-    Steps without an AC solution have no flows and are NaN in every table; sums over steps leave them out.
-
-    Attributes:
-        districts: ``boundary`` included, sorted. technologies: ``import``, ``battery`` and ``v2g``
-            included, sorted.
-        district: tables by the names of `energy.domain.plan.Plan` (``energy_mwh``, ``emissions_kg``,
-            ``loss_emissions_kg``, ``carbon_g_per_kwh``, ``renewable_share``, ``charged_kg``,
-            ``discharged_kg``, ``local_generation_mwh``, ``exchange_mwh``, ``exchange_kg``) and
-            ``emissions_with_losses_kg`` (if asked for). Ratios are NaN where a district uses nothing.
-        district_source_mwh: end use by ``district/technology``, MWh.
-        supply_mw: what feeds the network by technology, MW.
-        steps: the city's series: ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
-            ``ev_driven_kg``, ``storage_change_kg``, ``residual_kg``, ``emissions_kg`` (end use, losses
-            and driving), ``import_mw``, ``export_mw``, ``losses_mw``, ``carbon_g_per_kwh`` and
-            ``renewable_share`` (of end use), ``mismatch_mw`` (largest at a node).
-        storage_ids: order of the columns of the following, shape (steps, assets); states at step end.
-    """
-
-    time: TimeGrid
-    districts: tuple[str, ...]
-    technologies: tuple[str, ...]
-    district: Mapping[str, SeriesTable]
-    district_source_mwh: SeriesTable
-    supply_mw: SeriesTable
-    steps: Mapping[str, FloatArray]
-    storage_ids: tuple[str, ...]
-    tank_e_mwh: FloatArray
-    tank_carbon_kg: FloatArray
-    tank_renewable_mwh: FloatArray
-    charged_mwh: FloatArray
-    charged_kg: FloatArray
-    discharged_kg: FloatArray
-    driven_kg: FloatArray
-    distance_km: FloatArray
-    is_ev: BoolArray
-
-    def balance(self, first: int = 0, last: int | None = None) -> dict[str, float]:
-        """``carbon.balance`` of ``wattshed.plan/1`` over the steps `first` to before `last`, kg."""
-        names = (
-            "sources_kg",
-            "end_use_kg",
-            "losses_kg",
-            "exports_kg",
-            "ev_driven_kg",
-            "storage_change_kg",
-            "residual_kg",
-        )
-        return {name: float(np.nansum(self.steps[name][first:last])) for name in names}
-
-    def ev(self, first: int = 0, last: int | None = None) -> dict[str, float | None]:
-        """``carbon.ev`` of ``wattshed.plan/1``; null where nothing was driven or charged."""
-        window, evs = slice(first, last), self.is_ev
-        distance_km = float(self.distance_km[window, evs].sum())
-        charged_mwh = float(self.charged_mwh[window, evs].sum())
-        driven_kg = float(self.driven_kg[window, evs].sum())
-        charged_kg = float(self.charged_kg[window, evs].sum())
-        return {
-            "g_per_km": driven_kg * 1000 / distance_km if distance_km else None,
-            "charged_g_per_kwh": charged_kg / charged_mwh if charged_mwh else None,
-            "v2g_exported_kg": float(self.discharged_kg[window, evs].sum()),
-        }
-
-    def district_documents(self, first: int = 0, last: int | None = None) -> dict[str, dict[str, Any]]:
-        """``carbon.districts`` of ``wattshed.plan/1``: the series of each district, NaN as null."""
-        return {
-            district: {
-                name: [
-                    value if np.isfinite(value) else None for value in table.values[first:last, k].tolist()
-                ]
-                for name, table in self.district.items()
-            }
-            for k, district in enumerate(self.districts)
-        }
-
-
 def account(
     flows: NetworkFlows,
     supply: Supply,
@@ -156,14 +65,26 @@ def account(
     upstream: UpstreamMix,
     district_of_bus: Mapping[int, str],
     *,
+    coupling: Coupling = "direct",
+    losses: LossTreatment = "account",
     losses_on_loads: bool = True,
 ) -> Account:
-    """Trace a horizon (direct coupling) and account it to districts.
+    """Trace a horizon and account it to districts.
 
     The power of supply, use and storage must be the power that `flows` was solved for. Buses without a
     district belong to ``boundary``. What AC leaves unbalanced at a node (its solver's tolerance) is
     booked as loss with the node's mix, and its size is in ``mismatch_mw``. In steps without an AC solution
     (NaN flows) nothing is known but what was scheduled: what tanks charge then counts at the upstream mix.
+
+    `coupling`: ``direct`` mixes local generation with what arrives at a bus; ``aggregated`` lets a share
+    min(1, D/G) of every local source, what storages deliver included, serve demand at its own bus first (end
+    use, shunts and charging, never exports), and traces the rest. `losses`: the carbon of losses is an
+    ``account`` of its own, booked where they occur; on ``loads``, end use carries that of the losses on its
+    way, and what charging, exports and unloaded branches cause remains in the account; on ``generators``, it
+    is booked where the power was fed in. ``loss_mwh`` is always where losses occur.
+
+    The low and high ends of emissions follow where supply and upstream have ranges: carbon is linear in its
+    factors, so they are two more columns of the same trace.
 
     `losses_on_loads` adds ``emissions_with_losses_kg``, a second pass over the network.
 
@@ -173,7 +94,9 @@ def account(
         SolverError: a node whose balance is off by more than 1e-6 of its through-flow and 1 W.
     """
     check(flows, supply, use, storage, upstream)
-    return _Accountant(flows, supply, use, storage, upstream, district_of_bus, losses_on_loads).account()
+    return _Accountant(
+        flows, supply, use, storage, upstream, district_of_bus, coupling, losses, losses_on_loads
+    ).account()
 
 
 class _Accountant:
@@ -187,6 +110,8 @@ class _Accountant:
         storage: Storage | None,
         upstream: UpstreamMix,
         district_of_bus: Mapping[int, str],
+        coupling: Coupling,
+        losses: LossTreatment,
         losses_on_loads: bool,
     ) -> None:
         self.solved = np.isfinite(flows.slack_p_mw.sum(axis=1))
@@ -199,7 +124,12 @@ class _Accountant:
             storage,
             upstream,
         )
+        self.coupling: Coupling = coupling
+        self.losses: LossTreatment = losses
         self.losses_on_loads = losses_on_loads
+        self.ranged = supply.carbon_range is not None and upstream.carbon_range is not None
+        self.carbons = [CARBON, LOW, HIGH] if self.ranged else [CARBON]
+        self.first_class = RANGED_CLASSES if self.ranged else CLASSES
         self.hours = flows.time.hours
         buses = sorted(flows.node_of_bus)
         self.district_of_bus = {bus: district_of_bus.get(bus, BOUNDARY) for bus in buses}
@@ -208,8 +138,8 @@ class _Accountant:
         if storage is not None:
             stored = storage.technology or tuple(V2G if ev else BATTERY for ev in storage.is_ev)
         self.technologies = tuple(sorted({*supply.technology, *stored, IMPORT}))
-        column = {name: CLASSES + k for k, name in enumerate(self.technologies)}
-        self.columns = CLASSES + len(self.technologies)
+        column = {name: self.first_class + k for k, name in enumerate(self.technologies)}
+        self.columns = self.first_class + len(self.technologies)
         self.import_column = column[IMPORT]
         self.supply_column = np.array([column[name] for name in supply.technology], dtype=np.int64)
         self.node_district = self._node_districts()
@@ -234,7 +164,7 @@ class _Accountant:
         self.storages: StorageFlows | None = None
         if storage is not None and len(storage.ids):
             self.storages = StorageFlows(
-                storage.tanks(self.hours),
+                storage.tanks(self.hours, ranged=self.ranged),
                 self._nodes(storage.buses),
                 np.array([column[name] for name in stored], dtype=np.int64),
                 storage.charge_mw,
@@ -249,7 +179,8 @@ class _Accountant:
         topology = Topology(flows.node_count, flows.from_node, flows.to_node)
         oriented = OrientedFlows(topology, flows.p_from_mw, flows.p_to_mw)
         tracer = Tracer(topology, steps)
-        sums, records = [], []
+        sums: list[Sums] = []
+        records: list[TankRecord] = []
         for first in range(0, steps, _BLOCK):
             window = slice(first, min(first + _BLOCK, steps))
             part = oriented.window(window.start, window.stop)
@@ -262,38 +193,66 @@ class _Accountant:
             injected = self._injected(storages, window)
             drawn = self._drawn(storages, window)
             self._check_balance(part, injected, drawn, storages, window)
-            mixes = follow(tracer, part, injected, self.hours, storages)
+            local = self._local(drawn, window) if self.coupling == "aggregated" else None
+            mixes = follow(tracer, part, injected, self.hours, storages, local)
             sums.append(self._sum(tracer, part, mixes, drawn, storages, window))
             if mixes.record is not None:
                 records.append(mixes.record)
-        total = _Sums(
+        total = Sums(
             *(
-                _blanked(~self.solved, np.concatenate([getattr(part, item.name) for part in sums]))
-                for item in fields(_Sums)
+                blanked(~self.solved, np.concatenate([getattr(part, item.name) for part in sums]))
+                for item in fields(Sums)
             )
         )
-        return self._account(total, records)
+        booked = Booked(
+            time=flows.time,
+            coupling=self.coupling,
+            losses=self.losses,
+            districts=self.districts,
+            technologies=self.technologies,
+            node_of_bus=flows.node_of_bus,
+            solved=self.solved,
+            ranged=self.ranged,
+            storage=self.storage,
+            with_losses=self.losses_on_loads,
+        )
+        return book(booked, total, records)
 
     def _injected(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What sources inject: (steps, nodes, columns)."""
-        supply, upstream = self.supply, self.upstream
-        # every column is an array of its own, steps next to each other, as the flows are stored
-        shape = (window.stop - window.start, self.flows.node_count, self.columns)
-        injected = np.zeros(shape, order="F")
-        p_mw = supply.p_mw[window]
-        injected[:, :, POWER] = p_mw @ self.supply_at
-        injected[:, :, CARBON] = (p_mw * supply.carbon_g_per_kwh) @ self.supply_at
-        injected[:, :, RENEWABLE] = (p_mw * supply.renewable) @ self.supply_at
-        for column in np.unique(self.supply_column):
-            injected[:, :, column] = np.where(self.supply_column == column, p_mw, 0.0) @ self.supply_at
+        injected = self._fed(window)
+        upstream = self.upstream
         bought = np.maximum(self.flows.slack_p_mw[window], 0.0) @ self.slack_at
         if storages is not None:
             bought += (storages.charge_mw * ~self.solved[window, None]) @ self.storage_at
         injected[:, :, POWER] += bought
-        injected[:, :, CARBON] += bought * upstream.carbon_g_per_kwh[window, None]
         injected[:, :, RENEWABLE] += bought * upstream.renewable_share[window, None]
+        ends = (upstream.carbon_g_per_kwh, *(upstream.carbon_range or ()))
+        for column, intensity in zip(self.carbons, ends, strict=False):
+            injected[:, :, column] += bought * intensity[window, None]
         injected[:, :, self.import_column] += bought
         return injected
+
+    def _fed(self, window: slice) -> FloatArray:
+        """What local generation injects: (steps, nodes, columns)."""
+        supply = self.supply
+        # every column is an array of its own, steps next to each other, as the flows are stored
+        shape = (window.stop - window.start, self.flows.node_count, self.columns)
+        fed = np.zeros(shape, order="F")
+        p_mw = supply.p_mw[window]
+        fed[:, :, POWER] = p_mw @ self.supply_at
+        fed[:, :, RENEWABLE] = (p_mw * supply.renewable) @ self.supply_at
+        ends = (supply.carbon_g_per_kwh, *(supply.carbon_range or ()))
+        for column, intensity in zip(self.carbons, ends, strict=False):
+            fed[:, :, column] = (p_mw * intensity) @ self.supply_at
+        for column in np.unique(self.supply_column):
+            fed[:, :, column] = np.where(self.supply_column == column, p_mw, 0.0) @ self.supply_at
+        return fed
+
+    def _local(self, drawn: FloatArray, window: slice) -> LocalSupply:
+        """What aggregated coupling nets at each node: generation, and what is drawn but not exported."""
+        sold = np.maximum(-self.flows.slack_p_mw[window], 0.0) @ self.slack_at
+        return LocalSupply(self._fed(window), np.maximum(drawn - sold, 0.0))
 
     def _drawn(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What is drawn at nodes without branches: use, charging, exports, shunts."""
@@ -335,47 +294,50 @@ class _Accountant:
         drawn: FloatArray,
         storages: StorageFlows | None,
         window: slice,
-    ) -> _Sums:
-        flows, hours, mix = self.flows, self.hours, mixes.node
-        carbon = mix[:, :, CARBON]
+    ) -> Sums:
+        flows, hours, carbon = self.flows, self.hours, mixes.node[:, :, CARBON]
+        traced_mw = np.maximum(drawn - mixes.local_mw, 0.0)
+        through = mixes.traced[:, :, POWER] + part.inflow_mw
         # what AC leaves unbalanced is a loss: then what all accounts hold is what was injected
-        mismatch = mixes.traced[:, :, POWER] + part.inflow_mw - drawn - part.outflow_mw
+        mismatch = through - traced_mw - part.outflow_mw
         loss_from, loss_to = part.loss_mw
         loss_mw = (loss_from + loss_to) @ self.branch_district + mismatch @ self.node_district
-        loss_kg_h = (
-            loss_from * carbon[:, flows.from_node] + loss_to * carbon[:, flows.to_node]
-        ) @ self.branch_district + (mismatch * carbon) @ self.node_district
+        gross, extra = None, None
+        if self.losses_on_loads or self.losses == "loads":
+            gross = losses_on_loads(tracer, part, traced_mw, mixes.traced[:, :, [POWER, *self.carbons]])
+            extra = self._carried_losses(gross, mixes, drawn, traced_mw)
 
+        # what end use at each node is booked with, per MW
+        carried = mixes.demand
+        if self.losses == "loads" and extra is not None:
+            carried = np.array(mixes.demand)
+            carried[:, :, self.carbons] += extra
         shunt = flows.shunt_mw[window]
-        use = np.stack(
-            [
-                (self.use_mw[window] * mix[:, self.use_node, k]) @ self.use_district
-                + (shunt * mix[:, :, k]) @ self.node_district
-                for k in range(self.columns)
-            ],
-            axis=2,
-        )
+
+        def used(per_mw: FloatArray) -> FloatArray:
+            """By district, what use at every node takes of a column."""
+            taken: FloatArray = (self.use_mw[window] * per_mw[:, self.use_node]) @ self.use_district
+            return taken + (shunt * per_mw) @ self.node_district
 
         p_mw, slack_mw = self.supply.p_mw[window], flows.slack_p_mw[window]
         bought, sold = np.maximum(slack_mw, 0.0), np.maximum(-slack_mw, 0.0)
-        nothing = np.zeros((len(p_mw), len(self.districts)))
-        use_gross = nothing
-        if self.losses_on_loads:
-            gross = losses_on_loads(tracer, part, drawn, mixes.traced[:, :, [POWER, CARBON]])[:, :, 1]
-            use_gross = (self.use_mw[window] * gross[:, self.use_node]) @ self.use_district + (
-                shunt * gross
-            ) @ self.node_district
-        charged_mw = discharged_mw = charged_kg = discharged_kg = nothing
+        charged_mw = discharged_mw = charged_kg = discharged_kg = np.zeros((len(p_mw), len(self.districts)))
+        supplied = mixes.traced[:, :, self.first_class :].sum(axis=1)
+        if mixes.served is not None:
+            supplied += mixes.served[:, :, self.first_class :].sum(axis=1)
         if storages is not None and mixes.record is not None:
             charged_mw = storages.charge_mw @ self.storage_district
             discharged_mw = storages.discharge_mw @ self.storage_district
             charged_kg = mixes.record.charged[:, :, 0] @ self.storage_district
             discharged_kg = mixes.record.discharged[:, :, 0] @ self.storage_district
-        return _Sums(
-            use=use * hours,
-            use_with_losses_kg=use_gross * hours,
+        return Sums(
+            use=np.stack([used(carried[:, :, k]) for k in range(self.columns)], axis=2) * hours,
+            use_with_losses_kg=np.zeros_like(loss_mw)
+            if extra is None
+            else used(mixes.demand[:, :, CARBON] + extra[:, :, 0]) * hours,
             loss_mwh=loss_mw * hours,
-            loss_kg=loss_kg_h * hours,
+            loss_kg=self._loss_kg_h(tracer, part, mixes, traced_mw, through, mismatch, gross, extra, window)
+            * hours,
             charged_mwh=charged_mw * hours,
             charged_kg=charged_kg,
             discharged_mwh=discharged_mw * hours,
@@ -387,92 +349,47 @@ class _Accountant:
             export_mwh=sold @ self.slack_district * hours,
             export_kg=(sold * carbon[:, flows.slack_node]) @ self.slack_district * hours,
             mismatch_mw=np.abs(mismatch).max(axis=1),
-            supply_mw=mixes.traced[:, :, CLASSES:].sum(axis=1),
+            supply_mw=supplied,
+            node_g_per_kwh=carbon,
+            node_use_g_per_kwh=carried[:, :, CARBON],
+            node_through_mw=through,
         )
 
-    def _account(self, sums: _Sums, records: list[TankRecord]) -> Account:
-        flows, hours, steps = self.flows, self.hours, self.flows.time.steps
-        energy, emissions = sums.use[:, :, POWER], sums.use[:, :, CARBON]
-        tables = {
-            "energy_mwh": energy,
-            "emissions_kg": emissions,
-            "loss_emissions_kg": sums.loss_kg,
-            "carbon_g_per_kwh": _ratio(emissions, energy),
-            "renewable_share": _ratio(sums.use[:, :, RENEWABLE], energy),
-            "charged_kg": sums.charged_kg,
-            "discharged_kg": sums.discharged_kg,
-            "local_generation_mwh": sums.generated_mwh,
-            # what a district uses, loses, stores and exports, and does not feed itself, it has received
-            "exchange_mwh": energy
-            + sums.loss_mwh
-            + sums.charged_mwh
-            + sums.export_mwh
-            - sums.discharged_mwh
-            - sums.generated_mwh
-            - sums.import_mwh,
-            "exchange_kg": emissions
-            + sums.loss_kg
-            + sums.charged_kg
-            + sums.export_kg
-            - sums.discharged_kg
-            - sums.generated_kg
-            - sums.import_kg,
-        }
-        if self.losses_on_loads:
-            tables["emissions_with_losses_kg"] = sums.use_with_losses_kg
-        tank = _joined(records, steps)
-        is_ev = np.zeros(0, np.bool_) if self.storage is None else np.asarray(self.storage.is_ev, np.bool_)
-        driven_kg = tank.driven[:, :, 0]
-        stored_kg = tank.content[:, :, 0].sum(axis=1)
-        started_kg = 0.0 if self.storage is None else float(np.sum(self.storage.carbon_start_kg))
-        sources_kg = (sums.generated_kg + sums.import_kg).sum(axis=1)
-        end_use_kg, exports_kg = emissions.sum(axis=1), sums.export_kg.sum(axis=1)
-        # what an emptied tank still carried (less than 1e-9 kWh of energy) went with its standing losses
-        losses_kg = sums.loss_kg.sum(axis=1) + tank.residual[:, :, 0].sum(axis=1)
-        ev_driven_kg = driven_kg.sum(axis=1)
-        change_kg = np.diff(stored_kg, prepend=started_kg)
-        city_mwh = energy.sum(axis=1)
-        series = {
-            "sources_kg": sources_kg,
-            "end_use_kg": end_use_kg,
-            "losses_kg": losses_kg,
-            "exports_kg": exports_kg,
-            "ev_driven_kg": ev_driven_kg,
-            "storage_change_kg": change_kg,
-            "residual_kg": sources_kg - end_use_kg - losses_kg - exports_kg - ev_driven_kg - change_kg,
-            "emissions_kg": end_use_kg + losses_kg + ev_driven_kg,
-            "import_mw": sums.import_mwh.sum(axis=1) / hours,
-            "export_mw": sums.export_mwh.sum(axis=1) / hours,
-            "losses_mw": sums.loss_mwh.sum(axis=1) / hours,
-            "carbon_g_per_kwh": _ratio(end_use_kg, city_mwh),
-            "renewable_share": _ratio(sums.use[:, :, RENEWABLE].sum(axis=1), city_mwh),
-            "mismatch_mw": sums.mismatch_mw,
-        }
-        series = {name: _blanked(~self.solved, values) for name, values in series.items()}
-        storage = self.storage
-        nothing = np.zeros((steps, 0))
-        return Account(
-            time=flows.time,
-            districts=self.districts,
-            technologies=self.technologies,
-            district={name: SeriesTable(self.districts, values) for name, values in tables.items()},
-            district_source_mwh=SeriesTable(
-                tuple(f"{district}/{name}" for district in self.districts for name in self.technologies),
-                sums.use[:, :, CLASSES:].reshape(steps, -1),
-            ),
-            supply_mw=SeriesTable(self.technologies, sums.supply_mw),
-            steps=series,
-            storage_ids=() if storage is None else storage.ids,
-            tank_e_mwh=tank.energy_mwh,
-            tank_carbon_kg=tank.content[:, :, 0],
-            tank_renewable_mwh=tank.content[:, :, 1],
-            charged_mwh=nothing if storage is None else storage.charge_mw * hours,
-            charged_kg=tank.charged[:, :, 0],
-            discharged_kg=tank.discharged[:, :, 0],
-            driven_kg=driven_kg,
-            distance_km=nothing if storage is None else storage.distance_km,
-            is_ev=is_ev,
-        )
+    def _carried_losses(
+        self, gross: Gross, mixes: Mixes, drawn: FloatArray, traced_mw: FloatArray
+    ) -> FloatArray:
+        """Carbon of the losses on its way that a MW drawn at a node carries, (steps, nodes, carbons)."""
+        share = np.divide(traced_mw, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+        carried: FloatArray = share[:, :, None] * (gross.per_mw[:, :, 1:] - mixes.node[:, :, self.carbons])
+        return carried
+
+    def _loss_kg_h(
+        self,
+        tracer: Tracer,
+        part: OrientedFlows,
+        mixes: Mixes,
+        traced_mw: FloatArray,
+        through: FloatArray,
+        mismatch: FloatArray,
+        gross: Gross | None,
+        extra: FloatArray | None,
+        window: slice,
+    ) -> FloatArray:
+        """The account of losses by district, kg/h: all of them, or those that nobody else carries."""
+        flows, carbon = self.flows, mixes.node[:, :, CARBON]
+        if self.losses == "generators":
+            lost = lost_share_of_generation(tracer, part, traced_mw, through)
+            on_generators: FloatArray = (mixes.traced[:, :, CARBON] * lost) @ self.node_district
+            return on_generators
+        if self.losses == "loads" and gross is not None and extra is not None:
+            # drawn by no end use: what is charged and exported has its losses in the account
+            others = traced_mw + mixes.local_mw - self.use_mw[window] @ self.use_at - flows.shunt_mw[window]
+            return (others * extra[:, :, 0] + gross.unreached[:, :, 1]) @ self.node_district
+        loss_from, loss_to = part.loss_mw
+        at_branches = (
+            loss_from * carbon[:, flows.from_node] + loss_to * carbon[:, flows.to_node]
+        ) @ self.branch_district
+        return at_branches + (mismatch * carbon) @ self.node_district
 
     def _nodes(self, buses: IntArray) -> IntArray:
         return np.array([self.flows.node_of_bus[int(bus)] for bus in buses], dtype=np.int64)
@@ -525,25 +442,3 @@ def _without(
         shunt_mw=cleared(flows.shunt_mw),
     )
     return flows, replace(supply, p_mw=cleared(supply.p_mw)), replace(use, p_mw=cleared(use.p_mw))
-
-
-def _blanked(steps: BoolArray, values: FloatArray) -> FloatArray:
-    """`values` (steps first) with NaN in `steps`."""
-    if not steps.any():
-        return values
-    blanked: FloatArray = np.array(values)
-    blanked[steps] = np.nan
-    return blanked
-
-
-def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
-    return np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
-
-
-def _joined(records: list[TankRecord], steps: int) -> TankRecord:
-    if not records:
-        nothing = np.zeros((steps, 0, 2))
-        return TankRecord(nothing, nothing, nothing, nothing, np.zeros((steps, 0)), nothing)
-    return TankRecord(
-        *(np.concatenate([getattr(part, item.name) for part in records]) for item in fields(TankRecord))
-    )

@@ -13,6 +13,8 @@ from energy.domain.time import format_instant
 
 OVERDRAFT_MWH = 1e-6
 """What a schedule may overdraw a tank by (1 Wh): solvers keep energy balances to a tolerance."""
+Range = tuple[FloatArray, FloatArray]
+"""The low and high ends of a figure."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Supply:
     """Local generation, one column per unit.
 
     `p_mw` has shape (steps, units), ≥ 0; `carbon_g_per_kwh` and `renewable` (true, false or a share)
-    shape (units,).
+    shape (units,). `carbon_range` holds the low and high ends of the factors, each of shape (units,); None
+    where they are not known. `ids` name the units for whoever tells them apart.
     """
 
     buses: IntArray
@@ -28,14 +31,17 @@ class Supply:
     p_mw: FloatArray
     carbon_g_per_kwh: FloatArray
     renewable: BoolArray | FloatArray
+    carbon_range: Range | None = None
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Use:
-    """End use, one column per load: `p_mw` has shape (steps, loads), ≥ 0."""
+    """End use, one column per load: `p_mw` has shape (steps, loads), ≥ 0; `ids` as in `Supply`."""
 
     buses: IntArray
     p_mw: FloatArray
+    ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,8 @@ class Storage:
         charge_efficiency, discharge_efficiency: one-way, shape (assets,).
         self_discharge_per_hour: shape (assets,).
         e_start_mwh, carbon_start_kg: declared, or carried over, shape (assets,).
+        carbon_start_range_kg: the low and high ends of `carbon_start_kg`, each of shape (assets,); None
+            where it is declared without a range: both ends are the value then.
         renewable_start_share: of the starting energy; 0 counts what is unknown as not renewable.
         drive_mwh, distance_km: what a trip takes at the battery in the step it is booked in, shape
             (steps, assets).
@@ -68,12 +76,19 @@ class Storage:
     drive_mwh: FloatArray
     distance_km: FloatArray
     technology: tuple[str, ...] | None = None
+    carbon_start_range_kg: Range | None = None
 
-    def tanks(self, hours: float) -> Tanks:
-        """The tanks before the first step (MWh and kg, with renewable MWh); one step lasts `hours`."""
+    def tanks(self, hours: float, *, ranged: bool = False) -> Tanks:
+        """The tanks before the first step (MWh and kg, with renewable MWh); one step lasts `hours`.
+
+        With `ranged` they hold the low and high ends of their carbon too.
+        """
+        contents = [self.carbon_start_kg, self.e_start_mwh * self.renewable_start_share]
+        if ranged:
+            contents += self.carbon_start_range_kg or (self.carbon_start_kg, self.carbon_start_kg)
         return Tanks(
             self.e_start_mwh,
-            np.stack([self.carbon_start_kg, self.e_start_mwh * self.renewable_start_share], axis=1),
+            np.stack(contents, axis=1),
             self.charge_efficiency,
             self.discharge_efficiency,
             1.0 - (1.0 - np.asarray(self.self_discharge_per_hour)) ** hours,
@@ -83,10 +98,15 @@ class Storage:
 
 @dataclass(frozen=True)
 class UpstreamMix:
-    """What the upstream grid's power carries in each step: g/kWh and renewable share, shape (steps,)."""
+    """What the upstream grid's power carries in each step: g/kWh and renewable share, shape (steps,).
+
+    `carbon_range` holds the low and high ends of the intensity, each of shape (steps,); None where they are
+    not known.
+    """
 
     carbon_g_per_kwh: FloatArray
     renewable_share: FloatArray
+    carbon_range: Range | None = None
 
 
 def check(
@@ -112,6 +132,15 @@ def check(
         faults.append(
             Fault("supply.carbon_g_per_kwh", "has a negative or missing value; every unit needs its factor")
         )
+    ranges = [("supply", supply.carbon_g_per_kwh, supply.carbon_range)]
+    ranges.append(("upstream", upstream.carbon_g_per_kwh, upstream.carbon_range))
+    if storage is not None:
+        ranges.append(("storage", storage.carbon_start_kg, storage.carbon_start_range_kg))
+    faults += [
+        Fault(f"{name}.range", "must have 0 ≤ low ≤ value ≤ high everywhere; correct the ends of the factors")
+        for name, value, ends in ranges
+        if ends is not None and not _encloses(ends, value)
+    ]
     if storage is not None:
         assets.append(("storage", storage.buses))
         for name in ("charge_mw", "discharge_mw", "drive_mwh", "distance_km"):
@@ -140,3 +169,12 @@ def check(
             )
     if faults:
         raise InputError(faults)
+
+
+def _encloses(ends: Range, value: FloatArray) -> bool:
+    """Whether `value` lies between the ends, up to the rounding of means and sums."""
+    low, high = ends
+    slack = 1e-9 * (1.0 + np.abs(value))
+    if low.shape != value.shape or high.shape != value.shape:
+        return False
+    return bool(((low >= 0) & (low <= value + slack) & (value <= high + slack)).all())

@@ -15,6 +15,8 @@ Renewable energy r is a part of the energy, lost with it, so that its share stay
 
 with s the renewable share of what is charged.
 
+Carbon by other factors (the low and high ends of their ranges) is carried like carbon.
+
 Any consistent units serve (MWh and kg, kWh and g); `EMPTY_KWH` is the one absolute figure.
 """
 
@@ -35,8 +37,8 @@ class Tanks:
 
     Attributes:
         energy: what is stored, shape (tanks,).
-        content: what it carries, shape (tanks, contents): carbon first; the others are parts of the
-            energy.
+        content: what it carries, shape (tanks, contents): carbon, then (if wanted) the renewable part of
+            the energy, then (if wanted) carbon by other factors.
     """
 
     def __init__(
@@ -105,8 +107,11 @@ class Tanks:
 
     @staticmethod
     def _as_energy(content: FloatArray, kept: FloatArray) -> FloatArray:
-        """`content` after a loss that leaves the share `kept` of the energy: all but carbon goes with it."""
-        return np.hstack([content[:, :1], content[:, 1:] * kept[:, None]])
+        """`content` after a loss that leaves the share `kept` of the energy: its renewable part goes with
+        it, carbon stays."""
+        left = np.array(content)
+        left[:, 1:2] *= kept[:, None]
+        return left
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,9 +104,9 @@ class _Trace:
         drawn = traced_mw[:, final] @ incidence(demands.node[final], count) + (
             storages.charge_mw * (1.0 - self.served[:, storages.node])
         ) @ incidence(storages.node, count)
-        self.gross = losses_on_loads(tracer, flows.oriented, drawn, self.mixes.traced[:, :, [POWER, CARBON]])[
-            :, :, 1
-        ]
+        self.gross = losses_on_loads(
+            tracer, flows.oriented, drawn, self.mixes.traced[:, :, [POWER, CARBON]]
+        ).per_mw[:, :, 1]
 
     def document(self, coupling: str, *, with_mismatch: bool) -> dict[str, Any]:
         flows = self.flows

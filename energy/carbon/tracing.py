@@ -200,20 +200,30 @@ class Tracer:
         return np.sort(order[1:]).astype(np.int64)
 
 
+@dataclass(frozen=True)
+class Gross:
+    """What loads stand for when they carry the losses on their way.
+
+    Attributes:
+        per_mw: per MW drawn, shape (steps, nodes, quantities); 0 where nothing is drawn.
+        unreached: what is injected where no load follows, same shape, at the node where it is lost.
+    """
+
+    per_mw: FloatArray
+    unreached: FloatArray
+
+
 def losses_on_loads(
     tracer: Tracer, flows: OrientedFlows, drawn_mw: FloatArray, injected: FloatArray
-) -> FloatArray:
+) -> Gross:
     """What each MW drawn at a node stands for when loads also carry the losses on their way.
 
-    Bialek's gross flow; a branch that feeds losses only counts as loss of the node before it. What is
-    injected where no load follows reaches nobody.
+    Bialek's gross flow; a branch that feeds losses only counts as loss of the node before it.
+    Σ drawn · per_mw + Σ unreached = Σ injected in every step.
 
     Args:
         drawn_mw: demand that can carry losses, shape (steps, nodes).
         injected: shape (steps, nodes, quantities), as in `Tracer.accumulate`.
-
-    Returns:
-        Per MW drawn, shape (steps, nodes, quantities); 0 where nothing is drawn.
     """
     ends, mixed = flows.topology, drawn_mw + flows.outflow_mw
     # upstream from the loads: a node from which no load is reached has only losses behind it
@@ -222,4 +232,20 @@ def losses_on_loads(
     backward = np.where(behind[:, ends.from_node] > 0, np.maximum(-flows.sent_mw, 0.0), 0.0)
     useful = drawn_mw + ends.at_nodes(forward, backward)
     gross = tracer.accumulate(forward - backward, useful, injected)
-    return np.divide(gross, useful[:, :, None], out=np.zeros_like(gross), where=(drawn_mw > 0)[:, :, None])
+    per_mw = np.divide(gross, useful[:, :, None], out=np.zeros_like(gross), where=(drawn_mw > 0)[:, :, None])
+    return Gross(per_mw, np.where((useful > 0)[:, :, None], 0.0, gross))
+
+
+def lost_share_of_generation(
+    tracer: Tracer, flows: OrientedFlows, drawn_mw: FloatArray, through_mw: FloatArray
+) -> FloatArray:
+    """Which share of what is injected at each node is lost on its way, shape (steps, nodes), 0 to 1.
+
+    Losses on generators (Bialek's net flow): 1 − P/T with P_i = D_i + Σ_l (R_il / T_l) · P_l, the demand that
+    node i serves. Every load keeps the mix of its node: the lossless network that net flows make mixes
+    as the real one. `drawn_mw` is demand (steps, nodes), `through_mw` the through-flow T.
+    """
+    served = tracer.accumulate(-flows.arriving_mw, through_mw, drawn_mw[:, :, None])[:, :, 0]
+    served_share = np.divide(served, through_mw, out=np.zeros_like(served), where=through_mw > 0)
+    lost: FloatArray = 1.0 - served_share
+    return lost

@@ -7,18 +7,22 @@ MWh throughout; kW stays in files and documents.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
+from types import MappingProxyType
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from energy.domain.network import FloatArray, IntArray, OperatingLimits
+from energy.domain.period import Coupling, LossTreatment, UserClass
 from energy.domain.time import TimeGrid
 
 BOUNDARY = "boundary"
 """The district of upstream buses that lie outside all polygons."""
+UNCLASSIFIED: Mapping[UserClass, float] = MappingProxyType({"non_specified": 1.0})
+"""The user class of demand that no rule classifies."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +55,15 @@ class Scaled:
 
 @dataclass(frozen=True, slots=True)
 class SiteLoad:
-    """Inflexible demand at a bus. `p` in MW, `q` in Mvar (None: unity power factor)."""
+    """Inflexible demand at a bus. `p` in MW, `q` in Mvar (None: unity power factor). `classes`: the share of
+    each user class in what it draws; shares sum to 1."""
 
     id: str
     name: str
     bus: int
     p: Scaled
     q: Scaled | None = None
+    classes: Mapping[UserClass, float] = field(default_factory=lambda: dict(UNCLASSIFIED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +155,8 @@ class Market:
 
     `import_price`, `export_price` (EUR/MWh, fees included), `carbon` and `marginal_carbon` (g/kWh) name
     profile columns; `upstream_mix` maps technology → column of its share (0..1) of the upstream mix.
-    `upstream_renewable_share` names the column with the renewable share of what is imported.
+    `upstream_renewable_share` names the column with the renewable share of what is imported; `carbon_low`
+    and `carbon_high` those with the ends of the intensity's range, None where that is unknown.
     """
 
     currency: str
@@ -163,16 +170,39 @@ class Market:
     peak_import_price_per_kw: float
     import_limit_mw: float | None = None
     export_limit_mw: float | None = None
+    carbon_low: str | None = None
+    carbon_high: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CarbonSettings:
+    """How a city's carbon is accounted.
+
+    Attributes:
+        coupling, losses: of the traced account, stored with each day. basis: of its factors.
+        operator, menu: the supplier and its product, where official factors are by supplier (Japan).
+    """
+
+    coupling: Coupling = "direct"
+    losses: LossTreatment = "account"
+    basis: Literal["life-cycle", "direct"] = "life-cycle"
+    operator: str | None = None
+    menu: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A named district: polygon as GeoJSON geometry (None where buses name it), and its buses."""
+    """A named district: polygon as GeoJSON geometry (None where buses name it), and its buses.
+
+    `inhabitants` and `floor_area_m2` (gross floor area) are None where the city does not tell them.
+    """
 
     id: str
     name: str
     geometry: Mapping[str, Any] | None
     buses: tuple[int, ...]
+    inhabitants: int | None = None
+    floor_area_m2: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +261,7 @@ class City:
     grid_zone: str = ""
     own_factors: str = ""
     units: tuple[SiteUnit, ...] = ()
+    carbon: CarbonSettings = CarbonSettings()
 
     def day(self, day: date) -> TimeGrid:
         """The local day, inside the year of data or `IndexError`."""

@@ -77,3 +77,9 @@ class StoreError(WattshedError):
 
 class SolverError(WattshedError):
     """A solver answered something no caller can use, or an invariant of ours broke."""
+
+
+class UnknownError(WattshedError):
+    """What was asked for is not there: a city, a stored plan, an asset."""
+
+    exit_code = 2

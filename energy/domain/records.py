@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray
+from energy.domain.period import AssetEntry, Coupling, LossTreatment
+from energy.domain.plan import SeriesTable
 from energy.domain.time import TimeGrid
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
@@ -24,18 +26,48 @@ class CarryOver:
         energy_kwh: energy in the battery by asset id, kWh.
         carbon_kg: carbon booked to that energy by asset id, kg; the same ids.
         renewable_kwh: how much of that energy is renewable by asset id, kWh; the same ids.
+        carbon_range_kg: the low and high ends of that carbon by asset id, kg; those whose range is known.
     """
 
     at: datetime
     energy_kwh: Mapping[str, float]
     carbon_kg: Mapping[str, float]
     renewable_kwh: Mapping[str, float]
+    carbon_range_kg: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("carbon_kg", "renewable_kwh"):
             odd = sorted(self.energy_kwh.keys() ^ getattr(self, name).keys())
             if odd:
                 raise ValueError(f"energy_kwh and {name} name different assets: {', '.join(odd)}")
+
+
+@dataclass(frozen=True)
+class DayAccounts:
+    """The hourly accounts of one stored day: what its part of a `energy.domain.period.Period` is made of.
+
+    Attributes:
+        time: the hours of the local day.
+        coupling, losses: how carbon was traced. factors_version: of the registry it was traced with.
+        assets: those of the tables ``drawn_…`` and ``injected_…``, in the order of their columns.
+        tables: by name; the quantities of `Period` and of its accounts:
+
+            * ``CASE.district`` of each case (``planned``, ``uncontrolled``, with day-ahead information
+              ``actual``): columns ``QUANTITY/DISTRICT``; ``CASE.city``: a column per quantity
+            * ``drawn_mwh``, ``drawn_kg``, ``injected_mwh``, ``injected_kg``: asset ids
+            * ``driven_mwh``, ``driven_kg``, ``distance_km``, ``tank_mwh``, ``tank_kg``: ids of storages
+            * ``bus_carbon_g_per_kwh``: buses as text; ``upstream``, ``prices``: a column per series
+        opening_mwh, opening_kg: what the tanks held at the start of the day, by id.
+    """
+
+    time: TimeGrid
+    coupling: Coupling
+    losses: LossTreatment
+    factors_version: str
+    assets: tuple[AssetEntry, ...]
+    tables: Mapping[str, SeriesTable]
+    opening_mwh: Mapping[str, float]
+    opening_kg: Mapping[str, float]
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, model_
 
 from energy.domain.documents import Document, Identifier, Instant, faults_of
 from energy.domain.errors import Fault, InputError
+from energy.domain.period import UserClass
 from energy.feeds.city import Efficiency, Fraction, NotNegative
 from energy.feeds.series import rows_of
 
@@ -27,7 +28,10 @@ class Row(Document):
 
 
 class LoadRow(Row):
-    """Demand at a bus: `p_kw` (and `q_kvar`) times the column `profile` of a profiles file."""
+    """Demand at a bus: `p_kw` (and `q_kvar`) times the column `profile` of a profiles file.
+
+    `user_class` comes before the rules of ``[assets.user_classes]``.
+    """
 
     id: Identifier
     bus: Bus
@@ -35,6 +39,7 @@ class LoadRow(Row):
     p_kw: float = Field(ge=0)
     q_kvar: float = 0.0
     name: str = ""
+    user_class: UserClass | None = None
 
 
 class RenewableRow(Row):

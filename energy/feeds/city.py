@@ -24,6 +24,7 @@ from pydantic import (
 
 from energy.domain.documents import Document, Duration, Identifier, Instant, Items, parse
 from energy.domain.errors import Fault, InputError
+from energy.domain.period import Coupling, LossTreatment, UserClass
 from energy.domain.time import parse_duration
 
 CITY_FILE = "city.toml"
@@ -242,9 +243,16 @@ class AssetsSection(Document):
     renewable_profiles: dict[str, str] = Field(
         default_factory=dict, description="Technology -> column, for generation without a profile."
     )
+    user_classes: dict[str, UserClass | dict[UserClass, Fraction]] = Field(
+        default_factory=dict,
+        description="Pattern of load profile -> user class, or a table of classes and their shares, which "
+        "sum to 1; the first match counts. What matches none is non_specified.",
+    )
     scale: Items[ScaleRule] = ()
     battery: BatteryRules = Field(default_factory=BatteryRules)
-    loads: FileName | None = Field(default=None, description="CSV: id, bus, profile, p_kw, [name, q_kvar]")
+    loads: FileName | None = Field(
+        default=None, description="CSV: id, bus, profile, p_kw, [name, q_kvar, user_class]"
+    )
     renewables: FileName | None = Field(
         default=None, description="CSV: id, bus, technology, profile, p_kw, [name, curtailable]"
     )
@@ -261,6 +269,15 @@ class AssetsSection(Document):
     def _together(self) -> AssetsSection:
         if (self.vehicles is None) != (self.sessions is None):
             raise ValueError("vehicles and sessions belong together; give both files or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _whole(self) -> AssetsSection:
+        for pattern, shares in self.user_classes.items():
+            if isinstance(shares, dict) and abs(sum(shares.values()) - 1.0) > 1e-6:
+                raise ValueError(
+                    f"user_classes {pattern!r}: shares sum to {sum(shares.values()):g}; they must sum to 1"
+                )
         return self
 
 
@@ -367,8 +384,9 @@ class UpstreamSection(Document):
     merit_order: MeritOrder
     measured: FileName | None = Field(
         default=None,
-        description="CSV with time, carbon_g_per_kwh and optionally marginal_g_per_kwh, renewable_share "
-        "and share.TECHNOLOGY, or the folder of an imported series (series/intensity-DE, series/mix-DE): "
+        description="CSV with time, carbon_g_per_kwh and optionally carbon_low_g_per_kwh and "
+        "carbon_high_g_per_kwh (its range), marginal_g_per_kwh, renewable_share and share.TECHNOLOGY, or "
+        "the folder of an imported series (series/intensity-DE, series/mix-DE): "
         "takes the place of the estimate.",
     )
     measured_marginal: FileName | None = Field(
@@ -392,6 +410,33 @@ class FactorsSection(Document):
     )
 
 
+class CarbonSection(Document):
+    """How carbon is accounted."""
+
+    coupling: Coupling = Field(
+        default="direct",
+        description="direct mixes local generation with what arrives at a bus; aggregated lets it serve "
+        "demand at its own bus first.",
+    )
+    losses: LossTreatment = Field(
+        default="account",
+        description="The carbon of network losses: an account of its own, on loads, or on generators.",
+    )
+    basis: Literal["life-cycle", "direct"] = Field(
+        default="life-cycle", description="Of the factors of the traced account."
+    )
+    operator: str | None = Field(
+        default=None, description="The supplier whose official factor counts (Japan)."
+    )
+    menu: str | None = Field(default=None, description="The supplier's product (menu).")
+
+    @model_validator(mode="after")
+    def _supplier(self) -> CarbonSection:
+        if self.menu is not None and self.operator is None:
+            raise ValueError("menu is a product of a supplier; give operator too")
+        return self
+
+
 class CityDocument(Document):
     """``city.toml``, ``wattshed.city/1``."""
 
@@ -408,6 +453,7 @@ class CityDocument(Document):
     market: MarketSection
     upstream: UpstreamSection
     factors: FactorsSection = Field(default_factory=FactorsSection)
+    carbon: CarbonSection = Field(default_factory=CarbonSection)
 
 
 def read_city_document(directory: Path) -> CityDocument:

@@ -22,7 +22,7 @@ from pydantic import TypeAdapter
 from energy.domain.city import ChargingSession, City, Profiles, Vehicle
 from energy.domain.time import TimeGrid
 
-FORMAT = "4"
+FORMAT = "5"
 """Part of every fingerprint; a change of what preparation computes raises it."""
 GRID_FILE = "grid.json"
 _PLAIN = tuple(field.name for field in fields(City) if field.name not in ("profiles", "vehicles"))

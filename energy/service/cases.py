@@ -9,10 +9,11 @@ from typing import Any, Protocol
 import numpy as np
 
 from energy.carbon.accounts import BATTERY, V2G, Account, Storage, Supply, UpstreamMix, Use, account
-from energy.domain.city import Profiles, SiteBattery, Vehicle, buses_of
+from energy.domain.city import Market, Profiles, SiteBattery, Vehicle, buses_of
 from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray, GridState, NetworkFlows, NodalPower
 from energy.domain.plan import SeriesTable
+from energy.domain.time import TimeGrid
 from energy.service.city_day import CityDay
 from energy.service.operation import Operation
 from energy.service.unit_operation import COST_PARTS, UnitTank
@@ -33,6 +34,7 @@ class Case:
     """How one case of a day went.
 
     Attributes:
+        supply, use, storage: who took part, column by column.
         root_mw: what the city draws from upstream, shape (steps,), negative exports.
         cost: parts ``energy``, ``peak``, ``carbon``, ``wear``, in a city with units also ``fuel`` and
             ``start``, in the city's currency, shape (steps,); the peak is booked in the step that reaches
@@ -43,6 +45,9 @@ class Case:
     state: GridState
     flows: NetworkFlows
     account: Account
+    supply: Supply
+    use: Use
+    storage: Storage
     root_mw: FloatArray
     cost: Mapping[str, FloatArray]
 
@@ -171,11 +176,27 @@ def run_case(
     state = twin.solve(operation.nodal_power())
     flows = twin.flows(state)
     root_mw = state.slack_p_mw.sum(axis=1)
+    city, settings = day.city, day.city.carbon
+    supply, storage = _supply(operation, factors), _storage(day, operation)
+    use = _use(operation)
+    upstream = _upstream(city.market, market, day.time)
     return Case(
         operation=operation,
         state=state,
         flows=flows,
-        account=_account(day, operation, flows, market, factors),
+        account=account(
+            flows,
+            supply,
+            use,
+            storage,
+            upstream,
+            city.district_of_bus,
+            coupling=settings.coupling,
+            losses=settings.losses,
+        ),
+        supply=supply,
+        use=use,
+        storage=storage,
         root_mw=root_mw,
         cost=_cost(day, operation, root_mw, market),
     )
@@ -207,43 +228,60 @@ def _cost(day: CityDay, operation: Operation, root_mw: FloatArray, market: Profi
     return {name: np.where(np.isfinite(root_mw), part, np.nan) for name, part in cost.items()}
 
 
-def _account(
-    day: CityDay, operation: Operation, flows: NetworkFlows, market: Profiles, factors: FactorRegistry
-) -> Account:
-    city, time = day.city, day.time
-    generation = [factors.generation(unit.technology) for unit in city.renewables]
-    units = operation.units
-    feeding, drawing = (units.of_role(role) for role in ("source", "use"))
+def _supply(operation: Operation, factors: FactorRegistry) -> Supply:
+    """Local generation, that of units included.
+
+    Its emissions have a range where the factor of every technology has one; what a unit states has none, it
+    is its own ends.
+    """
+    city, units = operation.city, operation.units
+    feeding = units.of_role("source")
     feeders = [city.units[k] for k in feeding]
-    supply = Supply(
+    found = [factors.generation(site.technology, city.carbon.basis) for site in city.renewables]
+    stated = [float(unit.fields.get("carbon_g_per_kwh", 0.0)) for unit in feeders]
+    lows = [factor.low for factor in found if factor.low is not None]
+    highs = [factor.high for factor in found if factor.high is not None]
+    ranged = len(lows) == len(highs) == len(found)
+    return Supply(
         buses=buses_of(city.renewables, tuple(feeders)),
         technology=(
-            *(unit.technology for unit in city.renewables),
+            *(site.technology for site in city.renewables),
             *(unit.technology for unit in feeders),
         ),
         p_mw=np.hstack([operation.generation_mw, np.maximum(-units.drawn_mw[:, feeding], 0.0)]),
-        carbon_g_per_kwh=np.array(
-            [
-                *(factor.g_per_kwh for factor in generation),
-                *(float(unit.fields.get("carbon_g_per_kwh", 0.0)) for unit in feeders),
-            ]
-        ),
+        carbon_g_per_kwh=np.array([*(factor.g_per_kwh for factor in found), *stated]),
         renewable=np.array(
             [
-                *(float(factor.renewable) for factor in generation),
+                *(float(factor.renewable) for factor in found),
                 *(unit.renewable_share for unit in feeders),
             ]
         ),
+        carbon_range=(np.array([*lows, *stated]), np.array([*highs, *stated])) if ranged else None,
+        ids=(*(site.id for site in city.renewables), *(unit.id for unit in feeders)),
     )
-    use = Use(
-        buses=buses_of(city.loads, tuple(city.units[k] for k in drawing)),
+
+
+def _use(operation: Operation) -> Use:
+    """Inflexible load, and what units use at once."""
+    city, units = operation.city, operation.units
+    drawing = units.of_role("use")
+    drawers = tuple(city.units[k] for k in drawing)
+    return Use(
+        buses=buses_of(city.loads, drawers),
         p_mw=np.hstack([operation.load_mw, np.maximum(units.drawn_mw[:, drawing], 0.0)]),
+        ids=(*(load.id for load in city.loads), *(unit.id for unit in drawers)),
     )
-    upstream = UpstreamMix(
-        carbon_g_per_kwh=market.window(city.market.carbon, time),
-        renewable_share=market.window(city.market.upstream_renewable_share, time),
+
+
+def _upstream(terms: Market, market: Profiles, time: TimeGrid) -> UpstreamMix:
+    ends = None
+    if terms.carbon_low is not None and terms.carbon_high is not None:
+        ends = (market.window(terms.carbon_low, time), market.window(terms.carbon_high, time))
+    return UpstreamMix(
+        carbon_g_per_kwh=market.window(terms.carbon, time),
+        renewable_share=market.window(terms.upstream_renewable_share, time),
+        carbon_range=ends,
     )
-    return account(flows, supply, use, _storage(day, operation), upstream, city.district_of_bus)
 
 
 def _storage(day: CityDay, operation: Operation) -> Storage:
@@ -274,6 +312,10 @@ def _storage(day: CityDay, operation: Operation) -> Storage:
             + [unit.e_start_mwh for unit in units]
         ),
         carbon_start_kg=np.array([tank.carbon_kg for tank in tanks]),
+        carbon_start_range_kg=(
+            np.array([tank.ends_kg[0] for tank in tanks]),
+            np.array([tank.ends_kg[1] for tank in tanks]),
+        ),
         renewable_start_share=np.array(
             [tank.renewable_kwh / tank.e_kwh if tank.e_kwh else 0.0 for tank in tanks]
         ),

@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from energy.domain.city import (
+    UNCLASSIFIED,
     ChargingSession,
     Scaled,
     SiteBattery,
@@ -20,6 +21,7 @@ from energy.domain.city import (
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
+from energy.domain.period import UserClass
 from energy.feeds.assets import BatteryRow, LoadRow, RenewableRow, RowModel, SessionRow, VehicleRow, read_rows
 from energy.feeds.city import CITY_FILE, AssetsSection, CityDocument, Selector
 from energy.service.city_units import gather_units
@@ -120,7 +122,8 @@ class _Gathering:
                 self._check_column(q_column, where)
                 q = Scaled(q_column, load.q_mvar * factor)
             key = f"load-{load.index}"
-            self.loads.append(SiteLoad(key, load.name, load.bus, Scaled(p_column, load.p_mw * factor), q))
+            p, classes = Scaled(p_column, load.p_mw * factor), self._classes(load.profile)
+            self.loads.append(SiteLoad(key, load.name, load.bus, p, q, classes))
             self.load_profiles[key] = load.profile or ""
         if left_out:
             self.notices.append(
@@ -229,8 +232,16 @@ class _Gathering:
             where = f"{self.rules.loads}: load {load.id!r}"
             self._check_column(load.profile, where)
             p, q = Scaled(load.profile, load.p_kw / 1e3), Scaled(load.profile, load.q_kvar / 1e3)
-            bus = self._bus(load.bus, where)
-            self.loads.append(SiteLoad(load.id, load.name or load.id, bus, p, q if load.q_kvar else None))
+            self.loads.append(
+                SiteLoad(
+                    load.id,
+                    load.name or load.id,
+                    self._bus(load.bus, where),
+                    p,
+                    q if load.q_kvar else None,
+                    self._classes(load.profile) if load.user_class is None else {load.user_class: 1.0},
+                )
+            )
             self.load_profiles[load.id] = load.profile
         for site in self._rows(self.rules.renewables, RenewableRow):
             where = f"{self.rules.renewables}: renewable {site.id!r}"
@@ -363,6 +374,12 @@ class _Gathering:
             self.faults.append(
                 Fault(where, f"has technology {technology!r}; {nearest(technology, self.technologies)}")
             )
+
+    def _classes(self, profile: str | None) -> Mapping[UserClass, float]:
+        for pattern, classes in self.rules.user_classes.items():
+            if fnmatchcase(profile or "", pattern):
+                return {classes: 1.0} if isinstance(classes, str) else dict(classes)
+        return dict(UNCLASSIFIED)
 
     def _factor(self, element: Injection | Storage, technology: str | None) -> float:
         factor = 1.0

@@ -31,11 +31,20 @@ MIP_GAP = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Tank:
-    """Energy in a battery at the start of the day, the carbon booked to it, and its renewable part."""
+    """Energy in a battery at the start of the day, the carbon booked to it, and its renewable part.
+
+    `carbon_range_kg`: the low and high ends of that carbon; None where it is declared without a range.
+    """
 
     e_kwh: float
     carbon_kg: float
     renewable_kwh: float = 0.0
+    carbon_range_kg: tuple[float, float] | None = None
+
+    @property
+    def ends_kg(self) -> tuple[float, float]:
+        """The low and high ends of the carbon; what is declared without a range is its own ends."""
+        return self.carbon_range_kg or (self.carbon_kg, self.carbon_kg)
 
 
 @dataclass(frozen=True)
@@ -122,6 +131,7 @@ class CityDay:
             "information": self.information,
             "problem": problem_hash,
             "carbon_kg": {key: tank.carbon_kg for key, tank in self.tanks.items()},
+            "carbon_range_kg": {key: list(tank.ends_kg) for key, tank in self.tanks.items()},
             "renewable_kwh": {key: tank.renewable_kwh for key, tank in self.tanks.items()},
             "factors": factors_version,
         }
@@ -328,7 +338,12 @@ def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, 
         for key in known:
             # the solver keeps bounds to its tolerance only, and a problem must start inside them
             e_kwh = float(np.clip(carry.energy_kwh[key], *bounds[key]))
-            tanks[key] = Tank(e_kwh, carry.carbon_kg[key], min(carry.renewable_kwh[key], e_kwh))
+            tanks[key] = Tank(
+                e_kwh,
+                carry.carbon_kg[key],
+                min(carry.renewable_kwh[key], e_kwh),
+                carry.carbon_range_kg.get(key),
+            )
     return tanks
 
 

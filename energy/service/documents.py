@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from energy.domain.documents import Duration, Instant, Items
 from energy.domain.network import Quantity
+from energy.domain.period import Coupling, LossTreatment
 from energy.domain.schedule import ShortfallKind, Status
 
 Numbers = Items[float]
@@ -449,6 +450,9 @@ class CarbonAnswer(Answer):
     case: Literal["planned", "actual"]
     ledger: Literal["location"]
     method: str
+    coupling: Coupling
+    losses: LossTreatment
+    basis: Literal["life-cycle", "direct"]
     factors_version: str
     districts: dict[str, DistrictAnswer]
     ev: EvAnswer

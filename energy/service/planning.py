@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from energy.carbon.accounts import Account
 from energy.domain.city import City, Profiles
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
 from energy.domain.network import Violation
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.progress import Progress, silent
-from energy.domain.records import CarryOver
+from energy.domain.records import CarryOver, DayAccounts
 from energy.domain.schedule import ConnectionSchedule, Schedule
 from energy.domain.time import TimeGrid, format_instant
 from energy.forecast.baseline import Forecast, forecast, noon_before
@@ -33,6 +34,7 @@ from energy.service.city_day import (
 )
 from energy.service.city_units import DayBefore
 from energy.service.coupling import dispatch_on_grid
+from energy.service.day_accounts import day_accounts
 from energy.service.operation import operate
 from energy.service.previous import read_previous
 from energy.service.remedies import remedies
@@ -48,9 +50,10 @@ RECENT_DAYS = 28
 
 @dataclass(frozen=True)
 class PlannedDay:
-    """A plan, what it leaves to the next day, and the seconds each stage took."""
+    """A plan, its hourly accounts, what it leaves to the next day, and the seconds each stage took."""
 
     plan: Plan
+    accounts: DayAccounts
     carry: CarryOver
     seconds: Mapping[str, float]
 
@@ -160,8 +163,10 @@ def plan_day(
         document=document,
         tables=_tables(start, schedule, cases),
     )
+    accounts = day_accounts(start, cases, factors.version)
     watch.lap("document")
-    return PlannedDay(plan, _carry_over(start, cases.get("actual", cases["planned"])), watch.seconds)
+    carry_over = _carry_over(start, cases.get("actual", cases["planned"]))
+    return PlannedDay(plan, accounts, carry_over, watch.seconds)
 
 
 def _metered(known: Profiles, real: Profiles, now: datetime) -> Profiles:
@@ -222,13 +227,20 @@ def _peak_window(city: City, day: date, information: Information) -> TimeGrid:
 
 def _carry_over(day: CityDay, case: Case) -> CarryOver:
     """The tanks at the end of the day."""
-    account = case.account
+    account, ends = case.account, case.account.tank_carbon_range_kg
     return CarryOver(
         at=day.time.end,
         energy_kwh=dict(zip(account.storage_ids, (account.tank_e_mwh[-1] * 1000).tolist(), strict=True)),
         carbon_kg=dict(zip(account.storage_ids, account.tank_carbon_kg[-1].tolist(), strict=True)),
         renewable_kwh=dict(
             zip(account.storage_ids, (account.tank_renewable_mwh[-1] * 1000).tolist(), strict=True)
+        ),
+        carbon_range_kg={}
+        if ends is None
+        else dict(
+            zip(
+                account.storage_ids, zip(ends[0][-1].tolist(), ends[1][-1].tolist(), strict=True), strict=True
+            )
         ),
     )
 
@@ -283,7 +295,10 @@ def _document(
         "carbon": {
             "case": accounted,
             "ledger": "location",
-            "method": "proportional sharing on AC flows, direct coupling; storage as mixing tanks",
+            "method": _method(account),
+            "coupling": account.coupling,
+            "losses": account.losses,
+            "basis": day.city.carbon.basis,
             "factors_version": factors.version,
             "districts": account.district_documents(),
             "ev": account.ev(),
@@ -295,6 +310,18 @@ def _document(
     if expected is not None:
         document["forecast"] = _forecast_report(day, expected, cases["actual"])
     return document
+
+
+def _method(account: Account) -> str:
+    carried = {
+        "account": "losses as an account of their own",
+        "loads": "losses on loads",
+        "generators": "losses on generators",
+    }
+    return (
+        f"proportional sharing on AC flows, {account.coupling} coupling, {carried[account.losses]}; storage "
+        "as mixing tanks"
+    )
 
 
 def _notices(day: CityDay) -> list[str]:

@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from energy.domain.city import City, DataSource, Market, Profiles, Vehicle
+from energy.domain.city import CarbonSettings, City, DataSource, Market, Profiles, Vehicle
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
@@ -161,7 +161,14 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     faults.attempt(_add_grid_profiles, columns, grid, sorted(needed & own - columns.series.keys()))
     progress(0.7, "estimating the upstream mix")
     upstream = faults.attempt(
-        upstream_series, document.upstream, columns.series, columns.time, measured, marginal, registry
+        upstream_series,
+        document.upstream,
+        columns.series,
+        columns.time,
+        measured,
+        marginal,
+        registry,
+        document.carbon.basis,
     )
     market = faults.attempt(_market, document, columns, upstream) if upstream else None
     if assets is not None and not needed - columns.series.keys():
@@ -218,6 +225,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         grid_zone=document.factors.zone,
         own_factors=own_factors,
         units=assets.units,
+        carbon=CarbonSettings(**document.carbon.model_dump()),
     )
     progress(1.0, "prepared")
     return city, grid
@@ -232,6 +240,7 @@ def market_columns(market: Market) -> set[str]:
         market.marginal_carbon,
         market.upstream_renewable_share,
         *market.upstream_mix.values(),
+        *(end for end in (market.carbon_low, market.carbon_high) if end is not None),
     }
 
 
@@ -386,6 +395,8 @@ def _market(document: CityDocument, columns: Columns, upstream: UpstreamSeries) 
         peak_import_price_per_kw=section.peak_import_price_per_kw,
         import_limit_mw=section.import_limit_mw,
         export_limit_mw=section.export_limit_mw,
+        carbon_low=upstream.carbon_low,
+        carbon_high=upstream.carbon_high,
     )
 
 

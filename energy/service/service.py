@@ -16,8 +16,9 @@ import numpy as np
 
 from energy.domain.city import City
 from energy.domain.documents import nearest
-from energy.domain.errors import WattshedError
+from energy.domain.errors import UnknownError
 from energy.domain.network import FloatArray
+from energy.domain.period import Period
 from energy.domain.plan import Plan
 from energy.domain.progress import Progress, silent
 from energy.domain.records import Job, PlanSummary, RunRecord
@@ -26,18 +27,13 @@ from energy.service.city_day import check_day
 from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
 from energy.service.factors import city_factors
 from energy.service.jobs import Jobs
+from energy.service.period import load_period
 from energy.store import Store
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
 
 HOUR = timedelta(hours=1)
-
-
-class UnknownError(WattshedError):
-    """What was asked for is not there: a city, a stored plan, an asset."""
-
-    exit_code = 2
 
 
 class Service:
@@ -161,7 +157,7 @@ class Service:
                 status=document["status"],
                 seconds=planned.seconds,
             )
-            self._store.save_plan(planned.plan, run, planned.carry)
+            self._store.save_plan(planned.plan, run, planned.carry, planned.accounts)
         progress(1.0, "planned")
         return planned.plan
 
@@ -223,6 +219,18 @@ class Service:
             },
             "sources": [source.document() for source in city.sources],
         }
+
+    def period(
+        self, city_id: str, label: str, *, last_day: str | None = None, information: str = "perfect"
+    ) -> Period:
+        """What the stored days of ``2016``, ``2016-06``, ``2016-06-21`` or ``2016-06-01/2016-06-15`` account,
+        hour by hour; with `last_day`, `label` is the first day.
+
+        Raises `InputError` for what is no such label, and for days that do not go together; `UnknownError`
+        where no day of the period is stored.
+        """
+        asked = label if last_day is None else f"{label}/{last_day}"
+        return load_period(self._store, self.city(city_id), asked, information)
 
     def grid(self, city_id: str, at: datetime, *, information: str = "perfect") -> dict[str, Any]:
         """Voltages, loadings and violations of the step that contains `at`, of every case of its plan.

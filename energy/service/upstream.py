@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy.carbon.mix import mix_carbon
+from energy.carbon.mix import MixCarbon, mix_carbon
 from energy.carbon.upstream import METHOD, merit_order
 from energy.domain.city import DataSource
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
-from energy.domain.factors import FactorRegistry
+from energy.domain.factors import Basis, Factor, FactorRegistry
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid
 from energy.feeds.city import CITY_FILE, UpstreamSection
@@ -20,7 +20,10 @@ from energy.feeds.importers.imported import CARBON, EXCHANGED, HIGHEST_G_PER_KWH
 from energy.feeds.series import SeriesFile, on_grid
 from energy.feeds.series_store import StoredSeries
 
+CARBON_LOW, CARBON_HIGH = "carbon_low_g_per_kwh", "carbon_high_g_per_kwh"
 RENEWABLE = "renewable_share"
+INTENSITY = "upstream intensity"
+"""What the source of the intensity is called in a city's sources."""
 SHARE = "share."
 
 
@@ -35,6 +38,8 @@ class UpstreamSeries:
     mix: Mapping[str, str]
     sources: tuple[DataSource, ...]
     notices: tuple[str, ...]
+    carbon_low: str | None = None
+    carbon_high: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,12 @@ def upstream_series(
     measured: SeriesFile | StoredSeries | None,
     marginal: StoredSeries | None,
     registry: FactorRegistry,
+    basis: Basis = "life-cycle",
 ) -> UpstreamSeries:
     """The estimate of the merit order; what is measured or imported takes the place of its own.
 
+    The range of the estimate, and of an imported mix, is that of the mix, each technology at the ends of
+    its factor; a measured intensity has the range its file gives, or none.
     Gaps of an imported series keep the estimate and count as estimated. Raises `InputError` for shapes
     that do not exist and for measurements that cannot be g/kWh or shares.
     """
@@ -65,7 +73,7 @@ def upstream_series(
         _shape(section.merit_order.pv, columns, "pv"),
         time.hours,
     )
-    factors = {name: registry.generation(name) for name in estimate.technologies}
+    factors = {name: registry.generation(name, basis) for name in estimate.technologies}
     intensity = {name: factor.g_per_kwh for name, factor in factors.items()}
     series = {
         CARBON: estimate.average(intensity),
@@ -76,7 +84,10 @@ def upstream_series(
             for name, share in zip(estimate.technologies, estimate.shares.T, strict=True)
         },
     }
-    version = f"factors {registry.version}, life-cycle"
+    ends = _ends(factors)
+    if ends is not None:
+        series[CARBON_LOW], series[CARBON_HIGH] = (estimate.average(end) for end in ends)
+    version = f"factors {registry.version}, {basis}"
     sources = {
         name: DataSource(f"upstream {label}", METHOD, version, 1.0)
         for name, label in ((CARBON, "intensity"), (MARGINAL, "marginal intensity"), (RENEWABLE, "mix"))
@@ -90,12 +101,16 @@ def upstream_series(
             if isinstance(given, SeriesFile):
                 found = _of_file(given, section, time, sources)
             else:
-                found = _of_imports(given, time, series, sources, registry)
+                found = _of_imports(given, time, series, sources, registry, basis)
         except InputError as error:
             faults += error.faults
             continue
         if any(name.startswith(SHARE) for name in found.series):  # a mix is taken as a whole
             series = {name: values for name, values in series.items() if not name.startswith(SHARE)}
+        if CARBON in found.series:  # what is measured has its own range or none
+            series = {
+                name: values for name, values in series.items() if name not in (CARBON_LOW, CARBON_HIGH)
+            }
         series |= found.series
         sources |= found.sources
         notices += found.notices
@@ -114,7 +129,16 @@ def upstream_series(
         {name.removeprefix(SHARE): f"upstream.{name}" for name in series if name.startswith(SHARE)},
         tuple(sources.values()),
         tuple(notices),
+        f"upstream.{CARBON_LOW}" if CARBON_LOW in series else None,
+        f"upstream.{CARBON_HIGH}" if CARBON_HIGH in series else None,
     )
+
+
+def _ends(factors: Mapping[str, Factor]) -> tuple[dict[str, float], dict[str, float]] | None:
+    """The low and high ends of these factors; None where one has no range."""
+    lows = {name: factor.low for name, factor in factors.items() if factor.low is not None}
+    highs = {name: factor.high for name, factor in factors.items() if factor.high is not None}
+    return (lows, highs) if len(lows) == len(highs) == len(factors) else None
 
 
 def _of_file(
@@ -142,6 +166,7 @@ def _of_imports(
     estimate: Mapping[str, FloatArray],
     sources: Mapping[str, DataSource],
     registry: FactorRegistry,
+    basis: Basis,
 ) -> _Found:
     """An imported series on the city's grid, with the estimate in its gaps."""
     values, flagged = stored.on(time)
@@ -149,31 +174,34 @@ def _of_imports(
     if stored.kind == "mix":
         own = [k for k, name in enumerate(stored.columns) if name not in EXCHANGED]
         names = [stored.columns[k] for k in own]
-        factors = {name: registry.generation(name) for name in names}
-        carbon = mix_carbon(
-            names,
-            np.maximum(values[:, own], 0.0),
-            {name: factor.g_per_kwh for name, factor in factors.items()},
-            {name: factor.renewable for name, factor in factors.items()},
-        )
-        source = f"{stored.source}; mix × factors {registry.version}, life-cycle"
+        factors = {name: registry.generation(name, basis) for name in names}
+        renewable = {name: factor.renewable for name, factor in factors.items()}
+
+        def weighed(per_technology: Mapping[str, float]) -> MixCarbon:
+            return mix_carbon(names, np.maximum(values[:, own], 0.0), per_technology, renewable)
+
+        carbon = weighed({name: factor.g_per_kwh for name, factor in factors.items()})
+        source = f"{stored.source}; mix × factors {registry.version}, {basis}"
         left_out = [name for name in stored.columns if name in EXCHANGED]
         if left_out:
             notices.append(
                 f"{stored.source}: {' and '.join(left_out)} take the average of the rest of the mix"
             )
         found = {CARBON: carbon.carbon_g_per_kwh, RENEWABLE: carbon.renewable_share}
+        ends = _ends(factors)
+        if ends is not None and CARBON_LOW in estimate:  # gaps have the estimate's range
+            found[CARBON_LOW], found[CARBON_HIGH] = (weighed(end).carbon_g_per_kwh for end in ends)
         found |= dict(zip((f"{SHARE}{name}" for name in names), carbon.shares.T, strict=True))
         found |= {
             name: np.zeros(time.steps) for name in estimate if name.startswith(SHARE) and name not in found
         }
     else:
-        if stored.kind == "intensity" and stored.basis == "direct":
+        if stored.kind == "intensity" and stored.basis == "direct" and basis != "direct":
             raise InputError(
                 Fault(
                     stored.source,
                     "counts combustion only, the trace the life cycle; one trace has one basis. Import "
-                    "the mix (--series mix), which is weighed with life-cycle factors",
+                    "the mix (--series mix), which is weighed with life-cycle factors, or set carbon.basis",
                 )
             )
         found = {MARGINAL if stored.kind == "marginal" else CARBON: values[:, 0]}
@@ -219,7 +247,7 @@ def _check(found: Mapping[str, FloatArray], file: str) -> None:
         faults.append(Fault(file, f"has no column {CARBON!r}; {nearest(CARBON, found)}"))
     for name, values in found.items():
         low, high = float(values.min()), float(values.max())
-        if name in (CARBON, MARGINAL):
+        if name in (CARBON, CARBON_LOW, CARBON_HIGH, MARGINAL):
             if low < 0 or high > HIGHEST_G_PER_KWH:
                 faults.append(
                     Fault(
@@ -233,7 +261,20 @@ def _check(found: Mapping[str, FloatArray], file: str) -> None:
             if low < 0 or high > 1 + 1e-9:
                 faults.append(Fault(f"{file} column {name!r}", f"is {low:g} to {high:g}; shares are 0 to 1"))
         else:
-            known = (CARBON, MARGINAL, RENEWABLE, f"{SHARE}TECHNOLOGY")
+            known = (CARBON, CARBON_LOW, CARBON_HIGH, MARGINAL, RENEWABLE, f"{SHARE}TECHNOLOGY")
             faults.append(Fault(f"{file} column {name!r}", f"is unknown; {nearest(name, known)}"))
+    if (CARBON_LOW in found) != (CARBON_HIGH in found):
+        faults.append(Fault(file, f"has one of {CARBON_LOW} and {CARBON_HIGH}; give both or neither"))
+    elif CARBON_LOW in found and CARBON in found:
+        inside = (found[CARBON_LOW] <= found[CARBON]) & (found[CARBON] <= found[CARBON_HIGH])
+        if not inside.all():
+            step = int(np.argmin(inside))
+            faults.append(
+                Fault(
+                    file,
+                    f"has {found[CARBON][step]:g} g/kWh outside its range of {found[CARBON_LOW][step]:g} to "
+                    f"{found[CARBON_HIGH][step]:g} in step {step}; correct the range",
+                )
+            )
     if faults:
         raise InputError(faults)

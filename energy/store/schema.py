@@ -125,6 +125,9 @@ carry_overs = _of_plan(
     Column("energy_kwh", Float, nullable=False),
     Column("carbon_kg", Float, nullable=False),
     Column("renewable_kwh", Float, nullable=False),
+    # null: the range of a source is unknown
+    Column("carbon_low_kg", Float, nullable=True),
+    Column("carbon_high_kg", Float, nullable=True),
 )
 
 district_steps = _district_rows("district_steps")
@@ -170,3 +173,10 @@ report_figures = Table(
     sqlite_with_rowid=False,
 )
 """Where the figure of an id stands."""
+
+day_accounts = _of_plan(
+    "day_accounts",
+    Column("document", LargeBinary, nullable=False),
+    Column("float64", LargeBinary, nullable=False),
+)
+"""The hourly accounts of each day, whole: what they are of as JSON, their tables one after the other."""

@@ -13,14 +13,24 @@ from sqlalchemy import Connection, Row, Table, delete, func, insert, select
 
 from energy.domain.errors import Fault, InputError, StoreError
 from energy.domain.network import FloatArray
+from energy.domain.period import DayRun
 from energy.domain.plan import Plan, SeriesTable
-from energy.domain.records import AssetSeries, CarryOver, DistrictSeries, PlanSummary, RunRecord
+from energy.domain.records import (
+    AssetSeries,
+    CarryOver,
+    DayAccounts,
+    DistrictSeries,
+    PlanSummary,
+    RunRecord,
+)
 from energy.domain.time import TimeGrid, format_duration, format_instant
 from energy.store.database import Database
+from energy.store.packing import float64, packed_accounts, packed_document, unpacked_accounts
 from energy.store.reports import ReportShelf
 from energy.store.schema import (
     asset_hours,
     carry_overs,
+    day_accounts,
     district_hours,
     district_steps,
     plan_tables,
@@ -30,8 +40,6 @@ from energy.store.schema import (
 
 HOUR = timedelta(hours=1)
 PERFECT = "perfect"
-_LEVEL = 1
-"""Of zlib: a plan is packed in a third of the time of the default level, and is hardly larger."""
 _ACCOUNTS = ("energy_mwh", "emissions_kg", "loss_emissions_kg", "renewable_mwh")
 
 
@@ -63,16 +71,17 @@ class Store:
         with self._database.reading() as connection:
             connection.execute(select(func.max(plans.c.id)))
 
-    def save_plan(self, plan: Plan, run: RunRecord, carry: CarryOver) -> None:
-        """Store `plan` with its run and tanks, its rows and rollups, in one transaction.
+    def save_plan(self, plan: Plan, run: RunRecord, carry: CarryOver, accounts: DayAccounts) -> None:
+        """Store `plan` with its run and tanks, its hourly accounts, rows and rollups, in one transaction.
 
         A process killed at any moment leaves the plan that was there before.
         """
         case = _accounted_case(plan)
         document = plan.document
-        packed = _packed(document)  # before the lock is taken: it takes longer than the writing
+        packed = packed_document(document)  # before the lock is taken: it takes longer than the writing
+        hourly = packed_accounts(accounts)
         tables = [
-            {"name": name, "columns": list(series.columns), "float64": _float64(series.values)}
+            {"name": name, "columns": list(series.columns), "float64": float64(series.values)}
             for name, series in plan.tables.items()
         ]
         key = {"city": plan.city, "day": plan.day, "information": plan.information}
@@ -120,6 +129,7 @@ class Store:
                     connection.execute(insert(table), rows)
 
             add(plan_tables, tables)
+            add(day_accounts, [hourly])
             add(
                 carry_overs,
                 (
@@ -128,13 +138,15 @@ class Store:
                         "energy_kwh": energy,
                         "carbon_kg": carry.carbon_kg[asset],
                         "renewable_kwh": carry.renewable_kwh[asset],
+                        "carbon_low_kg": carry.carbon_range_kg.get(asset, (None, None))[0],
+                        "carbon_high_kg": carry.carbon_range_kg.get(asset, (None, None))[1],
                     }
                     for asset, energy in carry.energy_kwh.items()
                 ),
             )
-            accounts = _district_accounts(plan, case)
-            add(district_steps, _district_rows(accounts))
-            add(district_hours, _district_rows(_hourly_accounts(accounts)))
+            by_district = _district_accounts(plan, case)
+            add(district_steps, _district_rows(by_district))
+            add(district_hours, _district_rows(_hourly_accounts(by_district)))
             add(asset_hours, _asset_rows(plan, case))
 
     def plan(self, city: str, day: str, information: str = PERFECT) -> Plan | None:
@@ -189,6 +201,11 @@ class Store:
             energy_kwh={tank.asset: tank.energy_kwh for tank in tanks},
             carbon_kg={tank.asset: tank.carbon_kg for tank in tanks},
             renewable_kwh={tank.asset: tank.renewable_kwh for tank in tanks},
+            carbon_range_kg={
+                tank.asset: (tank.carbon_low_kg, tank.carbon_high_kg)
+                for tank in tanks
+                if tank.carbon_low_kg is not None and tank.carbon_high_kg is not None
+            },
         )
 
     def month_peak_mw(self, city: str, day: str, information: str = PERFECT) -> float | None:
@@ -271,6 +288,54 @@ class Store:
             energy[time.step_at(row.time)] += row.energy_kwh
         return AssetSeries(time, energy)
 
+    def day_accounts(
+        self, city: str, first_day: str, last_day: str, information: str = PERFECT
+    ) -> list[tuple[DayRun, DayAccounts]]:
+        """The stored days from `first_day` to `last_day` with their hourly accounts and the runs that made
+        them, by day. Days stored by a version that kept no hourly accounts are left out.
+        """
+        with self._database.reading() as connection:
+            rows = connection.execute(
+                select(
+                    plans.c.day,
+                    plans.c.information,
+                    plans.c.status,
+                    plans.c.input_hash,
+                    plans.c.run_id,
+                    runs.c.code_version,
+                    runs.c.finished,
+                    day_accounts.c.document,
+                    day_accounts.c.float64,
+                )
+                .join(runs, runs.c.id == plans.c.run_id)
+                .join(day_accounts, day_accounts.c.plan_id == plans.c.id)
+                .where(
+                    plans.c.city == city,
+                    plans.c.information == information,
+                    plans.c.day >= first_day,
+                    plans.c.day <= last_day,
+                )
+                .order_by(plans.c.day)
+            ).all()
+        found = []
+        for row in rows:
+            what = f"hourly accounts of {city} {row.day}"
+            accounts = unpacked_accounts(
+                self._unpacked(row.document, what), self._unpacked(row.float64, what)
+            )
+            run = DayRun(
+                day=row.day,
+                run=row.run_id,
+                information=row.information,
+                status=row.status,
+                input_hash=row.input_hash,
+                code_version=row.code_version,
+                factors_version=accounts.factors_version,
+                finished=row.finished,
+            )
+            found.append((run, accounts))
+        return found
+
     def _unpacked(self, packed: bytes, what: str) -> bytes:
         try:
             return zlib.decompress(packed)
@@ -283,15 +348,6 @@ class Store:
 
 def _is(city: str, day: str, information: str) -> tuple[Any, ...]:
     return (plans.c.city == city, plans.c.information == information, plans.c.day == day)
-
-
-def _packed(document: Mapping[str, Any]) -> bytes:
-    text = json.dumps(dict(document), sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return zlib.compress(text.encode(), _LEVEL)
-
-
-def _float64(values: FloatArray) -> bytes:
-    return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), _LEVEL)
 
 
 def _accounted_case(plan: Plan) -> str:

@@ -14,7 +14,7 @@ import uvicorn
 from energy.api.application import create_api
 from energy.service.service import Service
 from energy.store import Store
-from tests.builders import carry_of, city_of, plan_of, run_of
+from tests.builders import accounts_of, carry_of, city_of, plan_of, run_of
 
 DAYS = ("2016-06-20", "2016-06-21", "2016-06-22")
 
@@ -24,7 +24,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
     store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('store') / 'store.db'}")
     for day in DAYS:
         plan = plan_of(day)
-        store.save_plan(plan, run_of(plan), carry_of(plan))
+        store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
     return Service(store, [city_of()])
 
 

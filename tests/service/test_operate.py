@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from energy.domain.errors import UnknownError
 from energy.domain.plan import Plan
 from energy.domain.time import parse_instant
 from energy.service.cities import open_city, reference_city_directory
 from energy.service.documents import PlanDocument
-from energy.service.service import Service, UnknownError
+from energy.service.service import Service
 from energy.store import Store
 
 DAY = "2016-03-29"

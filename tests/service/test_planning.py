@@ -9,12 +9,12 @@ from datetime import date
 import numpy as np
 import pytest
 
-from energy.domain.errors import InputError
+from energy.domain.errors import InputError, UnknownError
 from energy.domain.plan import Plan
 from energy.service.cities import open_city, reference_city_directory
 from energy.service.city_day import check_day, horizon_of, tanks_at
 from energy.service.documents import PlanDocument
-from energy.service.service import Service, UnknownError
+from energy.service.service import Service
 from energy.store import Store
 
 DAY = "2016-03-27"
@@ -177,3 +177,55 @@ def test_the_horizon_ends_at_local_noon_or_with_the_data(service: Service) -> No
         for day in ("2016-06-21", "2016-03-26", "2016-12-31")
     }
     assert steps == {"2016-06-21": 144, "2016-03-26": 140, "2016-12-31": 96}
+
+
+def test_the_period_of_the_day_holds_what_the_plan_does(service: Service, plan: Plan) -> None:
+    """23 hours; districts, assets and tanks add up to the plan's own series."""
+    period = service.period("reference", DAY)
+    assert period.time.steps == 23
+    assert period.covered == 1.0
+    tables = plan.tables
+    for name in ("energy_mwh", "emissions_kg", "loss_emissions_kg", "exchange_kg", "local_generation_mwh"):
+        of_plan = tables[f"planned.district.{name}"]
+        assert of_plan.columns == period.districts
+        np.testing.assert_allclose(
+            period.actual.districts[name].sum(axis=0), of_plan.values.sum(axis=0), rtol=1e-9, atol=1e-9
+        )
+    balance = plan.document["carbon"]["balance"]
+    for name, value in balance.items():
+        assert period.actual.city[name].sum() == pytest.approx(value, rel=1e-9, abs=1e-6)
+    end_use = [k for k, asset in enumerate(period.assets) if asset.kind == "load"]
+    for quantity, total in (("drawn_mwh", "energy_mwh"), ("drawn_kg", "emissions_kg")):
+        drawn = getattr(period, quantity)[:, end_use].sum(axis=1)
+        np.testing.assert_allclose(drawn, period.actual.districts[total].sum(axis=1), rtol=1e-9)
+    renewable = [k for k, asset in enumerate(period.assets) if asset.kind == "renewable"]
+    np.testing.assert_allclose(
+        period.injected_kg[:, renewable].sum(axis=1),
+        period.actual.districts["local_generation_kg"].sum(axis=1),
+        rtol=1e-9,
+    )
+    charging = [k for k, asset in enumerate(period.assets) if asset.id in period.storages]
+    np.testing.assert_allclose(
+        period.drawn_kg[:, charging].sum(axis=1), period.actual.districts["charged_kg"].sum(axis=1), rtol=1e-9
+    )
+    held = period.tank_kg[-1] - period.opening_kg[0]
+    assert held.sum() == pytest.approx(balance["storage_change_kg"], rel=1e-9)
+    left = tables["planned.asset_e_kwh"]
+    kwh = left.values[-1, [left.columns.index(key) for key in period.storages]]
+    np.testing.assert_allclose(period.tank_mwh[-1] * 1000, kwh, atol=1e-3)
+    cost = tables["planned.totals"].column("cost_eur").sum()
+    assert period.actual.city["cost"].sum() == pytest.approx(cost)
+    assert period.uncontrolled.city["import_mwh"].sum() > 0
+    low, value, high = (period.actual.districts[f"emissions{end}_kg"] for end in ("_low", "", "_high"))
+    assert (low <= value).all()
+    assert (value <= high).all()
+    assert {cls for asset in period.assets for cls in asset.classes} == {
+        "residential",
+        "commercial",
+        "industry",
+        "agriculture",
+        "energy_industries",
+        "transport",
+    }
+    for asset in period.assets:
+        assert sum(asset.classes.values()) == pytest.approx(1.0)

@@ -7,11 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
@@ -19,7 +22,7 @@ from energy.domain.errors import StoreError
 from energy.store import Store, database
 from energy.store.database import Database
 from energy.store.schema import UTC, metadata
-from tests.builders import carry_of, plan_of, run_of
+from tests.builders import accounts_of, carry_of, plan_of, run_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -47,11 +50,32 @@ def test_the_migrations_make_the_schema_of_the_code(url: str) -> None:
     opened.close()
 
 
+def test_a_store_of_the_version_before_is_migrated_with_what_it_holds(url: str) -> None:
+    """Its plans stay; their tanks have no range, and their days no hourly accounts."""
+    plan, store = plan_of(), Store.open(url)
+    store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
+    engine = create_engine(database._normalised(url))
+    config = Config()
+    config.set_main_option("script_location", "energy.store:migrations")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0002")
+    engine.dispose()
+    store.close()
+    store = Store.open(url)
+    assert store.plan("toy", plan.day).document == plan.document  # type: ignore[union-attr]
+    carry = store.carry_over("toy", "2016-06-22")
+    assert carry is not None
+    assert carry == replace(carry_of(plan), carbon_range_kg={})
+    assert store.day_accounts("toy", plan.day, plan.day) == []
+    store.close()
+
+
 SAVE_SLOWLY = """
 import sys, time
 from sqlalchemy import Engine, event
 from energy.store import Store
-from tests.builders import carry_of, plan_of, run_of
+from tests.builders import accounts_of, carry_of, plan_of, run_of
 
 @event.listens_for(Engine, "before_cursor_execute")
 def slow(connection, cursor, statement, *rest):
@@ -60,14 +84,14 @@ def slow(connection, cursor, statement, *rest):
         time.sleep(60)
 
 plan = plan_of(seed=2)
-Store.open(sys.argv[1]).save_plan(plan, run_of(plan), carry_of(plan))
+Store.open(sys.argv[1]).save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
 """
 
 
 def test_a_process_killed_in_the_middle_leaves_the_old_plan(url: str) -> None:
     old = plan_of(seed=1)
     store = Store.open(url)
-    store.save_plan(old, run_of(old), carry_of(old))
+    store.save_plan(old, run_of(old), carry_of(old), accounts_of(old))
     writer = start_python(SAVE_SLOWLY, url)
     assert writer.stdout is not None
     assert writer.stdout.readline() == "writing\n"
@@ -82,7 +106,7 @@ def test_a_process_killed_in_the_middle_leaves_the_old_plan(url: str) -> None:
     assert found.tables.keys() == old.tables.keys()
     assert len(store.runs("toy", old.day)) == 1
     new = plan_of(seed=2)
-    store.save_plan(new, run_of(new), carry_of(new))  # its lock is gone too
+    store.save_plan(new, run_of(new), carry_of(new), accounts_of(new))  # its lock is gone too
     assert store.plan("toy", old.day).document == new.document  # type: ignore[union-attr]
     store.close()
 
@@ -90,13 +114,13 @@ def test_a_process_killed_in_the_middle_leaves_the_old_plan(url: str) -> None:
 OPEN_AND_SAVE = """
 import sys
 from energy.store import Store
-from tests.builders import carry_of, plan_of, run_of
+from tests.builders import accounts_of, carry_of, plan_of, run_of
 
 sys.stdin.readline()
 store = Store.open(sys.argv[1])
 for seed in range(3):
     plan = plan_of(seed=seed)
-    store.save_plan(plan, run_of(plan), carry_of(plan))
+    store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
 print(len(store.plans("toy")))
 """
 
@@ -145,7 +169,7 @@ def test_a_file_damaged_inside_is_found_when_it_is_read(tmp_path: Path) -> None:
     file = tmp_path / "store.db"
     store = Store.open(f"sqlite:///{file}")
     plan = plan_of()
-    store.save_plan(plan, run_of(plan), carry_of(plan))
+    store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
     store.close()
     with sqlite3.connect(file) as connection:
         connection.execute("UPDATE plan_tables SET float64 = x'00112233'")
@@ -161,9 +185,9 @@ def test_a_store_that_is_locked_too_long_says_so(tmp_path: Path, monkeypatch: py
     with sqlite3.connect(file, isolation_level=None) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked; another process has been writing"):
-            store.save_plan(plan, run_of(plan), carry_of(plan))
+            store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
         other.execute("ROLLBACK")
-    store.save_plan(plan, run_of(plan), carry_of(plan))
+    store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:

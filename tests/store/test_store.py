@@ -17,14 +17,14 @@ from energy.domain.errors import InputError
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import CarryOver
 from energy.store import Store
-from energy.store.store import _float64
-from tests.builders import ASSETS, carry_of, plan_of, run_of
+from energy.store.packing import float64
+from tests.builders import ASSETS, accounts_of, carry_of, plan_of, run_of
 
 QUARTER = timedelta(minutes=15)
 
 
 def save(store: Store, plan: Plan) -> None:
-    store.save_plan(plan, run_of(plan), carry_of(plan))
+    store.save_plan(plan, run_of(plan), carry_of(plan), accounts_of(plan))
 
 
 def same(left: Plan | None, right: Plan) -> bool:
@@ -52,9 +52,31 @@ def test_a_plan_comes_back_bit_for_bit(store: Store, day: str) -> None:
     assert store.plan("toy", day, "day-ahead") is None
 
 
+def test_hourly_accounts_come_back_with_the_run_that_made_them(store: Store) -> None:
+    for day in ("2016-03-26", "2016-03-27", "2016-03-29"):
+        save(store, plan_of(day))
+    save(store, plan_of("2016-03-28", information="day-ahead"))
+    found = store.day_accounts("toy", "2016-03-27", "2016-03-31")
+    assert [run.day for run, _ in found] == ["2016-03-27", "2016-03-29"]
+    run, accounts = found[0]
+    plan = plan_of("2016-03-27")
+    expected = accounts_of(plan)
+    assert (run.status, run.input_hash, run.factors_version) == (
+        "secure",
+        plan.document["input_hash"],
+        expected.factors_version,
+    )
+    assert run.finished == run_of(plan).finished
+    assert replace(accounts, tables={}) == replace(expected, tables={})
+    assert accounts.tables.keys() == expected.tables.keys()
+    for name, table in expected.tables.items():
+        assert accounts.tables[name].columns == table.columns
+        assert accounts.tables[name].values.tobytes() == table.values.tobytes()
+
+
 @given(arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 5)), elements=st.floats(width=64)))
 def test_any_float_survives_packing(values: np.ndarray) -> None:
-    back = np.frombuffer(zlib.decompress(_float64(values)), dtype="<f8").reshape(values.shape)
+    back = np.frombuffer(zlib.decompress(float64(values)), dtype="<f8").reshape(values.shape)
     assert back.tobytes() == np.ascontiguousarray(values).tobytes()
 
 

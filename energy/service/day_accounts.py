@@ -1,0 +1,195 @@
+"""The hourly accounts of a day: what is stored beside its plan for ledgers and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import numpy as np
+
+from energy.domain.city import BOUNDARY, UNCLASSIFIED, City
+from energy.domain.network import FloatArray
+from energy.domain.period import AssetEntry, UserClass
+from energy.domain.plan import SeriesTable
+from energy.domain.records import DayAccounts
+from energy.domain.time import TimeGrid
+from energy.service.cases import Case
+from energy.service.city_day import CityDay
+from energy.service.upstream import INTENSITY
+
+HOUR = timedelta(hours=1)
+_GENERATION: Mapping[UserClass, float] = {"energy_industries": 1.0}
+_CHARGING: Mapping[UserClass, float] = {"transport": 1.0}
+_UNIT_CLASSES: Mapping[str, Mapping[UserClass, float]] = {
+    "generator": _GENERATION,
+    "chp": _GENERATION,
+    "hydrogen_station": _CHARGING,
+    "swap_station": _CHARGING,
+}
+"""Whose demand a unit is, by type; heat pumps and other flexible loads say nothing of their users."""
+
+
+def day_accounts(day: CityDay, cases: Mapping[str, Case], factors_version: str) -> DayAccounts:
+    """The accounts of every case by the hour, and of the case that happened by asset, storage and bus."""
+    happened = cases.get("actual", cases["planned"])
+    hourly = _Hourly(day.time)
+    tables = {}
+    for name, case in cases.items():
+        tables[f"{name}.district"] = _districts(hourly, case)
+        tables[f"{name}.city"] = _city(hourly, case)
+    storages = happened.account.storage_ids
+    return DayAccounts(
+        time=hourly.time,
+        coupling=happened.account.coupling,
+        losses=happened.account.losses,
+        factors_version=factors_version,
+        assets=asset_entries(day.city, happened),
+        tables=tables
+        | _assets(hourly, happened)
+        | _storages(hourly, happened)
+        | _market(hourly, day, happened),
+        opening_mwh=dict(zip(storages, happened.storage.e_start_mwh.tolist(), strict=True)),
+        opening_kg=dict(zip(storages, happened.storage.carbon_start_kg.tolist(), strict=True)),
+    )
+
+
+class _Hourly:
+    """The hours of a day from its start; what remains of a day that is no whole number of hours is one."""
+
+    def __init__(self, time: TimeGrid) -> None:
+        self._per_hour = round(1 / time.hours)
+        self._first = np.arange(0, time.steps, self._per_hour)
+        self._last = np.minimum(self._first + self._per_hour, time.steps) - 1
+        self.time = TimeGrid(time.start, HOUR, len(self._first))
+
+    def total(self, values: FloatArray) -> FloatArray:
+        """Sums over the steps of each hour; NaN where one is."""
+        return np.add.reduceat(values, self._first, axis=0)
+
+    def mean(self, values: FloatArray) -> FloatArray:
+        count = self._last - self._first + 1
+        return self.total(values) / count.reshape(-1, *([1] * (values.ndim - 1)))
+
+    def highest(self, values: FloatArray) -> FloatArray:
+        return np.maximum.reduceat(values, self._first, axis=0)
+
+    def ending(self, values: FloatArray) -> FloatArray:
+        """States at the end of each hour."""
+        return values[self._last]
+
+
+def asset_entries(city: City, case: Case) -> tuple[AssetEntry, ...]:
+    """Everything that draws or injects in `case`: end use, generation, storages, in this order."""
+    of_loads = {load.id: (load.name, "load", load.classes, "", "") for load in city.loads}
+    known = of_loads | {
+        site.id: (site.name, "renewable", _GENERATION, site.technology, "") for site in city.renewables
+    }
+    known |= {battery.id: (battery.name, "battery", _GENERATION, "", "") for battery in city.batteries}
+    known |= {vehicle.id: (vehicle.id, "ev", _CHARGING, "", vehicle.fleet) for vehicle in city.vehicles}
+    known |= {
+        unit.id: (unit.name, unit.type, _UNIT_CLASSES.get(unit.type, UNCLASSIFIED), unit.technology, "")
+        for unit in city.units
+    }
+    taking_part = (
+        *zip(case.use.ids, case.use.buses.tolist(), strict=True),
+        *zip(case.supply.ids, case.supply.buses.tolist(), strict=True),
+        *zip(case.storage.ids, case.storage.buses.tolist(), strict=True),
+    )
+    entries = []
+    for key, bus in taking_part:
+        name, kind, classes, technology, group = known[key]
+        district = city.district_of_bus.get(bus, BOUNDARY)
+        entries.append(AssetEntry(key, name, kind, bus, district, dict(classes), technology, group))
+    return tuple(entries)
+
+
+def _districts(hourly: _Hourly, case: Case) -> SeriesTable:
+    sums = case.account.district_sums
+    return SeriesTable(
+        tuple(f"{name}/{district}" for name, table in sums.items() for district in table.columns),
+        hourly.total(np.hstack([table.values for table in sums.values()])),
+    )
+
+
+def _city(hourly: _Hourly, case: Case) -> SeriesTable:
+    account, hours = case.account, case.account.time.hours
+    steps = account.steps
+    names = (
+        "sources_kg",
+        "end_use_kg",
+        "losses_kg",
+        "exports_kg",
+        "ev_driven_kg",
+        "storage_change_kg",
+        "residual_kg",
+        "import_kg",
+    )
+    stored = account.tank_e_mwh.sum(axis=1)
+    change = np.diff(stored, prepend=float(case.storage.e_start_mwh.sum()))
+    series = {name: hourly.total(steps[name]) for name in names}
+    series |= {
+        "storage_change_mwh": hourly.total(change),
+        "import_mwh": hourly.total(steps["import_mw"] * hours),
+        "export_mwh": hourly.total(steps["export_mw"] * hours),
+        "losses_mwh": hourly.total(steps["losses_mw"] * hours),
+        "cost": hourly.total(np.sum(list(case.cost.values()), axis=0)),
+        "peak_import_mw": hourly.highest(steps["import_mw"]),
+    }
+    return SeriesTable(tuple(series), np.column_stack(list(series.values())))
+
+
+def _assets(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:
+    """What each asset draws from the network and injects, columns as `asset_entries`."""
+    account, use, supply, storage = case.account, case.use, case.supply, case.storage
+    hours = account.time.hours
+    # without an AC solution nothing is known to have flowed
+    solved = np.where(case.state.converged, 1.0, np.nan)[:, None]
+    per_mwh = account.at_buses.use_g_per_kwh[:, account.at_buses.nodes(use.buses)]
+    used, generated = use.p_mw * solved * hours, supply.p_mw * solved * hours
+    nothing = np.zeros_like
+    values = {
+        "drawn_mwh": (used, nothing(generated), storage.charge_mw * solved * hours),
+        "drawn_kg": (used * per_mwh, nothing(generated), account.charged_kg * solved),
+        "injected_mwh": (nothing(used), generated, storage.discharge_mw * solved * hours),
+        "injected_kg": (nothing(used), generated * supply.carbon_g_per_kwh, account.discharged_kg * solved),
+    }
+    ids = (*use.ids, *supply.ids, *storage.ids)
+    return {name: SeriesTable(ids, hourly.total(np.hstack(parts))) for name, parts in values.items()}
+
+
+def _storages(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:
+    account = case.account
+    values = {
+        "driven_mwh": hourly.total(account.driven_mwh),
+        "driven_kg": hourly.total(account.driven_kg),
+        "distance_km": hourly.total(account.distance_km),
+        "tank_mwh": hourly.ending(account.tank_e_mwh),
+        "tank_kg": hourly.ending(account.tank_carbon_kg),
+    }
+    return {name: SeriesTable(account.storage_ids, table) for name, table in values.items()}
+
+
+def _market(hourly: _Hourly, day: CityDay, case: Case) -> dict[str, SeriesTable]:
+    """Intensity of each bus weighted by what flows through it; upstream and prices as means of the hour."""
+    terms, real, time, at = day.city.market, day.city.profiles, day.time, case.account.at_buses
+    buses = sorted(at.node_of_bus)
+    nodes = [at.node_of_bus[bus] for bus in buses]
+    through = hourly.total(at.through_mw)
+    carried = hourly.total(at.carbon_g_per_kwh * at.through_mw)
+    carbon = np.divide(carried, through, out=np.full_like(carried, np.nan), where=through > 0)
+    estimated = [source.estimated_share for source in day.city.sources if source.series == INTENSITY]
+    upstream = {
+        "carbon_g_per_kwh": real.window(terms.carbon, time),
+        "marginal_g_per_kwh": real.window(terms.marginal_carbon, time),
+        "renewable_share": real.window(terms.upstream_renewable_share, time),
+        "estimated_share": np.full(time.steps, max(estimated, default=1.0)),
+    }
+    prices = {
+        "import_price_per_mwh": real.window(terms.import_price, time),
+        "export_price_per_mwh": real.window(terms.export_price, time),
+    }
+    return {
+        "bus_carbon_g_per_kwh": SeriesTable(tuple(map(str, buses)), carbon[:, nodes]),
+        "upstream": SeriesTable(tuple(upstream), hourly.mean(np.column_stack(list(upstream.values())))),
+        "prices": SeriesTable(tuple(prices), hourly.mean(np.column_stack(list(prices.values())))),
+    }
