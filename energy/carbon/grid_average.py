@@ -77,10 +77,6 @@ class GridAverage:
     def city(self) -> Use:
         return self._sums(["city"], lambda _: {"city": 1.0})["city"]
 
-    def of(self, names: Sequence[str], chosen: Callable[[AssetEntry], Mapping[str, float]]) -> dict[str, Use]:
-        """Any grouping: `chosen` gives the share of an asset in each of `names`."""
-        return self._sums(names, chosen)
-
     def hourly_kg(self) -> FloatArray:
         """Scope 2 by hour and district, shape (hours, districts); NaN where the energy or factor is not
         known."""

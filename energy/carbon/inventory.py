@@ -109,13 +109,6 @@ class Inventory:
         """The cells of a level that have a notation key instead of a number."""
         return {c.reference.id: c.notation for c in self._of(total, sector) if c.notation is not None}
 
-    def scope_kg(self, sector: str, scope: int) -> float:
-        """Sum of a sector's cells of one scope, whatever their level."""
-        chosen = (
-            c for c in self.cells.values() if (c.reference.sector, c.reference.scope) == (sector, scope)
-        )
-        return sum(cell.co2e_kg for cell in chosen if cell.lines)
-
     def sector_table(self) -> dict[str, dict[Total, float]]:
         """Totals by sector and level."""
         levels: tuple[Total, ...] = ("BASIC", "BASIC+", "territorial")

@@ -62,20 +62,6 @@ class Marginal:
                 rates[:, k] = self.g_per_kwh[:, position[bus]]
         return np.where(change_mwh == 0, 0.0, change_mwh * rates)
 
-    def known_share(self, change_mwh: FloatArray, buses: Sequence[int]) -> float:
-        """Share of the changed energy whose marginal intensity is known, 0 to 1; 1 for no change."""
-        position = {bus: k for k, bus in enumerate(self.buses)}
-        weight = np.abs(np.where(np.isfinite(change_mwh), change_mwh, 0.0))
-        known = np.column_stack(
-            [
-                np.isfinite(self.g_per_kwh[:, position[bus]]) if bus in position else np.zeros(len(weight))
-                for bus in buses
-            ]
-            or [np.zeros((len(weight), 0))]
-        )
-        total = float(weight.sum())
-        return float((weight * known).sum()) / total if total else 1.0
-
 
 def upstream_marginal(period: Period) -> Marginal:
     """The upstream marginal intensity at every bus: what the root alone knows, network losses left out."""

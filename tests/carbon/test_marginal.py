@@ -37,8 +37,6 @@ def test_an_unknown_margin_is_not_estimated_unless_nothing_changes_there() -> No
     assert not unknown.known
     (elsewhere,) = marginal.of_change(np.array([[1.0], [1.0]]), (9,))
     assert not elsewhere.known
-    assert marginal.known_share(np.array([[1.0, 1.0], [1.0, 1.0]]), (1, 2)) == 0.75
-    assert marginal.known_share(np.zeros((2, 1)), (9,)) == 1.0
 
 
 def test_without_an_upstream_margin_charging_has_no_marginal_figure() -> None:
