@@ -28,7 +28,7 @@ from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, Posi
 from optimizer.fairness import Fairness, fairness_faults
 from optimizer.islands import Islandable
 from optimizer.offers import Offer, offer_faults
-from optimizer.scenarios import Scenario, scenario_faults
+from optimizer.scenarios import WHOLE, Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
 from optimizer.tariffs import Blocks, Tariff, tariff_faults
 
@@ -62,7 +62,8 @@ class Connection(Islandable):
     Prices are per MWh, in the problem's currency; the peak price is per kW of the highest mean import
     over `peak_interval` above `peak_import_so_far_kw`. A tariff stands in the place of a price series;
     `import_blocks` add to the import price. Limits are kW each way; null is unlimited.
-    With scenarios, `breach_probability` is the chance that the limits may be exceeded at all.
+    With scenarios, `breach_probability` is the chance that the limits may be exceeded at all; with a
+    `breach_confidence` the scenarios are a sample of it, see `optimizer.breaches`.
     `phase_import_limit_kw` bounds each of its three phases, `unbalance_limit_kw` the largest difference
     between two of them.
     `shed_limit_fraction` and `shed_price_per_mwh` hold for the loads below that state none of their own.
@@ -84,6 +85,7 @@ class Connection(Islandable):
     peak_interval: Duration = timedelta(minutes=15)
     parent: Identifier | None = None
     breach_probability: Fraction = 0.0
+    breach_confidence: Annotated[float, Field(gt=0, lt=1)] | None = None
     phase_import_limit_kw: PositiveSeries | None = None
     unbalance_limit_kw: PositiveSeries | None = None
     grid_signals: Items[GridSignal] = ()
@@ -457,6 +459,8 @@ def _uncertainty_faults(
         time,
     )
     for number, connection in enumerate(connections):
+        if connection is not None and connection.breach_confidence is not None:
+            yield from _confidence_faults(f"connections[{number}].breach_confidence", connection, scenarios)
         path = f"connections[{number}].breach_probability"
         if connection is None or connection.breach_probability == 0:
             continue
@@ -485,6 +489,20 @@ def _uncertainty_faults(
         yield Fault("first_stage", "is no positive multiple of time.resolution; change one of the two")
     elif length > time.resolution * time.steps:
         yield Fault("first_stage", "is longer than the horizon; shorten it")
+
+
+def _confidence_faults(
+    path: str, connection: Connection, scenarios: Sequence[Mapping[str, Any]]
+) -> Iterator[Fault]:
+    if connection.breach_probability == 0:
+        yield Fault(path, "stands without a breach_probability to be kept; add it")
+    chances = [c for item in scenarios if isinstance(c := item.get("probability"), int | float)]
+    if chances and max(chances) - min(chances) > WHOLE:
+        yield Fault(
+            path,
+            "asks for scenarios that are a sample, all equally likely; give each the same probability, "
+            "or remove it",
+        )
 
 
 def _parent_faults(path: str, connection: Connection, parents: Mapping[str, Any]) -> Iterator[Fault]:

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
+from optimizer.breaches import budget
 from optimizer.model import Part, Program, build
 from optimizer.problem import DispatchProblem
 from optimizer.scenarios import problem_in
@@ -101,7 +102,8 @@ def extensive(problem: DispatchProblem, alone: Sequence[Program]) -> Program:
         ties.add(names, [(columns, 1.0), (common[0], -1.0)], 0.0, 0.0)
     for connection in problem.connections.values():
         if connection.breach_probability > 0:
-            _breaches(ties, connection.id, connection.breach_probability, parts, labels)
+            allowed = budget(connection.breach_probability, connection.breach_confidence, len(parts))
+            _breaches(ties, connection.id, allowed, parts, labels)
 
     def named(names: list[list[str]], more: list[str]) -> list[str]:
         of_parts = zip(labels, names, strict=True)
@@ -142,11 +144,13 @@ def first_stage_controls(part: Part, steps: int) -> IntArray:
 def _breaches(
     ties: _Ties, connection: str, allowed: float, parts: Sequence[Part], labels: Sequence[str]
 ) -> None:
-    """One binary per scenario that lifts the connection's limits there, and the probability of all."""
+    """One binary per scenario that lifts the connection's limits there, and the probability of all; without
+    any probability the limits hold in every scenario."""
     chances = []
     for label, part in zip(labels, parts, strict=True):
-        binary = ties.binary("breached", label, connection)
-        chances.append((binary, part.probability))
+        binary = ties.binary("breached", label, connection) if allowed > 0 else None
+        if binary is not None:
+            chances.append((binary, part.probability))
         for way, limit in enumerate(part.connections.breachable):
             if limit.connection != connection:
                 continue
@@ -154,12 +158,12 @@ def _breaches(
                 raise InputError(
                     Fault("connections", f"{connection!r}: breach_probability needs assets of finite power")
                 )
-            terms: list[tuple[Any, Any]] = [
-                (limit.flows + part.columns.start, 1.0),
-                (binary, -np.clip(limit.most_kw - limit.limit_kw, 0.0, None)),
-            ]
+            terms: list[tuple[Any, Any]] = [(limit.flows + part.columns.start, 1.0)]
+            if binary is not None:
+                terms.append((binary, -np.clip(limit.most_kw - limit.limit_kw, 0.0, None)))
             if len(limit.overruns):
                 terms.append((limit.overruns + part.columns.start, -1.0))
             names = [f"breach({label},{connection},{way},{step})" for step in range(len(limit.flows))]
             ties.add(names, terms, -np.inf, limit.limit_kw)
-    ties.add([f"breach_budget({connection})"], chances, -np.inf, allowed + BUDGET)
+    if chances:
+        ties.add([f"breach_budget({connection})"], chances, -np.inf, allowed + BUDGET)

@@ -5,12 +5,11 @@ Named ``uncontrolled charging trimmed to limits``:
 1. Every asset does what it does without control (`Asset.baseline`). Storage is idle: a battery charges
    only what its least energies ask for, and nothing is fed back from vehicles.
 2. EVs charge from arrival at full power until the departure need and the drives that come before the next
-   stay (without a need: the full battery) are met. Where the import limit of a connection, or of one
-   above it, leaves too little, those of the highest priority charge first, among them those that leave
-   first; the others go on when there is room.
+   stay (without a need: the full battery) are met. Where an import limit of a connection, or of one
+   above it, a limit on phases or a grid operator's signal leaves too little, those of the highest priority
+   charge first, among them those that leave first; the others go on when there is room.
 3. Nothing flows into or out of an island; what it cannot serve is left unserved, the lowest priority first.
-   What import limits still lack is shed, in proportion, where loads allow it; what export limits still
-   lack is curtailed, in proportion, where generation allows it.
+   What limits still lack is shed, or curtailed, in proportion, where loads and generation allow it.
 
 Earliest departure first is the classical rule without look-ahead (Liu and Layland, JACM 20(1), 1973). No
 price is looked at. What limits then still lack is reported: imports as shortfalls, the rest as notices.
@@ -20,14 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import chain
 
 import numpy as np
-import scipy.sparse as sp
 
 from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Schedule, Shortfall
 from optimizer.assets.charging import Charged, Charging
+from optimizer.power_limits import PowerLimits
 from optimizer.problem import DispatchProblem, answer, net_powers
 
 RULE = "uncontrolled charging trimmed to limits"
@@ -67,40 +65,23 @@ class _Rule:
     ) -> None:
         self._problem = problem
         time = problem.time
-        ids = {key: number for number, key in enumerate(problem.connections)}
-        above = [None if c.parent is None else ids[c.parent] for c in problem.connections.values()]
-        self._paths = [_path(number, above) for number in range(len(ids))]
-        self._leaves_first = [ids[key] for key in reversed(problem.from_roots)]
-        # below[c, k]: the power of connection k passes through c
-        count = np.array([len(path) for path in self._paths])
-        ancestors = np.array(list(chain.from_iterable(self._paths)), np.int64)
-        self._below = sp.csr_array(
-            (np.ones(count.sum()), (ancestors, np.repeat(np.arange(len(ids)), count))),
-            shape=(len(ids), len(ids)),
-        )
-        self._import_limit, self._export_limit = (
-            np.array([c.limit(name, time.steps) for c in problem.connections.values()])
-            for name in ("import_limit_kw", "export_limit_kw")
-        )
-        exchange = np.array([problem.islands.exchange_kw[key] for key in problem.connections])
-        self._import_limit = np.minimum(self._import_limit, exchange)
-        self._export_limit = np.minimum(self._export_limit, exchange)
+        self._limits = PowerLimits(problem)
         found = [(asset, asset.charging(time)) for asset in problem.assets]
         self._chargers = [(asset, charging) for asset, charging in found if charging is not None]
         self._others = [asset for asset, charging in found if charging is None]
-        self._at = np.array([ids[asset.connection] for asset, _ in self._chargers], np.int64)
+        self._kind = self._limits.numbers([asset for asset, _ in self._chargers])
         self._most = self._stacked([c.most_kw for _, c in self._chargers]) * charging
 
         self._baselines = {asset.id: asset.baseline(time) for asset in self._others}
         relief = [(asset, *asset.relief_kw(time)) for asset in self._others]
         self._giving = [item for item in relief if item[1].any() or item[2].any()]
-        self._giving_at = np.array([ids[asset.connection] for asset, *_ in self._giving], np.int64)
+        self._giving_kind = self._limits.numbers([asset for asset, *_ in self._giving])
         self._sheddable = self._stacked([shed for _, shed, _ in self._giving])
         self._curtailable = self._stacked([curtail for *_, curtail in self._giving])
         self._shed, self._curtailed = self._sheddable * shedding, self._curtailable * (1.0 - feeding)
-        self._base = np.zeros((len(ids), time.steps))
-        for asset in self._others:
-            self._base[ids[asset.connection]] += asset.drawn_kw(self._baselines[asset.id].p_kw)
+        self._base = np.zeros((self._limits.kinds, time.steps))
+        for asset, kind in zip(self._others, self._limits.numbers(self._others), strict=True):
+            self._base[kind] += asset.drawn_kw(self._baselines[asset.id].p_kw)
 
     def _stacked(self, rows: Sequence[FloatArray]) -> FloatArray:
         return np.array(rows, float).reshape(len(rows), self._problem.time.steps)
@@ -127,8 +108,9 @@ class _Rule:
             status="fallback",
             shortfalls=shortfalls,
         )
-        for number, (key, flow) in enumerate(found.connections.items()):
-            excess = flow.export_kw - self._export_limit[number]
+        for key, flow in found.connections.items():
+            stated = problem.connections[key].limit("export_limit_kw", time.steps)
+            excess = flow.export_kw - np.minimum(stated, problem.islands.exchange_kw[key])
             broken = int(np.sum(excess > 1e-6))
             if broken:
                 notices.append(
@@ -199,77 +181,67 @@ class _Rule:
         return power
 
     def _pressing(self, step: int, power: FloatArray) -> BoolArray:
-        """The chargers with power below a connection whose import limit is broken."""
-        broken = self._below @ self._own(step, power) > self._import_limit[:, step] + ROUNDING_KW
-        return ((self._below.T @ broken.astype(float))[self._at] > 0) & (power > 0)
+        """The chargers with power that press on a limit which is broken."""
+        broken = self._excess(step, power) > ROUNDING_KW
+        pressing = [
+            bool((broken[rows] & (coefficients > 0)).any())
+            for rows, coefficients in map(self._limits.touched, range(self._limits.kinds))
+        ]
+        return np.array(pressing, bool)[self._kind] & (power > 0)
 
-    def _relieve(self, step: int, power: FloatArray) -> bool:
-        """Shed and curtail what limits lack; says whether anything changed."""
-        changed = False
-        for _ in range(PASSES):
-            shed = self._give(step, power, self._import_limit, self._shed, self._sheddable, 1.0)
-            curtailed = self._give(step, power, self._export_limit, self._curtailed, self._curtailable, -1.0)
-            changed |= shed or curtailed
-            if not curtailed:
-                break
-        return changed
-
-    def _own(self, step: int, power: FloatArray) -> FloatArray:
-        """Power drawn at each connection itself."""
-        count = len(self._base)
+    def _excess(self, step: int, power: FloatArray) -> FloatArray:
+        """What each limit is exceeded by; negative where there is room."""
+        count = self._limits.kinds
         relief = self._curtailed[:, step] - self._shed[:, step]
-        return (
+        drawn = (
             self._base[:, step]
-            + np.bincount(self._giving_at, relief, count)
-            + np.bincount(self._at, power, count)
+            + np.bincount(self._giving_kind, relief, count)
+            + np.bincount(self._kind, power, count)
         )
+        return np.asarray(self._limits.coefficients @ drawn - self._limits.limit_kw[:, step])
 
     def _granted(self, step: int, wanted: FloatArray, least: FloatArray, rank: IntArray) -> FloatArray:
-        """What fits below the import limits, in the order of `rank`."""
-        limit = self._import_limit[:, step]
-        if (self._below @ self._own(step, wanted) <= limit + ROUNDING_KW).all():
+        """What fits below the limits, in the order of `rank`."""
+        if (self._excess(step, wanted) <= ROUNDING_KW).all():
             return wanted
-        room = limit - self._below @ self._own(step, np.zeros(len(wanted)))
         power = np.zeros(len(wanted))
-        for number in rank[wanted[rank] > 0]:
-            path = self._paths[self._at[number]]
-            granted = min(float(wanted[number]), float(room[path].min()))
-            if granted > ROUNDING_KW and granted >= least[number]:
-                power[number] = granted
-                room[path] -= granted
+        room = -self._excess(step, power)
+        for _ in range(PASSES):
+            before = power.copy()
+            for number in rank[wanted[rank] > power[rank] + ROUNDING_KW]:
+                rows, coefficients = self._limits.touched(self._kind[number])
+                up = coefficients > 0
+                fits = float((room[rows[up]] / coefficients[up]).min(initial=wanted[number] - power[number]))
+                if fits > ROUNDING_KW and power[number] + fits >= least[number]:
+                    power[number] += fits
+                    room[rows] -= coefficients * fits
+            # what one phase draws may make room on another
+            if not self._limits.mixed or np.array_equal(before, power):
+                break
         return power
 
-    def _give(
-        self,
-        step: int,
-        power: FloatArray,
-        limits: FloatArray,
-        given: FloatArray,
-        possible: FloatArray,
-        sense: float,
-    ) -> bool:
-        """Shed (sense 1) or curtail (−1) what limits lack, leaves first; says whether anything changed."""
-        limit, changed = limits[:, step], False
-        net = sense * (self._below @ self._own(step, power))
-        if (net <= limit + ROUNDING_KW).all():
-            return False
-        for connection in self._leaves_first:
-            excess = net[connection] - limit[connection]
-            if excess <= ROUNDING_KW:
-                continue
-            behind = np.array([connection in self._paths[at] for at in self._giving_at], bool)
-            left = np.where(behind, possible[:, step] - given[:, step], 0.0)
-            if left.sum() <= ROUNDING_KW:
-                continue
-            given[:, step] += left * min(1.0, excess / left.sum())
-            net = sense * (self._below @ self._own(step, power))
+    def _relieve(self, step: int, power: FloatArray) -> bool:
+        """Shed and curtail what limits lack, in proportion; says whether anything changed."""
+        changed = False
+        for _ in range(PASSES):
+            if not self._give(step, power):
+                break
             changed = True
         return changed
 
-
-def _path(number: int, above: Sequence[int | None]) -> list[int]:
-    """A connection and all above it."""
-    path = [number]
-    while (parent := above[path[-1]]) is not None:
-        path.append(parent)
-    return path
+    def _give(self, step: int, power: FloatArray) -> bool:
+        """Go over the limits that are exceeded once, those of leaves first."""
+        changed = False
+        for row in np.flatnonzero(self._excess(step, power) > ROUNDING_KW):
+            excess = float(self._excess(step, power)[row])
+            coefficients = self._limits.coefficients[[row]].toarray()[0][self._giving_kind]
+            shed = np.where(coefficients > 0, self._sheddable[:, step] - self._shed[:, step], 0.0)
+            curtail = np.where(coefficients < 0, self._curtailable[:, step] - self._curtailed[:, step], 0.0)
+            most = float(np.abs(coefficients) @ (shed + curtail))
+            if excess <= ROUNDING_KW or most <= ROUNDING_KW:
+                continue
+            share = min(1.0, excess / most)
+            self._shed[:, step] += share * shed
+            self._curtailed[:, step] += share * curtail
+            changed = True
+        return changed

@@ -4,7 +4,7 @@ is worth."""
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -15,8 +15,10 @@ from energy.domain.documents import expand
 from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray
 from energy.domain.schedule import Conflict, Schedule, Status
-from energy.domain.uncertainty import Breach, ScenarioSchedule, ScenarioValue, Uncertainty
+from energy.domain.uncertainty import Breach, BreachSample, ScenarioSchedule, ScenarioValue, Uncertainty
+from optimizer.breaches import budget, level, needed
 from optimizer.conflicts import of_infeasible
+from optimizer.documents import Connection
 from optimizer.extensive import build_scenarios, extensive, first_stage_controls
 from optimizer.model import Part, Program, build
 from optimizer.outcome import outcome
@@ -70,6 +72,7 @@ class Scenarios:
                     connection.breach_probability,
                     sum(chances[name] for name in breaching[key]),
                     tuple(breaching[key]),
+                    self._sample(connection, x),
                 )
                 for key, connection in problem.connections.items()
                 if connection.breach_probability > 0
@@ -83,8 +86,22 @@ class Scenarios:
             found,
             input_hash=problem.input_hash,
             objective=expected,
-            notices=problem.notices,
+            notices=(*problem.notices, *_too_few(uncertainty.breach, len(chances))),
             uncertainty=uncertainty,
+        )
+
+    def _sample(self, connection: Connection, x: FloatArray) -> BreachSample | None:
+        """What the scenarios say of a chance that is to be kept beyond them; overruns count."""
+        confidence, allowed = connection.breach_confidence, connection.breach_probability
+        if confidence is None:
+            return None
+        parts = self.program.parts
+        beyond = sum(connection.id in _breached(part, x, overrun=True) for part in parts)
+        return BreachSample(
+            confidence,
+            budget(allowed, confidence, len(parts)),
+            level(beyond, len(parts), confidence),
+            needed(allowed, confidence),
         )
 
     def valued(self, schedule: Schedule, until: float | None) -> Schedule:
@@ -192,12 +209,25 @@ def _total(program: Program, until: float | None) -> float | None:
     return outcome(program, program.parts[0], x, None, status="optimal").objective["total"]
 
 
-def _breached(part: Part, x: FloatArray) -> Sequence[str]:
-    """The connections of which the solution exceeds a limit beyond what counts as shortfall."""
+def _too_few(breaches: Mapping[str, Breach], count: int) -> Iterator[str]:
+    """Chances that so many scenarios cannot tell, in words."""
+    for key, breach in breaches.items():
+        sample = breach.sample
+        if sample is not None and count < sample.needed:
+            yield (
+                f"connection {key!r}: {count} scenarios are too few for a breach_probability of "
+                f"{breach.allowed:g} with confidence {sample.confidence:g}; {sample.needed} are needed. Its "
+                "limits are kept in every scenario"
+            )
+
+
+def _breached(part: Part, x: FloatArray, *, overrun: bool = False) -> Sequence[str]:
+    """The connections of which the solution exceeds a limit, not counting what counts as shortfall unless
+    `overrun`."""
     own, found = x[part.columns], dict[str, None]()
     for limit in part.connections.breachable:
-        overrun = own[limit.overruns] if len(limit.overruns) else 0.0
-        if (own[limit.flows] - overrun > limit.limit_kw + BREACHED_KW).any():
+        short = own[limit.overruns] if len(limit.overruns) and not overrun else 0.0
+        if (own[limit.flows] - short > limit.limit_kw + BREACHED_KW).any():
             found[limit.connection] = None
     return tuple(found)
 

@@ -49,6 +49,33 @@ class Breach:
     allowed: float
     planned: float
     scenarios: tuple[str, ...]
+    sample: BreachSample | None = None
+
+    def document(self) -> dict[str, Any]:
+        document: dict[str, Any] = {
+            "allowed": self.allowed,
+            "planned": self.planned,
+            "scenarios": list(self.scenarios),
+        }
+        if self.sample is not None:
+            document |= {
+                "confidence": self.sample.confidence,
+                "sample_budget": self.sample.budget,
+                "level": self.sample.level,
+                "scenarios_needed": self.sample.needed,
+            }
+        return document
+
+
+@dataclass(frozen=True)
+class BreachSample:
+    """What the scenarios of a breach say as a sample: the share of them that might breach, the probability
+    that is not exceeded with the confidence, and how many scenarios the allowed one needs at least."""
+
+    confidence: float
+    budget: float
+    level: float
+    needed: int
 
 
 @dataclass(frozen=True)
@@ -94,14 +121,7 @@ class Uncertainty:
             "scenarios": {key: scenario.document() for key, scenario in self.scenarios.items()},
         }
         if self.breach:
-            document["breach"] = {
-                key: {
-                    "allowed": breach.allowed,
-                    "planned": breach.planned,
-                    "scenarios": list(breach.scenarios),
-                }
-                for key, breach in self.breach.items()
-            }
+            document["breach"] = {key: breach.document() for key, breach in self.breach.items()}
         if self.value is not None:
             document["scenario_value"] = self.value.document()
         return document

@@ -255,11 +255,19 @@ class ScenarioAnswer(Answer):
 
 
 class BreachAnswer(Answer):
-    """Scenarios in which a limit of a connection is exceeded: their probability, and what is allowed."""
+    """Scenarios in which a limit of a connection is exceeded: their probability, and what is allowed.
+
+    With a `confidence`: `sample_budget` is the share of the scenarios that might, `level` the probability
+    that a plan fixed beforehand then keeps, `scenarios_needed` how many the allowed one takes at least.
+    """
 
     allowed: float
     planned: float
     scenarios: Items[str]
+    confidence: float | None = None
+    sample_budget: float | None = None
+    level: float | None = None
+    scenarios_needed: int | None = None
 
 
 class ScenarioValueAnswer(Answer):

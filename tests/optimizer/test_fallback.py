@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ from tests.optimizer.builders import (
     session,
     trip,
 )
+from tests.optimizer.milp.random_problem import Place, random_problem
+from tests.optimizer.milp.rules import islands, phases, signals
 
 STEPS = 8
 
@@ -196,3 +199,48 @@ def test_the_rule_respects_every_limit_it_can(document: Document, export_limit: 
                 assert answer["assets"][asset["id"]]["p_kw"][step] <= 1e-6
         if document["assets"][0]["connection"] in below:
             assert shed[step] == pytest.approx(left[step], abs=1e-6)
+
+
+def test_a_signal_and_the_phases_leave_to_chargers_what_they_leave() -> None:
+    """9 kW by the signal, then no phase 5 kW above another: 5 on L1, what is left on L2."""
+    stay = [session(0, 2, e_departure_min_kwh=20.0)]
+    cars = [ev(stay, f"ev{k}", phases=phase) for k, phase in enumerate(("L1", "L1", "L2"))]
+    limit = {"start": at(0), "end": at(1), "limit_kw": 9.0}
+    document = problem_of([*cars, load(3.0)], steps=3, unbalance_limit_kw=5.0, grid_signals=[limit])
+    assets = safe(document)["assets"]
+    assert [assets[f"ev{k}"]["p_kw"] for k in range(3)] == [[5, 5, 0], [0, 0, 0], [4, 5, 0]]
+
+
+def test_what_one_phase_draws_makes_room_on_another() -> None:
+    """One more kW on the others, one more on the first: each phase comes to 10."""
+    stay = [session(0, 1, e_departure_min_kwh=20.0)]
+    cars = [ev(stay, f"ev{k}", phases=phase) for k, phase in enumerate(("L1", "L2", "L3"))]
+    assets = safe(problem_of(cars, steps=1, unbalance_limit_kw=5.0))["assets"]
+    assert [assets[f"ev{k}"]["p_kw"] for k in range(3)] == [[10], [10], [10]]
+
+
+def test_loads_are_shed_on_the_phase_that_is_too_full_alone() -> None:
+    terms = {"shed_limit_fraction": 1.0, "shed_price_per_mwh": 1.0}
+    loads = [load(9.0, "one", phases="L1", **terms), load(4.0, "two", phases="L2", **terms)]
+    answer = safe(problem_of(loads, steps=2, phase_import_limit_kw=6.0))
+    assert answer["assets"]["one"]["shed_kw"] == pytest.approx([3.0, 3.0])
+    assert answer["assets"]["two"]["shed_kw"] == [0.0, 0.0]
+    stuck = problem_of([load(9.0, phases="L1")], steps=2, phase_import_limit_kw=6.0)
+    told = fallback(DispatchProblem.from_document(stuck)).notices
+    assert any("3 kW above its phase_import_limit_kw" in notice for notice in told)
+
+
+@settings(max_examples=80)
+@given(seed=st.integers(0, 2**32))
+def test_chargers_break_no_limit(seed: int) -> None:
+    """On phases, under signals, in islands: where only they draw, everything is kept."""
+    random = Random(seed)
+    document = random_problem(random, ("ev", "battery"))
+    connections = tuple(connection["id"] for connection in document["connections"])
+    place = Place(document["time"]["steps"], document["time"]["resolution"], connections)
+    for rule in random.sample([phases, signals, islands], 2):
+        rule.draw(random, document, place)
+    for asset in document["assets"]:
+        # what a battery loses by itself it may not be able to win back
+        asset |= {"e_min_kwh": 0.0, "e_end_min_kwh": None} if asset["type"] == "battery" else {}
+    safe(document)

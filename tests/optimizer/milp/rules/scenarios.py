@@ -6,6 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.stats import binom
 
 from tests.optimizer.builders import Document
 from tests.optimizer.milp.formulation import HOURS, Formulation
@@ -33,11 +34,20 @@ def optimum(document: Document) -> tuple[float, float] | None:
         for key, held in first.held.items():
             program.row({held: 1, other.held[key]: -1}, 0, 0)
     for connection in document["connections"]:
-        allowed = connection.get("breach_probability")
-        if allowed:
+        if connection.get("breach_probability"):
             terms = {f.lifted[connection["id"]]: f.weight for f in found}
-            program.row(terms, -np.inf, allowed + 1e-9)
+            program.row(terms, -np.inf, _allowed(connection, len(found)) + 1e-9)
     return program.solve()
+
+
+def _allowed(connection: Document, count: int) -> float:
+    """The share of scenarios that may breach: so many that more would be seen with the confidence."""
+    probability, confidence = connection["breach_probability"], connection.get("breach_confidence")
+    if confidence is None:
+        return float(probability)
+    return max(
+        (k / count for k in range(count) if binom.cdf(k, count, probability) <= 1 - confidence), default=0.0
+    )
 
 
 HOURS_OF = {f"PT{quarters * 15}M": quarters / 4 for quarters in range(1, 50)}
@@ -45,7 +55,7 @@ HOURS_OF = {f"PT{quarters * 15}M": quarters / 4 for quarters in range(1, 50)}
 
 def draw(random: Random, document: Document, place: Place) -> None:
     """Loads, the sun and prices differ."""
-    weights = [random.randint(1, 5) for _ in range(random.choice([2, 2, 3]))]
+    weights = [random.randint(1, 2) for _ in range(random.choice([2, 2, 3]))]
     document["scenarios"] = []
     for number, weight in enumerate(weights):
         series = {}
@@ -65,3 +75,5 @@ def draw(random: Random, document: Document, place: Place) -> None:
         limited = any(connection.get(f"{way}_limit_kw") is not None for way in ("import", "export"))
         if limited and not document.get("offers") and random.random() < 0.4:
             connection["breach_probability"] = random.choice([0.3, 0.5])
+            if len(set(weights)) == 1:
+                connection["breach_confidence"] = random.choice([0.3, 0.8])
