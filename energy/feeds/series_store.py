@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
@@ -130,6 +130,8 @@ def store_import(
     if last is not None:
         _check_fit(last, series, known_at)
     before = _merged(stored) if stored else None
+    if before is not None and before.resolution < series.resolution:
+        series = _finer(series, before.resolution)
     columns = tuple(sorted({*series.columns, *(before.columns if before else ())}))
     new = _on(columns, series.columns, series.values)
     chosen = ~np.isnan(new).all(axis=1)
@@ -240,12 +242,17 @@ def _check_fit(last: ImportDocument, series: ImportedSeries, known_at: datetime)
         for what, found, kept in (
             ("unit", series.unit, last.unit),
             ("basis", series.basis, last.basis),
-            ("resolution", format_duration(series.resolution), format_duration(last.resolution)),
         )
         if found != kept
     ]
-    step = round(series.resolution.total_seconds())
-    if not faults and (round(last.times[0].timestamp()) - int(series.starts[0])) % step:
+    own, step = (round(item.resolution.total_seconds()) for item in (series, last))
+    if max(own, step) % min(own, step):
+        faults.append(
+            Fault(
+                series.source, f"has steps of {own} s, what is stored of {step} s; one must divide the other"
+            )
+        )
+    elif (round(last.times[0].timestamp()) - int(series.starts[0])) % min(own, step):
         faults.append(Fault(series.source, "begins off the grid of what is stored; its times are shifted"))
     if known_at < last.known_at:
         faults.append(
@@ -260,27 +267,32 @@ def _check_fit(last: ImportDocument, series: ImportedSeries, known_at: datetime)
 
 
 def _merged(documents: Sequence[ImportDocument]) -> StoredSeries:
-    """The newest value of each time."""
-    first, last = documents[0], documents[-1]
+    """The newest value of each time, on the finest grid there is: a mean holds in every part of a step."""
+    last = documents[-1]
+    resolution = min(document.resolution for document in documents)
     columns = tuple(sorted({column for document in documents for column in document.columns}))
-    step = round(first.resolution.total_seconds())
-    times = [np.array([round(t.timestamp()) for t in d.times], dtype=np.int64) for d in documents]
+    step = round(resolution.total_seconds())
+    times = []
+    for document in documents:
+        at = np.array([round(instant.timestamp()) for instant in document.times], dtype=np.int64)
+        times.append((at[:, None] + step * np.arange(document.resolution // resolution)).ravel())
     origin, end = min(int(t.min()) for t in times), max(int(t.max()) for t in times)
     starts = np.arange(origin, end + step, step)
     values = np.full((len(starts), len(columns)), np.nan)
     estimated = np.zeros(len(starts), dtype=bool)
     for document, at in zip(documents, times, strict=True):
         rows = (at - origin) // step
-        found = _on(columns, document.columns, np.array(document.values, dtype=float))
+        parts = document.resolution // resolution
+        found = _on(columns, document.columns, np.array(document.values, dtype=float)).repeat(parts, axis=0)
         values[rows] = np.nan_to_num(found) if document.kind == "mix" else found
-        estimated[rows] = document.estimated
+        estimated[rows] = np.repeat(document.estimated, parts)
     digest = hashlib.sha256("".join(document.sha256 for document in documents).encode()).hexdigest()
     return StoredSeries(
         kind=last.kind,
         zone=last.zone,
         unit=last.unit,
         basis=last.basis,
-        resolution=last.resolution,
+        resolution=resolution,
         starts=starts,
         columns=columns,
         values=values,
@@ -289,6 +301,18 @@ def _merged(documents: Sequence[ImportDocument]) -> StoredSeries:
         methods=tuple(sorted({method for document in documents for method in document.methods})),
         version=f"import {last.number} of {format_instant(last.known_at)}+{digest[:12]}",
         known_at=last.known_at,
+    )
+
+
+def _finer(series: ImportedSeries, resolution: timedelta) -> ImportedSeries:
+    """The same means on shorter intervals."""
+    parts, step = series.resolution // resolution, round(resolution.total_seconds())
+    return replace(
+        series,
+        resolution=resolution,
+        starts=(series.starts[:, None] + step * np.arange(parts)).ravel(),
+        values=series.values.repeat(parts, axis=0),
+        estimated=series.estimated.repeat(parts),
     )
 
 
@@ -304,7 +328,7 @@ def _known(before: StoredSeries, starts: IntArray, columns: Sequence[str]) -> tu
     """What was stored at `starts`, in these columns, and its flags."""
     step = round(before.resolution.total_seconds())
     row = (starts - before.starts[0]) // step
-    inside = (row >= 0) & (row < len(before.starts)) & ((starts - before.starts[0]) % step == 0)
+    inside = (row >= 0) & (row < len(before.starts))
     row = np.where(inside, row, 0)
     old = _on(columns, before.columns, before.values)[row]
     if before.kind == "mix":

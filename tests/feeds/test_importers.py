@@ -214,6 +214,19 @@ def test_entsoe_curves_parts_and_consumption() -> None:
     assert series.published_at == parse_instant("2024-02-01T09:30:00Z")
 
 
+def test_entsoe_types_in_several_resolutions_take_the_finest() -> None:
+    text = (FILES / "entsoe_a75.xml").read_text(encoding="utf-8")
+    first, second = text.split("<mRID>2</mRID>")
+    hourly = (
+        first.replace("PT15M", "PT60M").replace("<position>3<", "<position>1<").replace(">9400<", ">9000<")
+    )
+    series = read("entsoe-a75", text_file(f"{hourly}<mRID>2</mRID>{second}", "mixed.xml"), "mix")
+    assert series.resolution == timedelta(minutes=15)
+    assert series.values[[0, 1, 3], series.columns.index("lignite")].tolist() == [9000] * 3
+    odd = text.replace("PT15M", "PT25M", 1)
+    assert "do not divide each other" in refused("entsoe-a75", text_file(odd, "odd.xml"), "mix")
+
+
 def test_entsoe_what_is_refused() -> None:
     assert "No matching data found" in refused("entsoe-a75", "entsoe_no_data.xml", "mix")
     assert "is not XML" in refused("entsoe-a75", text_file("<GL_MarketDocument>", "cut.xml"), "mix")

@@ -82,7 +82,7 @@ def test_imports_before_and_after_meet_on_one_grid(tmp_path: Path) -> None:
     ("text", "known_at", "message"),
     [
         (csv_of([300, 310]), FIRST - timedelta(days=1), "before the last import"),
-        ("time,i [g/kWh]\n2024-01-01T00:00Z,1e2\n2024-01-01T00:15Z,1e2\n", SECOND, "resolution PT15M"),
+        ("time,i [g/kWh]\n2024-01-01T00:00Z,1e2\n2024-01-01T00:25Z,1e2\n", SECOND, "steps of 1500 s"),
         (csv_of([300, 310], first=START + timedelta(minutes=20)), SECOND, "off the grid"),
     ],
 )
@@ -93,6 +93,28 @@ def test_what_does_not_fit_is_refused_and_nothing_written(
     with pytest.raises(InputError, match=message):
         keep(tmp_path, text, known_at)
     assert [path.name for path in (tmp_path / "series/intensity-DE").iterdir()] == ["0001.json"]
+
+
+def quarters_of(values: list[float]) -> str:
+    rows = [f"{(START + k * timedelta(minutes=15)).isoformat()},{value}" for k, value in enumerate(values)]
+    return "\n".join(["time,intensity [g/kWh]", *rows]) + "\n"
+
+
+def test_a_source_may_turn_to_quarter_hours(tmp_path: Path) -> None:
+    keep(tmp_path, csv_of([300, 310]), FIRST)
+    report = keep(tmp_path, quarters_of([300, 300, 300, 300, 310, 311]), SECOND)
+    assert (report["new"], report["revised"]) == (0, 1)
+    series = stored(tmp_path)
+    assert series.resolution == timedelta(minutes=15)
+    assert series.values[:, 0].tolist() == [300] * 4 + [310, 311, 310, 310]
+    assert stored(tmp_path, FIRST).resolution == timedelta(hours=1)
+
+
+def test_hours_that_revise_quarter_hours_hold_in_each(tmp_path: Path) -> None:
+    keep(tmp_path, quarters_of([300, 301, 302, 303, 310, 311]), FIRST)
+    report = keep(tmp_path, csv_of([300, 310]), SECOND)
+    assert (report["new"], report["revised"]) == (2, 4)
+    assert stored(tmp_path).values[:, 0].tolist() == [300] * 4 + [310] * 4
 
 
 def test_a_lost_import_is_noticed(tmp_path: Path) -> None:

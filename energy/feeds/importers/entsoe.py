@@ -9,7 +9,7 @@ from datetime import timedelta
 from lxml import etree
 
 from energy.domain.errors import Fault, InputError
-from energy.domain.time import parse_duration, parse_instant
+from energy.domain.time import format_duration, parse_duration, parse_instant
 from energy.feeds.importers.imported import (
     ImportedSeries,
     Options,
@@ -75,14 +75,15 @@ def entsoe_a75(files: Sequence[SourceFile], kind: SeriesKind, options: Options) 
     """ENTSO-E Transparency Platform, document A75, MW.
 
     Series with an ``outBiddingZone_Domain`` are consumption (pumps, own use) and left out. In curve A03 a
-    missing position repeats the one before; in A01 it is a gap.
+    missing position repeats the one before; in A01 it is a gap. Where types come in several resolutions
+    all take the finest: a mean power holds in every part of its interval.
     """
     only(kind, ("mix",), "ENTSO-E A75")
     samples: Samples | None = None
-    resolutions: set[timedelta] = set()
     left_out: set[str] = set()
-    for file in files:
-        root = _root(file)
+    roots = [(file, _root(file)) for file in files]
+    finest = _finest(roots)
+    for file, root in roots:
         for number, series in enumerate(root.iterfind("TimeSeries"), start=1):
             where = f"{file.name}: TimeSeries {series.findtext('mRID') or number}"
             psr_type = series.findtext("MktPSRType/psrType") or ""
@@ -106,17 +107,39 @@ def entsoe_a75(files: Sequence[SourceFile], kind: SeriesKind, options: Options) 
                 samples.notices.append(f"{psr_type} ({STAND_INS[psr_type]}) counts as {PSR_TYPES[psr_type]}")
             curve = series.findtext("curveType") or "A01"
             for period in series.iterfind("Period"):
-                resolutions.add(_add_period(samples, period, psr_type, curve, where))
+                _add_period(samples, period, psr_type, curve, where, finest)
     if samples is None:
         raise InputError(Fault(files[0].name, "holds no series of generation"))
-    if len(resolutions) > 1:
-        raise InputError(Fault(samples.source, "mixes resolutions; import each in a file of its own"))
     if left_out:
         samples.notices.append(f"consumption of {', '.join(sorted(left_out))} is left out")
-    return samples.series(next(iter(resolutions), None))
+    return samples.series(finest)
 
 
-def _add_period(samples: Samples, period: etree._Element, psr_type: str, curve: str, where: str) -> timedelta:
+def _finest(roots: Sequence[tuple[SourceFile, etree._Element]]) -> timedelta:
+    """The shortest resolution of all generation; every other one must be a multiple of it."""
+    found: set[timedelta] = set()
+    for file, root in roots:
+        for series in root.iterfind("TimeSeries"):
+            if series.find("outBiddingZone_Domain.mRID") is None:
+                for period in series.iterfind("Period"):
+                    try:
+                        found.add(parse_duration(period.findtext("resolution") or ""))
+                    except ValueError as error:
+                        raise InputError(Fault(f"{file.name}: Period", str(error))) from None
+    if not found:
+        raise InputError(Fault(roots[0][0].name, "holds no series of generation"))
+    finest = min(found)
+    if any(resolution % finest for resolution in found):
+        listed = ", ".join(map(format_duration, sorted(found)))
+        raise InputError(
+            Fault(roots[0][0].name, f"mixes resolutions that do not divide each other: {listed}")
+        )
+    return finest
+
+
+def _add_period(
+    samples: Samples, period: etree._Element, psr_type: str, curve: str, where: str, finest: timedelta
+) -> None:
     try:
         start = parse_instant(period.findtext("timeInterval/start") or "")
         end = parse_instant(period.findtext("timeInterval/end") or "")
@@ -140,12 +163,12 @@ def _add_period(samples: Samples, period: etree._Element, psr_type: str, curve: 
     last = None
     for place in range(1, intervals + 1):
         last = points.get(place, last if curve == "A03" else None)
-        instant = start + (place - 1) * resolution
-        if last is None:
-            samples.missing(instant)
-        else:
-            samples.add(instant, psr_type, last, where)
-    return resolution
+        for part in range(resolution // finest):
+            instant = start + (place - 1) * resolution + part * finest
+            if last is None:
+                samples.missing(instant)
+            else:
+                samples.add(instant, psr_type, last, where)
 
 
 def _root(file: SourceFile) -> etree._Element:
