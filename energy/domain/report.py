@@ -37,7 +37,8 @@ class Figure:
         low, high: the interval that the ranges of the factors leave, in `unit`; None where none is known.
         estimated_share: share of the input that is a model's estimate, 0 to 1.
         activity, factor_quality: data quality of the activity and of the factor.
-        factors: ``id@version`` of every factor used. inputs: names of the series and entries used.
+        factors: the key of every factor used (``grid-de@2016-01-01 v2``).
+        inputs: names of the series and entries used.
         parts: keys of figures of the same report that it is made of; `rule` says how (``sum``,
             ``difference``, ``ratio`` …, or a sentence).
         days: the local days it rests on, first and last; their runs stand in the report.
@@ -142,6 +143,11 @@ class FactorUse:
     valid_to: str
     estimated: bool
     note: str
+
+    @property
+    def key(self) -> str:
+        """What names this very row, as `energy.domain.factors.Factor.key`."""
+        return f"{self.id}@{self.valid_from} v{self.version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ from energy.service.reports.registry import Choice, Context, chosen, report_type
 from energy.store import ReportShelf
 
 DEFAULT_INFORMATION = "perfect"
+MARKET_BASED, CANCELLATIONS = "market-based", "cancellations"
+"""The report, and its table, that say which certificates were cancelled."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ class Desk:
             except InputError:
                 return None  # another period of which nothing is stored is no fault of this report
 
+        loaded = self.load(city, period, information)
         report = kind.make(
             Context(
                 city=city,
-                period=self.load(city, period, information),
+                period=loaded,
                 factors=self.factors(city),
                 officer=self.officer(city),
                 choices=picked,
+                cancelled_mwh=self._cancelled(loaded),
                 other=other,
                 code_version=version("wattshed"),
             )
@@ -99,6 +103,26 @@ class Desk:
             datetime.now(UTC),
         )
         return report, edition
+
+    def _cancelled(self, period: Period) -> dict[str, float]:
+        """What market-based reports have cancelled of each certificate for other times than `period`, MWh.
+
+        Of one period the newest version of the variant that cancels most counts: two matchings of it are
+        two views of one use, as is a month beside its year.
+        """
+        most: dict[str, dict[tuple[datetime, datetime], float]] = {}
+        for key in {item.key for item in self.shelf.list(period.city) if item.key.name == MARKET_BASED}:
+            report, _ = self.stored(key)
+            if report.start < period.time.end and period.time.start < report.end:
+                continue
+            table = next(table for table in report.tables if table.id == CANCELLATIONS)
+            for certificate, _, cancelled, _ in table.rows:
+                assert isinstance(certificate, str)
+                assert isinstance(cancelled, Figure)
+                spans = most.setdefault(certificate, {})
+                at = (report.start, report.end)
+                spans[at] = max(spans.get(at, 0.0), cancelled.value or 0.0)
+        return {certificate: _apart_in_time(spans) for certificate, spans in most.items()}
 
     def list(self, city: str) -> tuple[StoredReport, ...]:
         """All stored versions of a city's reports."""
@@ -207,6 +231,16 @@ def find_key(stored: tuple[StoredReport, ...], name: str, period: str, variant: 
     return keys[name, period, variant]
 
 
+def _apart_in_time(spans: Mapping[tuple[datetime, datetime], float]) -> float:
+    """The sum over spans of time; of spans that overlap, the largest counts for all of them."""
+    total, kept = 0.0, list[tuple[datetime, datetime]]()
+    for span, mwh in sorted(spans.items(), key=lambda item: (-item[1], item[0])):
+        if not any(start < span[1] and span[0] < end for start, end in kept):
+            kept.append(span)
+            total += mwh
+    return total
+
+
 def _variant(information: str, picked: Mapping[str, str], choices: Iterable[Choice]) -> str:
     parts = {choice.name: picked[choice.name] for choice in choices if picked[choice.name] != choice.default}
     if information != DEFAULT_INFORMATION:
@@ -231,7 +265,7 @@ def _said(figure: Figure | None, digits: int) -> str:
 
 def _branch(report: Report, figure: Figure, content: str, above: tuple[str, ...]) -> dict[str, Any]:
     """A figure with everything below it; a part that stands above already is not followed again."""
-    factors = {f"{factor.id}@{factor.version}": factor for factor in report.factors}
+    factors = {factor.key: factor for factor in report.factors}
     inputs = {used.name: used for used in report.inputs}
     return {
         "key": figure.key,

@@ -7,7 +7,7 @@ list the registry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -39,6 +39,7 @@ class Context:
     Attributes:
         officer: contracts, entries and targets of the city's officer.
         choices: every choice of the report with its value.
+        cancelled_mwh: by certificate, what reports on other periods have cancelled.
         other: another period of the city, by its label; None where no day of it is stored.
         code_version: of Wattshed.
     """
@@ -48,6 +49,7 @@ class Context:
     factors: FactorRegistry
     officer: OfficerInputs
     choices: Mapping[str, str]
+    cancelled_mwh: Mapping[str, float]
     other: Callable[[str], Period | None]
     code_version: str
 
@@ -56,6 +58,10 @@ class Context:
         """The name of every district by its id."""
         names = {district.id: district.name for district in self.city.districts}
         return {district: names.get(district, district) for district in self.period.districts}
+
+    def over(self, period: Period) -> Context:
+        """The same for another period of the city."""
+        return replace(self, period=period)
 
     def report(
         self,

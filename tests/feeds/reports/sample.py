@@ -37,7 +37,7 @@ def figure(key: str, value: float | None, unit: str) -> Figure:
         return Figure(key=key, value=None, unit=unit, notation="NE", explanation="no marginal intensity")
     return Figure(
         key=key, value=value, unit=unit, ledger="traced", method="tracing", low=0.5 * value, high=2 * value,
-        estimated_share=0.25, activity="H", factor_quality="M", factors=("lc-wind@1",),
+        estimated_share=0.25, activity="H", factor_quality="M", factors=("lc-wind@2014-01-01 v1",),
         inputs=("upstream intensity",), days=("2016-10-30", "2016-10-30"),
     )  # fmt: skip
 

@@ -1,0 +1,208 @@
+"""``market-based``: contracts and certificates, what they cover, and the 24/7 score."""
+
+from __future__ import annotations
+
+from energy.carbon.cfe import carbon_free_scores
+from energy.carbon.instruments import Certificates, Contracts
+from energy.carbon.market_based import MarketBased, MarketUse, market_based
+from energy.carbon.rates import Amount
+from energy.domain.documents import parse
+from energy.domain.factors import Factor
+from energy.domain.report import Cell, Column, Figure, Report, Table, Words
+from energy.service.reports.figures import DISTRICT, figure, of_amount, span, words
+from energy.service.reports.official import GAPS, official, residual_rate
+from energy.service.reports.registry import Choice, Context, report
+
+CANCELLATIONS = "cancellations"
+_MATCHING = Choice(
+    "matching",
+    ("annual", "hourly"),
+    "annual",
+    words("Matching of certificates", "証書の照合"),
+)
+_YEAR = Choice(
+    "first_month",
+    tuple(str(month) for month in range(1, 13)),
+    "1",
+    words("First month of the reporting year", "報告年度の開始月"),
+)
+
+
+@report(
+    "market-based",
+    words("Market-based emissions", "マーケット基準の排出量"),
+    words(
+        "What do contracts and certificates cover, what is left at the residual mix, and how carbon-free is "
+        "each hour?",
+        "契約と証書は何を賄い、何が残余ミックスに残り、各時間はどれだけカーボンフリーか。",
+    ),
+    (_MATCHING, GAPS, _YEAR),
+)
+def market_based_report(context: Context) -> Report:
+    """By district: contracts, certificates, rest, beside the official average; cancellations; 24/7."""
+    ledger = official(context)
+    residual, fallback = residual_rate(context)
+    found = market_based(
+        context.period,
+        ledger,
+        residual,
+        context.city.grid_zone,
+        parse(Contracts, {"rows": list(context.officer.contracts)}),
+        parse(Certificates, {"rows": list(context.officer.certificates)}),
+        matching="hourly" if context.choices["matching"] == "hourly" else "annual",
+        cancelled_mwh=context.cancelled_mwh,
+        fallback=fallback,
+        first_month=int(context.choices["first_month"]),
+    )
+    days = span(context.period)
+    uses = {**found.by_district(), "": found.city()}
+    average = {**ledger.by_district(), "": ledger.city()}
+    rows: list[tuple[Cell, ...]] = []
+    for place, use in uses.items():
+        at, name = (f"district/{place}", context.place[place]) if place else ("city", context.city.name)
+        beside = of_amount(
+            f"{at}/grid_average_kg",
+            average[place].scope2,
+            ledger="grid-average",
+            method="grid-average",
+            factors=ledger.factor.factor_keys,
+            explanation="; ".join(ledger.factor.gaps) or "no official factor is known",
+            days=days,
+        )
+        rows.append((name, *_use(context, at, use, found), beside))
+    kept = {factor.key: factor for factor in (*ledger.factor.factors, *residual.factors)}
+    factors: tuple[Factor, ...] = tuple(kept.values())
+    notices: tuple[Words, ...] = ()
+    if fallback:
+        notices = (
+            words(
+                "No residual mix is known for the zone: the grid average stands in, flagged as an estimate.",
+                "残余ミックスが不明のため、系統平均を推計として代用する。",
+            ),
+        )
+    return context.report(
+        "market-based",
+        Table(
+            "uses",
+            words("What covers the use", "使用電力量の内訳"),
+            (
+                DISTRICT,
+                Column("contract_mwh", words("Contracts", "契約"), "MWh"),
+                Column("contract_kg", words("Contracts", "契約"), "kg"),
+                Column("certificate_mwh", words("Certificates", "証書"), "MWh"),
+                Column("certificate_kg", words("Certificates", "証書"), "kg"),
+                Column("rest_mwh", words("Rest", "残余"), "MWh"),
+                Column("rest_kg", words("Rest", "残余"), "kg"),
+                Column("market_based_kg", words("Market-based", "マーケット基準"), "kg"),
+                Column(
+                    "grid_average_kg", words("Grid average, not to be added", "系統平均（合算不可）"), "kg"
+                ),
+            ),
+            tuple(rows),
+        ),
+        _cancellations(found),
+        _scores(context, found),
+        methods=("market-based", "grid-average", "cfe"),
+        factors=factors,
+        inputs=context.officer.files,
+        notices=notices,
+    )
+
+
+def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple[Cell, ...]:
+    days = span(context.period)
+    why = "; ".join(found.residual.gaps) or "no factor of the rest is known"
+
+    def pair(name: str, amount: Amount, inputs: tuple[str, ...]) -> tuple[Figure, Figure]:
+        return (
+            figure(f"{at}/{name}_mwh", amount.mwh, "MWh", inputs=inputs, days=days),
+            of_amount(
+                f"{at}/{name}_kg",
+                amount,
+                ledger="market-based",
+                method="market-based",
+                factors=found.residual.factor_keys if name == "rest" else (),
+                explanation=why,
+                days=days,
+            ),
+        )
+
+    total = of_amount(
+        f"{at}/market_based_kg",
+        use.total,
+        ledger="market-based",
+        method="market-based",
+        explanation=why,
+        days=days,
+    )
+    return (
+        *pair("contract", use.contracts, ("contracts.csv",)),
+        *pair("certificate", use.certificates, ("certificates.csv",)),
+        *pair("rest", use.rest, ()),
+        total,
+    )
+
+
+def _cancellations(found: MarketBased) -> Table:
+    rows: list[tuple[Cell, ...]] = [
+        (
+            cancelled.certificate,
+            cancelled.consumer,
+            figure(f"cancelled/{cancelled.certificate}", cancelled.mwh, "MWh", inputs=("certificates.csv",)),
+            found.left_mwh.get(cancelled.certificate, 0.0),
+        )
+        for cancelled in found.cancellations
+    ]
+    return Table(
+        CANCELLATIONS,
+        words("Certificates cancelled", "償却した証書"),
+        (
+            Column("certificate", words("Certificate", "証書")),
+            Column("consumer", words("For", "対象")),
+            Column("mwh", words("Cancelled", "償却量"), "MWh"),
+            Column("left_mwh", words("Left", "残り"), "MWh"),
+        ),
+        tuple(rows),
+        words(
+            f"Not of this period: {', '.join(found.outside) or 'none'}.",
+            f"この期間外の証書：{', '.join(found.outside) or 'なし'}。",
+        ),
+    )
+
+
+def _scores(context: Context, found: MarketBased) -> Table:
+    """24/7 by district: local carbon-free plants, contracts and certificates in their own hour."""
+    free = {
+        factor.technology
+        for factor in context.factors.factors
+        if factor.kind == "generation" and (factor.renewable or factor.technology == "nuclear")
+    }
+    contracted = sum(
+        (mwh for technology, mwh in found.matched_mwh.items() if technology in free),
+        start=0.0 * context.period.actual.districts["energy_mwh"],
+    )
+    scores = carbon_free_scores(context.period, free, contracted)
+    rows: list[tuple[Cell, ...]] = []
+    for place, score in scores.items():
+        at, name = (
+            ("city", context.city.name) if place == "city" else (f"district/{place}", context.place[place])
+        )
+        rows.append(
+            (
+                name,
+                figure(
+                    f"{at}/cfe_score", score.score, "", ledger="cfe", method="cfe", days=span(context.period)
+                ),
+                figure(f"{at}/annual_match", score.annual_match, "", ledger="cfe", method="cfe"),
+            )
+        )
+    return Table(
+        "cfe",
+        words("24/7 carbon-free score", "24/7カーボンフリー率"),
+        (
+            DISTRICT,
+            Column("cfe_score", words("In its own hour", "時間一致")),
+            Column("annual_match", words("What matching by the year would claim", "年間照合での主張値")),
+        ),
+        tuple(rows),
+    )

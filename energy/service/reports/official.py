@@ -1,0 +1,77 @@
+"""The official factors of a city's period, as every report on them looks them up."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from energy.carbon.grid_average import GridAverage, grid_average
+from energy.carbon.rates import Rate, rate
+from energy.domain.errors import Fault, InputError
+from energy.domain.factors import Factor
+from energy.service.reports.figures import words
+from energy.service.reports.registry import Choice, Context
+
+GAPS = Choice(
+    "gaps",
+    ("estimate", "ne"),
+    "estimate",
+    words(
+        "Days without a valid factor: nearest one as an estimate, or not estimated",
+        "有効な係数がない日：最も近い係数で推計、またはNE",
+    ),
+)
+_NO_ZONE = "the city has no zone; set zone under [factors] in city.toml"
+
+
+def official(context: Context) -> GridAverage:
+    """The location-based ledger at official factors; what has none is not known, never zero."""
+    return grid_average(context.period, average_rate(context), losses_rate(context))
+
+
+def average_rate(context: Context) -> Rate:
+    """The supplier's factor where the city names its supplier (Japan), else the grid's average."""
+    city, registry = context.city, context.factors
+    stand_in = context.choices.get(GAPS.name, "ne") == "estimate"
+
+    def find(day: date) -> Factor:
+        if city.carbon.operator:
+            return registry.supplier(city.carbon.operator, city.carbon.menu or "", day, stand_in=stand_in)
+        if not city.grid_zone:
+            raise InputError(Fault("zone", _NO_ZONE))
+        return registry.grid_average(city.grid_zone, day, stand_in=stand_in)
+
+    return rate(context.period.time, context.period.zone, find)
+
+
+def losses_rate(context: Context) -> Rate | None:
+    """Emissions of losses per kWh delivered; None where the country's factor counts them already."""
+    if losses_within(context):
+        return None
+    stand_in = context.choices.get(GAPS.name, "ne") == "estimate"
+
+    def find(day: date) -> Factor:
+        if not context.city.grid_zone:
+            raise InputError(Fault("zone", _NO_ZONE))
+        return context.factors.transmission_losses(context.city.grid_zone, day, stand_in=stand_in)
+
+    return rate(context.period.time, context.period.zone, find)
+
+
+def losses_within(context: Context) -> bool:
+    """Japan's factors are per kWh sold, so that losses are in them (Act on Promotion of Global Warming
+    Countermeasures, emission factors by electric utility)."""
+    return context.city.grid_zone.split("-", 1)[0] == "JP" or bool(context.city.carbon.operator)
+
+
+def residual_rate(context: Context) -> tuple[Rate, str]:
+    """The residual mix, and what stands in for it where none is published: the grid average, flagged."""
+    city, registry = context.city, context.factors
+    stand_in = context.choices.get(GAPS.name, "ne") == "estimate"
+
+    def find(day: date) -> Factor:
+        return registry.residual_mix(city.grid_zone, day, stand_in=stand_in)
+
+    found = rate(context.period.time, context.period.zone, find)
+    if found.factors:
+        return found, ""
+    return average_rate(context), "grid average"

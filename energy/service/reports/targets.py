@@ -1,0 +1,293 @@
+"""``targets``: the path to the city's targets, the gap to it, the budget left, where the year will end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+
+from energy.carbon.gpc import REFERENCES, SUB_SECTOR_OF_CLASS
+from energy.carbon.grid_average import GridAverage
+from energy.carbon.inventory import metered_references
+from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
+from energy.carbon.rates import local_days
+from energy.carbon.targets import PRESETS, Target, TargetsDocument, targets
+from energy.carbon.year_end import YearForecast, year_forecast
+from energy.domain.documents import nearest, parse
+from energy.domain.errors import Fault, InputError
+from energy.domain.network import FloatArray
+from energy.domain.period import Period
+from energy.domain.report import Cell, Column, Ledger, Plot, Report, Table, Words
+from energy.feeds.officer import TARGETS_FILE
+from energy.service.reports.figures import figure, span, words
+from energy.service.reports.official import GAPS, official
+from energy.service.reports.registry import Choice, Context, report
+
+_YEAR = Choice(
+    "first_month",
+    tuple(str(month) for month in range(1, 13)),
+    "1",
+    words("First month of the reporting year", "報告年度の開始月"),
+)
+
+
+@dataclass(frozen=True)
+class _Year:
+    """What is known of the reporting year and the one before: daily values in kg, or shares."""
+
+    year: int
+    first_month: int
+    period: Period
+    ledger: GridAverage
+    before: Period | None
+    before_ledger: GridAverage | None
+
+
+@report(
+    "targets",
+    words("Targets and path", "削減目標と経路"),
+    words(
+        "Is the city on the path to its targets, where will the year end, and what is left of the budget?",
+        "都市は目標への経路上にあるか。年末はどこに着地し、炭素予算はどれだけ残るか。",
+    ),
+    (GAPS, _YEAR),
+)
+def targets_report(context: Context) -> Report:
+    """Every target of ``targets.toml`` in the reporting year that the period ends in, and its path."""
+    document = context.officer.targets
+    aims = () if document is None else targets(parse(TargetsDocument, document))
+    _check(context, aims)
+    year = _year(context)
+    rows = tuple(_row(context, year, target) for target in aims)
+    paths = _paths(aims)
+    notices: tuple[Words, ...] = ()
+    if not aims:
+        notices = (
+            words(
+                f"The city has no targets: write them to {TARGETS_FILE}; presets are {', '.join(PRESETS)}.",
+                f"目標が未設定：{TARGETS_FILE}に記入する。既定の目標は{', '.join(PRESETS)}。",
+            ),
+        )
+    factors = [*year.ledger.factor.factors]
+    factors += [] if year.before_ledger is None else year.before_ledger.factor.factors
+    return context.report(
+        "targets",
+        _standing(year, rows),
+        paths,
+        plots=(
+            Plot(
+                paths.id,
+                "lines",
+                words("Paths", "経路"),
+                "year",
+                tuple(column.id for column in paths.columns[1:]),
+                words("The path of every target over the years.", "各目標の年ごとの経路。"),
+            ),
+        )
+        if aims
+        else (),
+        methods=("targets", "grid-average", "tracing"),
+        factors=tuple(factors),
+        inputs=context.officer.files,
+        notices=notices,
+    )
+
+
+def _check(context: Context, aims: tuple[Target, ...]) -> None:
+    """Districts and sectors that do not exist."""
+    sectors = {*SUB_SECTOR_OF_CLASS, *SUB_SECTOR_OF_CLASS.values()}
+    faults = []
+    for target in aims:
+        if target.district is not None and target.district not in context.place:
+            known = nearest(target.district, context.place)
+            faults.append(
+                Fault(f"{TARGETS_FILE}: {target.id!r}", f"no district {target.district!r}; {known}")
+            )
+        if target.sector is not None and target.sector not in sectors:
+            known = nearest(target.sector, sectors)
+            faults.append(Fault(f"{TARGETS_FILE}: {target.id!r}", f"no sector {target.sector!r}; {known}"))
+    if faults:
+        raise InputError(faults)
+
+
+def _year(context: Context) -> _Year:
+    month = int(context.choices[_YEAR.name])
+    last = (context.period.time.end - timedelta(seconds=1)).astimezone(context.period.zone)
+    number = last.year if last.month >= month else last.year - 1
+
+    def whole(year: int) -> Period | None:
+        first, end = date(year, month, 1), date(year + 1, month, 1) - timedelta(days=1)
+        return context.other(f"{first}/{end}")
+
+    period = whole(number) or context.period
+    before = whole(number - 1)
+    return _Year(
+        number,
+        month,
+        period,
+        official(context.over(period)),
+        before,
+        None if before is None else official(context.over(before)),
+    )
+
+
+def _row(context: Context, year: _Year, target: Target) -> tuple[Cell, ...]:
+    at, days = f"target/{target.id}", span(year.period)
+    share = target.quantity == "renewable_share"
+    unit = "" if share else "t"
+    scale = 1.0 if share else 1000.0
+    path = target.path(year.year)
+    entered = 0.0 if share else _entered_kg(context, year, target)
+    if share:
+        value, ends, so_far = _share(year.period, target), (math.nan, math.nan), math.nan
+        method = "so far"
+    else:
+        found = _forecast(year, target)
+        so_far = float(sum(_daily(year.period, year.ledger, target).values())) + entered
+        value, ends = found.value + entered, (found.low + entered, found.high + entered)
+        method = found.method
+    budget = math.nan
+    if not share and math.isfinite(value) and target.years[0] <= year.year <= target.years[-1]:
+        budget = target.budget({year.year: value}, first_year=year.year).left_kg
+    why = "; ".join(year.ledger.factor.gaps) or "no day of the year is known"
+    outside = f"the path begins in {target.years[0]}"
+    ledger: Ledger = "traced" if share else "grid-average"
+    inputs = (TARGETS_FILE, "inventory.csv")
+    factors = () if share else year.ledger.factor.factor_keys
+    share_of_estimates = float(np.nanmean(year.ledger.factor.estimated))
+    return (
+        target.title or target.id,
+        target.district or target.sector or context.city.name,
+        figure(f"{at}/base", target.values[0] / scale, unit, inputs=inputs),
+        figure(f"{at}/path", path / scale, unit, explanation=outside, inputs=inputs, method="targets"),
+        figure(
+            f"{at}/so_far", so_far / scale, unit, explanation="a share is not added up" if share else why,
+            factors=factors, days=days, inputs=inputs, estimated_share=share_of_estimates,
+        ),
+        figure(
+            f"{at}/year_end", value / scale, unit, explanation=why, low=ends[0] / scale, high=ends[1] / scale,
+            ledger=ledger, method="targets", factors=factors, days=days, inputs=inputs, rule=method,
+            estimated_share=share_of_estimates,
+        ),
+        figure(
+            f"{at}/gap", (value - path) / scale, unit, explanation=outside if math.isfinite(value) else why,
+            parts=(f"{at}/year_end", f"{at}/path"), rule="difference", days=days,
+        ),
+        figure(
+            f"{at}/budget_left", budget / scale, unit,
+            explanation="a share has no budget" if share else why if not math.isfinite(value) else outside,
+            method="targets", parts=(f"{at}/year_end",), rule="path's budget from this year on − year's end",
+        ),
+        target.source,
+        target.note,
+    )  # fmt: skip
+
+
+def _standing(year: _Year, rows: tuple[tuple[Cell, ...], ...]) -> Table:
+    name = f"{year.year}" if year.first_month == 1 else f"{year.year}-{year.first_month:02d} +12"
+    return Table(
+        "standing",
+        words(f"Standing in {name}", f"{name}年度の状況"),
+        (
+            Column("target", words("Target", "目標")),
+            Column("of", words("Of", "対象")),
+            Column("base", words("Base", "基準値")),
+            Column("path", words("Path this year", "今年の経路")),
+            Column("so_far", words("So far", "これまで")),
+            Column("year_end", words("Expected at the year's end", "年末見込み")),
+            Column("gap", words("Gap to the path", "経路との差")),
+            Column("budget_left", words("Budget left after this year", "今年以後の残予算")),
+            Column("source", words("Source", "出典")),
+            Column("note", words("Note", "注")),
+        ),
+        rows,
+        words(
+            "Emissions in t CO2e: grid electricity at the official factor, and the officer's entries of the "
+            "year in BASIC. Shares from 0 to 1, as traced.",
+            "排出量はt-CO2e：公式係数による電力と、その年のBASIC項目の入力値。比率は追跡値（0～1）。",
+        ),
+    )
+
+
+def _paths(aims: tuple[Target, ...]) -> Table:
+    years = sorted({year for target in aims for year in range(target.years[0], target.years[-1] + 1)})
+    return Table(
+        "paths",
+        words("Paths of the targets", "目標の経路"),
+        (
+            Column("year", words("Year", "年")),
+            *(
+                Column(
+                    target.id,
+                    words(target.title or target.id, target.title or target.id),
+                    "t" if target.quantity == "emissions" else "",
+                )
+                for target in aims
+            ),
+        ),
+        tuple((str(year), *(_along(target, year) for target in aims)) for year in years),
+    )
+
+
+def _along(target: Target, year: int) -> float:
+    scale = 1000.0 if target.quantity == "emissions" else 1.0
+    return target.path(year) / scale if year <= target.years[-1] else math.nan
+
+
+def _forecast(year: _Year, target: Target) -> YearForecast:
+    before = None
+    if year.before is not None and year.before_ledger is not None:
+        before = _daily(year.before, year.before_ledger, target)
+    daily = _daily(year.period, year.ledger, target)
+    if not daily:
+        return YearForecast(math.nan, math.nan, math.nan, "linear", 0.0)
+    return year_forecast(daily, year.year, before, year.first_month)
+
+
+def _daily(period: Period, ledger: GridAverage, target: Target) -> Mapping[date, float]:
+    """Official emissions of grid electricity by local day, kg; days with an unknown hour are left out."""
+    users = {user for user, sub in SUB_SECTOR_OF_CLASS.items() if target.sector in (None, user, sub)}
+    weights = np.array(
+        [
+            sum(share for user, share in asset.classes.items() if user in users)
+            if target.district in (None, asset.district)
+            else 0.0
+            for asset in ledger.assets
+        ]
+    )
+    hourly: FloatArray = ledger.factor.kg(ledger.energy_mwh @ weights)
+    days, position = local_days(period.time, period.zone)
+    sums = np.bincount(position, weights=hourly, minlength=len(days))
+    return {day: float(value) for day, value in zip(days, sums, strict=True) if math.isfinite(value)}
+
+
+def _entered_kg(context: Context, year: _Year, target: Target) -> float:
+    """The officer's entries of the year in the cells the target is about; of districts none is known."""
+    if target.district is not None:
+        return 0.0
+    entries = check_entries(
+        parse(InventoryEntries, {"rows": list(context.officer.inventory)}), metered_references(year.period)
+    )
+    of_class = {str(user): sub for user, sub in SUB_SECTOR_OF_CLASS.items()}
+    sub = None if target.sector is None else of_class.get(target.sector, target.sector)
+    return sum(
+        entry.kg * GWP["AR5"][entry.gas]
+        for entry in entries
+        if entry.year == year.year
+        and entry.notation is None
+        and REFERENCES[entry.reference].counts_in("BASIC")
+        and sub in (None, REFERENCES[entry.reference].sub_sector)
+    )
+
+
+def _share(period: Period, target: Target) -> float:
+    """The traced renewable share of end use, of a district or the city, in the days known."""
+    table = period.actual.districts
+    chosen = [k for k, name in enumerate(period.districts) if target.district in (None, name)]
+    renewable, energy = (table[name][:, chosen] for name in ("renewable_mwh", "energy_mwh"))
+    known = np.isfinite(renewable).all(axis=1) & np.isfinite(energy).all(axis=1)
+    total = float(energy[known].sum())
+    return float(renewable[known].sum()) / total if total else math.nan
