@@ -15,6 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from energy.cli_registry import factors_app, import_command
+from energy.cli_reports import explain_command, report_command, reports_app
 from energy.domain.errors import Fault, InputError, WattshedError
 from energy.domain.progress import Progress
 from energy.feeds.documents import read_json, write_bytes, write_json
@@ -29,11 +30,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 grid_app = typer.Typer(help="AC power flow of a distribution grid.", no_args_is_help=True)
-carbon_app = typer.Typer(help="Carbon of given flows and storages, no grid needed.", no_args_is_help=True)
+carbon_app = typer.Typer(
+    help="Carbon of given flows and storages; where a reported figure comes from.", no_args_is_help=True
+)
 app.add_typer(grid_app, name="grid")
 app.add_typer(carbon_app, name="carbon")
 app.add_typer(factors_app, name="factors")
 app.command("import")(import_command)
+app.command("report")(report_command)
+app.add_typer(reports_app, name="reports")
+carbon_app.command("explain")(explain_command)
 
 Input = Annotated[str, typer.Argument(metavar="FILE", help="A JSON file, or - for standard input.")]
 Output = Annotated[

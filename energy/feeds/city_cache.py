@@ -21,6 +21,7 @@ from pydantic import TypeAdapter
 
 from energy.domain.city import ChargingSession, City, Profiles, Vehicle
 from energy.domain.time import TimeGrid
+from energy.feeds.officer import OFFICER_FILES
 
 FORMAT = "5"
 """Part of every fingerprint; a change of what preparation computes raises it."""
@@ -36,11 +37,13 @@ def home() -> Path:
 
 
 def fingerprint(directory: Path) -> str:
-    """A hash of every file of the city's directory and of the versions that read a grid out of its source."""
+    """A hash of every file of the city's directory that shapes its days, and of the versions that read a grid
+    out of its source."""
     digest = hashlib.sha256()
     for name in ("wattshed", "pandapower", "simbench"):
         digest.update(f"{name} {version(name)} {FORMAT}\n".encode())
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
+    apart = {directory / name for name in OFFICER_FILES}
+    for path in sorted(path for path in directory.rglob("*") if path.is_file() and path not in apart):
         digest.update(f"{path.relative_to(directory).as_posix()} {path.stat().st_size}\n".encode())
         digest.update(path.read_bytes())
     return f"sha256:{digest.hexdigest()}"

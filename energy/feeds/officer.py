@@ -15,6 +15,8 @@ INVENTORY_FILE = "inventory.csv"
 TARGETS_FILE = "targets.toml"
 CONTRACTS_FILE = "contracts.csv"
 CERTIFICATES_FILE = "certificates.csv"
+OFFICER_FILES = (INVENTORY_FILE, TARGETS_FILE, CONTRACTS_FILE, CERTIFICATES_FILE)
+"""They shape reports alone: a change of them makes no prepared city and no stored day out of date."""
 
 
 @dataclass(frozen=True)

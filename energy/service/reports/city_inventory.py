@@ -11,7 +11,6 @@ from energy.carbon.inventory import Cell as InventoryCell
 from energy.carbon.inventory import Inventory, Quality, inventory, metered_references
 from energy.carbon.inventory_entries import GwpSet, InventoryEntries, check_entries
 from energy.carbon.rates import Rate, rate
-from energy.domain.documents import parse
 from energy.domain.report import Cell, Column, Figure, Grade, Plot, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, figure, span, words
 from energy.service.reports.official import GAPS, losses_within, official
@@ -49,7 +48,7 @@ def city_inventory(context: Context) -> Report:
     ledger = official(context)
     generation = {technology: _direct(context, technology) for technology in _technologies(context)}
     metered = metered_references(context.period)
-    entries = check_entries(parse(InventoryEntries, {"rows": list(context.officer.inventory)}), metered)
+    entries = check_entries(InventoryEntries.from_csv(context.officer.inventory), metered)
     made = inventory(
         ledger,
         context.period,

@@ -6,7 +6,6 @@ from energy.carbon.cfe import carbon_free_scores
 from energy.carbon.instruments import Certificates, Contracts
 from energy.carbon.market_based import MarketBased, MarketUse, market_based
 from energy.carbon.rates import Amount
-from energy.domain.documents import parse
 from energy.domain.factors import Factor
 from energy.domain.report import Cell, Column, Figure, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, figure, of_amount, span, words
@@ -47,8 +46,8 @@ def market_based_report(context: Context) -> Report:
         ledger,
         residual,
         context.city.grid_zone,
-        parse(Contracts, {"rows": list(context.officer.contracts)}),
-        parse(Certificates, {"rows": list(context.officer.certificates)}),
+        Contracts.from_csv(context.officer.contracts),
+        Certificates.from_csv(context.officer.certificates),
         matching="hourly" if context.choices["matching"] == "hourly" else "annual",
         cancelled_mwh=context.cancelled_mwh,
         fallback=fallback,

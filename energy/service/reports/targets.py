@@ -269,7 +269,7 @@ def _entered_kg(context: Context, year: _Year, target: Target) -> float:
     if target.district is not None:
         return 0.0
     entries = check_entries(
-        parse(InventoryEntries, {"rows": list(context.officer.inventory)}), metered_references(year.period)
+        InventoryEntries.from_csv(context.officer.inventory), metered_references(year.period)
     )
     of_class = {str(user): sub for user, sub in SUB_SECTOR_OF_CLASS.items()}
     sub = None if target.sector is None else of_class.get(target.sector, target.sector)
