@@ -52,7 +52,7 @@ def open_service(cities: Sequence[Path], *, progress: Progress = silent) -> Serv
     ]
     if faults:
         raise InputError(faults)
-    return Service(store, opened)
+    return Service(store, opened, dict(zip(ids, cities, strict=True)))
 
 
 def build_app(service: Service) -> FastAPI:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +24,7 @@ from energy.domain.plan import Plan
 from energy.domain.progress import Progress, silent
 from energy.domain.records import Job, PlanSummary, RunRecord
 from energy.domain.time import TimeGrid, format_instant
+from energy.feeds.officer import read_officer_inputs
 from energy.service.city_day import check_day
 from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
 from energy.service.factors import city_factors
@@ -31,6 +33,7 @@ from energy.service.period import load_period
 from energy.store import Store
 
 if TYPE_CHECKING:
+    from energy.service.reports.desk import Desk
     from grid_models.twin import Twin
 
 HOUR = timedelta(hours=1)
@@ -39,8 +42,12 @@ HOUR = timedelta(hours=1)
 class Service:
     """Cities over one store. Safe to call from several threads; plans are made one at a time."""
 
-    def __init__(self, store: Store, cities: Iterable[City]) -> None:
+    def __init__(
+        self, store: Store, cities: Iterable[City], directories: Mapping[str, Path] | None = None
+    ) -> None:
+        """`directories` says by city where the officer's files are looked for; without one there are none."""
         self._store = store
+        self._directories = dict(directories or {})
         self._cities = {city.id: city for city in cities}
         self._twins: dict[str, Twin] = {}
         self._planning = threading.Lock()
@@ -306,6 +313,21 @@ class Service:
             "p_kw": _nulls(found["p_kw"]),
             "e_kwh": None if np.isnan(found["e_kwh"]).all() else _nulls(found["e_kwh"]),
         }
+
+    # reports
+
+    @functools.cached_property
+    def reports(self) -> Desk:
+        """Where reports are made, kept and explained."""
+        from energy.service.reports.desk import Desk
+
+        return Desk(
+            shelf=self._store.reports,
+            load=functools.partial(load_period, self._store),
+            officer=lambda city: read_officer_inputs(self._directories.get(city.id)),
+            factors=city_factors,
+            runs=self._store.runs,
+        )
 
     # jobs
 

@@ -55,7 +55,7 @@ def city_inventory(context: Context) -> Report:
         entries,
         quality=Quality(_GRADES[context.choices[_QUALITY.name]], "M"),
         generation=generation,
-        losses_within_factor=losses_within(context),
+        losses_within_factor=losses_within(ledger.factor),
         gwp=_GWPS[context.choices[_GWP.name]],
     )
     used = [*ledger.factor.factors, *(() if ledger.losses is None else ledger.losses.factors)]

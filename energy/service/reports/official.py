@@ -25,7 +25,8 @@ _NO_ZONE = "the city has no zone; set zone under [factors] in city.toml"
 
 def official(context: Context) -> GridAverage:
     """The location-based ledger at official factors; what has none is not known, never zero."""
-    return grid_average(context.period, average_rate(context), losses_rate(context))
+    average = average_rate(context)
+    return grid_average(context.period, average, None if losses_within(average) else losses_rate(context))
 
 
 def average_rate(context: Context) -> Rate:
@@ -43,10 +44,8 @@ def average_rate(context: Context) -> Rate:
     return rate(context.period.time, context.period.zone, find)
 
 
-def losses_rate(context: Context) -> Rate | None:
-    """Emissions of losses per kWh delivered; None where the country's factor counts them already."""
-    if losses_within(context):
-        return None
+def losses_rate(context: Context) -> Rate:
+    """Emissions of losses per kWh delivered."""
     stand_in = context.choices.get(GAPS.name, "ne") == "estimate"
 
     def find(day: date) -> Factor:
@@ -57,10 +56,9 @@ def losses_rate(context: Context) -> Rate | None:
     return rate(context.period.time, context.period.zone, find)
 
 
-def losses_within(context: Context) -> bool:
-    """Japan's factors are per kWh sold, so that losses are in them (Act on Promotion of Global Warming
-    Countermeasures, emission factors by electric utility)."""
-    return context.city.grid_zone.split("-", 1)[0] == "JP" or bool(context.city.carbon.operator)
+def losses_within(average: Rate) -> bool:
+    """Whether the factors are per kWh delivered, so that network losses are counted in."""
+    return bool(average.factors) and all(factor.delivered for factor in average.factors)
 
 
 def residual_rate(context: Context) -> tuple[Rate, str]:

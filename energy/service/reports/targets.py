@@ -16,8 +16,7 @@ from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
 from energy.carbon.rates import local_days
 from energy.carbon.targets import PRESETS, Target, TargetsDocument, targets
 from energy.carbon.year_end import YearForecast, year_forecast
-from energy.domain.documents import nearest, parse
-from energy.domain.errors import Fault, InputError
+from energy.domain.documents import parse
 from energy.domain.network import FloatArray
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Ledger, Plot, Report, Table, Words
@@ -58,8 +57,7 @@ class _Year:
 def targets_report(context: Context) -> Report:
     """Every target of ``targets.toml`` in the reporting year that the period ends in, and its path."""
     document = context.officer.targets
-    aims = () if document is None else targets(parse(TargetsDocument, document))
-    _check(context, aims)
+    aims = () if document is None else targets(parse(TargetsDocument, document), context.period.districts)
     year = _year(context)
     rows = tuple(_row(context, year, target) for target in aims)
     paths = _paths(aims)
@@ -94,23 +92,6 @@ def targets_report(context: Context) -> Report:
         inputs=context.officer.files,
         notices=notices,
     )
-
-
-def _check(context: Context, aims: tuple[Target, ...]) -> None:
-    """Districts and sectors that do not exist."""
-    sectors = {*SUB_SECTOR_OF_CLASS, *SUB_SECTOR_OF_CLASS.values()}
-    faults = []
-    for target in aims:
-        if target.district is not None and target.district not in context.place:
-            known = nearest(target.district, context.place)
-            faults.append(
-                Fault(f"{TARGETS_FILE}: {target.id!r}", f"no district {target.district!r}; {known}")
-            )
-        if target.sector is not None and target.sector not in sectors:
-            known = nearest(target.sector, sectors)
-            faults.append(Fault(f"{TARGETS_FILE}: {target.id!r}", f"no sector {target.sector!r}; {known}"))
-    if faults:
-        raise InputError(faults)
 
 
 def _year(context: Context) -> _Year:
