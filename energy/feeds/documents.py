@@ -102,10 +102,11 @@ def _encoded(value: Any, separator: str = ", ") -> str:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, new: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its place when the block ends well.
 
-    A reader sees the old file or the new one, never half of one; a killed process leaves the old.
+    A reader sees the old file or the new one, never half of one; a killed process leaves the old. With
+    `new` there must be none yet: `FileExistsError` where another process was first.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -116,7 +117,10 @@ def replacing(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
+        if new:
+            path.hardlink_to(temporary)
+        else:
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -201,8 +201,13 @@ def store_import(
         "values": new[chosen].tolist(),
         "estimated": series.estimated[chosen].tolist(),
     }
-    with replacing(folder / f"{number:04}.json") as temporary:
-        temporary.write_bytes(json_bytes(document))
+    try:
+        with replacing(folder / f"{number:04}.json", new=True) as temporary:
+            temporary.write_bytes(json_bytes(document))
+    except FileExistsError:
+        raise InputError(
+            Fault(str(folder), f"import {number} was stored by another process meanwhile; import again")
+        ) from None
     return {**report, "import": number}
 
 

@@ -117,6 +117,18 @@ def test_hours_that_revise_quarter_hours_hold_in_each(tmp_path: Path) -> None:
     assert stored(tmp_path).values[:, 0].tolist() == [300] * 4 + [310] * 4
 
 
+def test_two_imports_at_once_never_overwrite_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keep(tmp_path, csv_of([300, 310]), FIRST)
+    monkeypatch.setattr("energy.feeds.series_store._documents", lambda _folder: [])
+    with pytest.raises(InputError, match="import 1 was stored by another process meanwhile"):
+        keep(tmp_path, csv_of([500, 510]), SECOND)
+    monkeypatch.undo()
+    assert stored(tmp_path).values[:, 0].tolist() == [300, 310]
+    assert [path.name for path in (tmp_path / "series/intensity-DE").iterdir()] == ["0001.json"]
+
+
 def test_a_lost_import_is_noticed(tmp_path: Path) -> None:
     keep(tmp_path, csv_of([300, 310]), FIRST)
     keep(tmp_path, csv_of([301, 311]), SECOND)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,6 +26,7 @@ from energy.service.cities import (
     open_city,
     reference_city_directory,
 )
+from energy.service.factors import city_factors
 
 SMALL = "pandapower:create_kerber_landnetz_freileitung_1"
 
@@ -177,6 +179,34 @@ def test_measured_intensities_take_the_place_of_the_estimate(small: Path) -> Non
     shares = {source.series: source.estimated_share for source in city.sources}
     assert shares["upstream intensity"] == 0.0
     assert shares["upstream marginal intensity"] == 1.0
+
+
+def test_an_imported_mix_and_factors_of_the_citys_own(small: Path, run_cli: Any) -> None:
+    start = datetime(2015, 12, 31, 23, tzinfo=UTC)
+    rows = [f"{(start + timedelta(hours=k)).isoformat()},50,50" for k in range(48) if k != 7]
+    (small / "mix.csv").write_text("\n".join(["time,gas [MW],wind [MW]", *rows]) + "\n")
+    imported = run_cli(
+        "import", "csv", str(small / "mix.csv"), "--city", str(small), "--series", "mix", "--zone", "DE"
+    )
+    assert imported.exit_code == 0, imported.stderr
+    edit(small, "[upstream] ", '[upstream]\nmeasured = "series/mix-DE"\n#')
+    edit(small, '# file = "factors.csv"', 'file = "factors.csv"')
+    (small / "factors.csv").write_text(
+        "id,kind,technology,renewable,value,unit,gas_basis,basis,source,data_year,publication_year,valid_from\n"
+        'lc-gas,generation,gas,false,0.5,kg/kWh,"CO2e, GWP100 of AR6",life-cycle,study,2020,2021,2014-01-01\n'
+    )
+    city = open_city(small)
+    carbon = city.profiles.window(city.market.carbon, city.profiles.time)
+    assert carbon[:4].tolist() == [(500 + 11) / 2] * 4
+    upstream = {source.series: source for source in city.sources if source.series.startswith("upstream")}
+    assert upstream["upstream intensity"].estimated_share == pytest.approx(1 / 48)
+    assert ", own 1+" in upstream["upstream intensity"].source
+    assert upstream["upstream intensity"].version.startswith("import 1 of ")
+    assert city_factors(city).generation("gas").value == 500
+
+    edit(small, 'measured = "series/mix-DE"', 'measured = "series/mix-DE"\nas_of = 2015-01-01T00:00:00Z')
+    with pytest.raises(InputError, match="nothing that was known at 2015-01-01"):
+        open_city(small)
 
 
 # -- the reference city ------------------------------------------------------------------------------
