@@ -9,29 +9,29 @@ import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
-from dashboard.language import Language
+from dashboard.explaining import fault_words
 from dashboard.off_loop import off_loop
 from dashboard.view import View
-from dashboard.visit import Visit
+from dashboard.visit import Visit, visit
 from energy.domain.records import Job
 
 if TYPE_CHECKING:
     from energy.service.service import Service
 
 
-def without_plan(visit: Visit, service: Service) -> Any:
+def without_plan(seen: Visit, service: Service) -> Any:
     """The page in place of a plan: an offer to plan the day, or the progress of doing so."""
-    say, view = visit.language, visit.view
+    say, view = seen.language, seen.view
     job = _job(service, view.job)
     waiting = job is not None and not job.finished
     failed = job is not None and job.state in ("failed", "cancelled")
     return html.Div(
         className="card empty",
         children=[
-            html.H2(_heading(visit, waiting=waiting, failed=failed), id="plan-heading"),
+            html.H2(_heading(seen, waiting=waiting, failed=failed), id="plan-heading"),
             html.P(say("planning.explain"), hidden=waiting),
             html.Ul(
-                _faults(say, job) if failed and job else [],
+                _faults(seen, job) if failed and job else [],
                 className="faults",
                 id="plan-faults",
                 role="alert",
@@ -62,9 +62,9 @@ def without_plan(visit: Visit, service: Service) -> Any:
     )
 
 
-def _heading(visit: Visit, *, waiting: bool, failed: bool) -> str:
+def _heading(seen: Visit, *, waiting: bool, failed: bool) -> str:
     state = "running" if waiting else "failed" if failed else "missing"
-    return visit.language(f"planning.{state}", day=visit.language.date(visit.day))
+    return seen.language(f"planning.{state}", day=seen.language.date(seen.day))
 
 
 def register_planning(app: Dash, service: Service) -> None:
@@ -108,7 +108,7 @@ def register_planning(app: Dash, service: Service) -> None:
             return 100, done, [], True, no_update, False, True, view.search(job="")
         if job.finished:
             heading = say("planning.failed", day=say.date(date.fromisoformat(view.day)))
-            return 0, "", _faults(say, job), True, heading, True, False, no_update
+            return 0, "", _faults(visit(service, view), job), True, heading, True, False, no_update
         percent = 100 * job.progress
         words = say("planning.stage", percent=say.number(percent), stage=say.engine(job.message))
         return percent, words, [], False, no_update, False, True, no_update
@@ -121,9 +121,9 @@ def _job(service: Service, job_id: str) -> Job | None:
         return None  # jobs end with the process; the address may outlive it
 
 
-def _faults(say: Language, job: Job) -> list[Any]:
+def _faults(seen: Visit, job: Job) -> list[Any]:
+    say, zone = seen.language, seen.city.zone
     if job.state == "cancelled":
         return [html.Li(say("planning.cancelled"))]
-    words = [str(fault) for fault in job.faults] or [job.error or ""]
-    # the engines name their faults in English
-    return [html.Li(say("planning.faults")), *(html.Li(text, lang="en") for text in words)]
+    words = [fault_words(say, fault.path, fault.message, seen.day, zone) for fault in job.faults]
+    return [html.Li(say("planning.faults")), *map(html.Li, words or [say.engine(job.error or "")])]

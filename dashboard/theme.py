@@ -25,13 +25,14 @@ TECHNOLOGY = {
     "ev": "#ef8354",
     "hydrogen": "#4cc9f0",
     "heat": "#c2410c",
+    "flexible": "#a16207",
     "load": "#64748b",
     "export": "#b6c2d1",
     "losses": "#d8b4a0",
 }
 FOSSIL = "#475569"
-SOURCES = ("import", "hydro", "biomass", "wind", "pv", "battery", "v2g")
-USES = ("load", "ev", "battery", "export", "losses")
+SOURCES = ("import", "hydro", "biomass", "wind", "pv", "battery", "v2g", "hydrogen")
+USES = ("load", "flexible", "ev", "battery", "hydrogen", "export", "losses")
 """Stacks grow from steady to fleeting; a source that is not named comes after the import."""
 CASE = {"planned": INK, "uncontrolled": "#94a3b8", "actual": "#3b82c4"}
 

@@ -19,7 +19,7 @@ from optimizer.grid_rows import UNITS, GridSlack
 from optimizer.outcome import outcome
 from optimizer.prices import with_grid_prices
 from optimizer.problem import DispatchProblem
-from optimizer.reasons import FullLimit, reasons
+from optimizer.reasons import FullLimit, Reasons
 from optimizer.solver import NAME, Solution
 from optimizer.stages import Stages
 
@@ -148,7 +148,7 @@ class Dispatcher:
                 found = with_grid_prices(found, problem, self._stages.grid.prices(dual, x))
             if problem.options.explain and dual is not None:
                 binding = [FullLimit(*each) for each in self._stages.grid.binding(dual)]
-                found = replace(found, reasons=reasons(problem, found, binding, problem.options.explain))
+                found = replace(found, reasons=Reasons(problem, found, binding, problem.options.explain))
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
         gap = gain / max(abs(total), 1e-9)

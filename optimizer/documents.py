@@ -190,7 +190,7 @@ class Options(Document):
 
     `now`, `commit` and `change_threshold` (in the problem's currency, of the whole plan) say how a previous
     schedule binds; see `optimizer.rolling`. `bus_prices` asks for the price at every bus with an asset, with
-    `network`; `explain` for reasons in these languages.
+    `network`; `explain` for reasons in these languages, of all assets or of `explain_assets`.
     """
 
     deadline: Annotated[Duration, AfterValidator(enough_time)] | None = None
@@ -200,6 +200,7 @@ class Options(Document):
     change_threshold: Positive = 0.0
     bus_prices: bool = True
     explain: Items[Literal["en", "ja"]] = ()
+    explain_assets: Items[str] | None = None
 
 
 # the registry decides at run time what the union holds, which no type checker can follow
@@ -451,6 +452,13 @@ def _uncertainty_faults(
     scenarios, options = _objects(document.get("scenarios")), document.get("options")
     if scenarios and isinstance(options, Mapping) and options.get("explain"):
         yield Fault("scenarios", "is not supported together with options.explain; remove one of the two")
+    if isinstance(options, Mapping) and isinstance(options.get("explain_assets"), list | tuple):
+        known = {asset.id for asset in assets if asset is not None}
+        yield from (
+            Fault(f"options.explain_assets[{number}]", f"there is no asset {key!r}; {nearest(key, known)}")
+            for number, key in enumerate(options["explain_assets"])
+            if isinstance(key, str) and key not in known
+        )
     yield from scenario_faults(
         scenarios,
         {connection.id: connection for connection in connections if connection is not None},

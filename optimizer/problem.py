@@ -283,14 +283,23 @@ class DispatchProblem:
         flexible = {terminal for asset in self.assets for terminal in asset.terminals()}
         reactive = {asset.reactive_terminal for asset in self.inverters}
         priced = {c.bus for c in self.connections.values() if c.parent is not None}
-        if self.options.bus_prices or self.options.explain:
+        if self.options.bus_prices:
             priced |= {asset.bus for asset in self.assets}
+        priced |= {asset.bus for asset in self.explained}
         more = {
             Terminal(bus, flexible=False)
             for bus in priced
             if isinstance(bus, int) and Terminal(bus) not in flexible
         }
         return tuple(sorted(flexible | reactive | more))
+
+    @property
+    def explained(self) -> tuple[Asset, ...]:
+        """The assets for which reasons are asked."""
+        wanted = self.options.explain_assets
+        if not self.options.explain or wanted is None:
+            return self.assets if self.options.explain else ()
+        return tuple(asset for asset in self.assets if asset.id in set(wanted))
 
     @property
     def inverters(self) -> tuple[Asset, ...]:

@@ -6,9 +6,10 @@ other steps, its needs, and which limit is full. Any asset has one; stores have 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from itertools import groupby
 
 import numpy as np
@@ -79,13 +80,40 @@ class _Place:
         return None, None
 
 
+class Reasons(Mapping[str, tuple[Reason, ...]]):
+    """The reasons of a schedule by asset, found when they are first asked for: of the rounds of an AC loop
+    only the last is read."""
+
+    def __init__(
+        self,
+        problem: DispatchProblem,
+        schedule: Schedule,
+        binding: Sequence[FullLimit],
+        languages: Sequence[str],
+    ) -> None:
+        self._of = problem, schedule, binding, languages
+
+    @cached_property
+    def _found(self) -> dict[str, tuple[Reason, ...]]:
+        return reasons(*self._of)
+
+    def __getitem__(self, asset: str) -> tuple[Reason, ...]:
+        return self._found[asset]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
 def reasons(
     problem: DispatchProblem, schedule: Schedule, binding: Sequence[FullLimit], languages: Sequence[str]
 ) -> dict[str, tuple[Reason, ...]]:
-    """The reasons of every asset, each step in exactly one, by asset."""
+    """The reasons of every asset that is to be explained, each step in exactly one, by asset."""
     full_connections = _full_connections(problem, schedule)
     found = {}
-    for asset in problem.assets:
+    for asset in problem.explained:
         place = _place(problem, schedule, asset, full_connections, binding)
         every = [_why(place, step) for step in range(problem.time.steps)]
         told, first = [], 0

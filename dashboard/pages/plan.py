@@ -9,6 +9,7 @@ import numpy as np
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
+from dashboard.explaining import reasons_of, revision_words, unmet_words
 from dashboard.figures.power import asset_day, balance, use_colour, used
 from dashboard.frame import Component, card, graph, key_figure, legend
 from dashboard.grid_table import grid_table, number_column
@@ -23,6 +24,15 @@ from energy.domain.plan import Plan
 
 if TYPE_CHECKING:
     from energy.service.service import Service
+
+
+UNIT_COLOURS = {
+    "flexible_load": "flexible",
+    "shiftable_load": "flexible",
+    "hydrogen_station": "hydrogen",
+    "swap_station": "battery",
+}
+"""The colour of what a unit does; a generator has that of its technology."""
 
 
 def content(seen: Visit, plan: Plan) -> Component:
@@ -58,6 +68,7 @@ def content(seen: Visit, plan: Plan) -> Component:
                 ),
             ),
             html.Section(_asset(seen, plan, asset), id="asset-card", className="card span-5 wide-5"),
+            *_told(seen, plan),
             dcc.Store(id="plan-asset", data=asset),
             dcc.Store(id={"type": "choice", "page": "plan"}),
         ],
@@ -135,6 +146,9 @@ def asset_kinds(city: City) -> dict[str, tuple[str, str, int, str, str]]:
     kinds |= {
         item.id: ("v2g" if item.v2g else "ev", item.id, item.bus, "ev", "v2g") for item in city.vehicles
     }
+    for unit in city.units:
+        draws = UNIT_COLOURS.get(unit.type, unit.technology)
+        kinds[unit.id] = (unit.type, unit.name, unit.bus, draws, draws)
     return kinds
 
 
@@ -195,7 +209,44 @@ def _asset(seen: Visit, plan: Plan, asset: str) -> list[Component]:
             asset_day(plan, city, say, asset, step=seen.step),
             label=say("plan.asset_label", asset=name),
         ),
+        *_reasons(seen, plan, asset),
     ]  # fmt: skip
+
+
+def _reasons(seen: Visit, plan: Plan, asset: str) -> list[Component]:
+    """Why the asset does what it does, span by span."""
+    told = reasons_of(seen, plan, asset)
+    if not told:
+        return []
+    return [
+        html.H3(seen.language("plan.why"), className="sub"),
+        html.Ol(
+            [
+                html.Li(
+                    [html.Span(span, className="span"), html.Span(text)],
+                    className="now" if now else None,
+                )
+                for span, text, now in told
+            ],
+            className="told",
+        ),
+    ]
+
+
+def _told(seen: Visit, plan: Plan) -> list[Component]:
+    """What could not be met, and what a re-plan changed; nothing where there is neither."""
+    say, cards = seen.language, []
+    unmet = list(unmet_words(seen, plan))
+    if unmet:
+        cards.append(card(say("plan.unmet"), html.Ul([html.Li(text) for text in unmet], className="told")))
+    revision = plan.document["schedule"].get("revision")
+    if revision:
+        head, changes = revision_words(seen, revision, plan.time.start)
+        body = [html.P(head, className="lead")]
+        if changes:
+            body.append(html.Ul([html.Li(text) for text in changes], className="told"))
+        cards.append(card(say("plan.revision"), *body))
+    return cards
 
 
 def register(app: Dash, service: Service) -> None:

@@ -100,19 +100,21 @@ class CityDay:
             "peak_import_so_far_kw": self.peak_so_far_mw * 1000,
         }
         limits = city.limits
+        renewables = self._renewables()
+        steered = [
+            *(unit for unit in renewables if unit["curtailable"]),
+            *self._batteries(),
+            *self._vehicles(),
+            *unit_documents(city.units, self.known, horizon, city.zone, self.units_before),
+        ]
+        given = [*self._loads(), *(unit for unit in renewables if not unit["curtailable"])]
         return {
             "schema": "wattshed.dispatch/1",
             "name": f"{city.id} {self.day}",
             "currency": market.currency,
             "time": horizon.document(),
             "connections": [{key: value for key, value in connection.items() if value is not None}],
-            "assets": [
-                *self._loads(),
-                *self._renewables(),
-                *self._batteries(),
-                *self._vehicles(),
-                *unit_documents(city.units, self.known, horizon, city.zone, self.units_before),
-            ],
+            "assets": [*given, *steered],
             "objective": {"carbon_price_per_t": market.carbon_price_per_t},
             "network": {
                 "grid": city.grid_source,
@@ -120,7 +122,12 @@ class CityDay:
                 "vm_max_pu": limits.vm_max_pu,
                 "loading_max_percent": limits.loading_max_percent,
             },
-            "options": {"bus_prices": False, **({"mip_gap": MIP_GAP} if city.units else {})},
+            "options": {
+                "bus_prices": False,
+                "explain": ["en", "ja"],
+                "explain_assets": [asset["id"] for asset in steered],
+                **({"mip_gap": MIP_GAP} if city.units else {}),
+            },
         }
 
     def input_hash(self, problem_hash: str, factors_version: str) -> str:

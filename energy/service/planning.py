@@ -113,7 +113,7 @@ def plan_day(
     )
     document = start.problem_document()
     if revision is not None:
-        document["options"] = {
+        document["options"] |= {
             "now": format_instant(revision.now),
             "change_threshold": revision.change_threshold,
         }
@@ -481,6 +481,11 @@ def _day_schedule(day: CityDay, problem: DispatchProblem, schedule: Schedule, ca
             for key, asset in schedule.assets.items()
         },
         shortfalls=shortfalls,
+        buses={},
+        reasons={
+            key: tuple(reason for reason in told if reason.start < day.time.end)
+            for key, told in schedule.reasons.items()
+        },
         ac=None,
     ).document()
     # what differs between two runs of the same inputs stands in the run record

@@ -137,6 +137,10 @@ def day_plan(
         for name in ("loss_emissions_kg", "charged_kg", "discharged_kg", "local_generation_mwh",
                      "exchange_mwh", "exchange_kg"):  # fmt: skip
             tables[f"{case}.district.{name}"] = SeriesTable(districts, random.uniform(0, 1, (steps, 4)))
+
+    def reason(start: str, end: str, en: str, ja: str) -> dict[str, Any]:
+        return {"from": start, "to": end, "action": "wait", "code": "wait", "numbers": {}, "en": en, "ja": ja}
+
     summary = {
         "cost": 1234.5, "emissions_kg": 5678.9, "losses_mwh": 0.4, "peak_import_mw": 1.2,
         "curtailed_mwh": 0.3, "unmet_kwh": 0.0, "violated_steps": 7, "energy_end_mwh": 0.25,
@@ -168,6 +172,31 @@ def day_plan(
             },
         },
         "sources": [source.document() for source in town().sources],
+        "schedule": {
+            "reasons": {
+                "car": [
+                    reason("2016-06-20T22:00:00Z", "2016-06-21T09:00:00Z", "waits: 2016-06-21 09:00Z is 31 "
+                           "EUR/MWh cheaper and line 2 is full until 2016-06-21 08:30Z", "待機：2016-06-21 "
+                           "09:00Zは31 EUR/MWh安く、線路2の容量上限に達している（2016-06-21 08:30Zまで）"),
+                    reason("2016-06-21T09:00:00Z", "2016-06-22T04:00:00Z", "charges: 12 EUR/MWh now",
+                           "充電：現在12 EUR/MWh"),
+                ],
+            },
+            "shortfalls": [
+                {"asset": "car", "kind": "departure_energy", "at": "2016-06-21T06:00:00Z", "amount_kwh": 3.5}
+            ] * broken,
+            "conflicts": [
+                {"assets": ["cell"], "connection": "grid", "start": "2016-06-21T10:00:00Z",
+                 "end": "2016-06-21T11:00:00Z", "limit": "import_limit_kw", "relaxation": 12.0, "unit": "kW",
+                 "message": ""}
+            ] * broken,
+            **({"revision": {
+                "past_steps": 41, "kept_steps": 0, "gain": 4.5, "threshold": 1.0, "changed": [
+                    {"asset": "roof", "start": f"2016-06-21T{9 + k:02}:00:00Z",
+                     "end": f"2016-06-21T{10 + k:02}:00:00Z", "from_kw": 10.0, "to_kw": 20.0 + k,
+                     "why": "its forecast changed"} for k in range(10)
+                ]}} if broken else {}),
+        },
     }  # fmt: skip
     return Plan("town", day, information, time, document, tables)
 

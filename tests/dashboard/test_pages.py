@@ -23,6 +23,10 @@ from dashboard.visit import visit
 from energy.domain.errors import Fault
 from tests.dashboard.builders import DAY, TownService, day_plan, town
 
+NO_LIKE_DAY = (
+    "has no earlier workday in the data that was known at 2016-01-03T11:00:00Z; plan a later day, or plan "
+    "with perfect information"
+)
 PATHS = [page.path for page in pages()]
 
 
@@ -303,3 +307,73 @@ def test_the_policy_allows_no_inline_script_but_dashs_starter(app: Dash) -> None
     assert scripts is not None
     assert "unsafe" not in scripts[1]
     assert scripts[1].count("sha256-") == 1
+
+
+def test_a_picked_asset_says_why_in_the_reader_s_words_and_clock(service: TownService) -> None:
+    text = shown(service, "/plan", "?asset=car&t=03:00")
+    assert "Waits: 11:00 is 31 EUR/MWh cheaper and line 2 is full until 10:30" in text
+    assert "00:00–11:00" in text
+    assert "11:00–00:00" in text  # a reason that goes on the next day ends with this one
+    japanese = shown(service, "/plan", "?asset=car&lang=ja")
+    assert "待機：11:00は31 EUR/MWh安く" in japanese
+    assert "Why, step by step" not in shown(service, "/plan", "?asset=shop")
+
+
+@pytest.mark.parametrize(
+    ("lang", "texts"),
+    [
+        (
+            "en",
+            [
+                "car: energy at departure lacks 3.50 kWh at 08:00",
+                "Cell: import limit cannot hold from 12:00 to 13:00; 12.0 kW more would do",
+                "Re-planned at 10:15: the rest of the day is planned anew. Changing it gains 4.50 EUR.",
+                "Roof, 20:00 to 21:00: 10.0 to 29.0 kW; its forecast changed",
+                "and 2 smaller changes",
+            ],
+        ),
+        (
+            "ja",
+            [
+                "car：出発時の必要量が08:00に3.50 kWh不足",
+                "Cell：受電上限が12:00から13:00まで守れない。12.0 kWの緩和で解消",
+                "10:15に再計画：残りの時間を新たに計画。変更による利得は4.50 EUR。",
+                "Roof（20:00〜21:00）：10.0 kWから29.0 kWへ。予測が変わった",
+            ],
+        ),
+    ],
+)
+def test_what_was_not_met_and_what_a_replan_changed_stands_on_the_plan(lang: str, texts: list[str]) -> None:
+    text = shown(TownService(day_plan(broken=True)), "/plan", f"?lang={lang}")
+    for expected in texts:
+        assert expected in text
+    calm = shown(TownService(day_plan()), "/plan", f"?lang={lang}")
+    assert not any(expected in calm for expected in texts)
+
+
+@pytest.mark.parametrize(
+    ("message", "japanese"),
+    [
+        (
+            NO_LIKE_DAY,
+            "12:00の時点で参照できる過去の平日がありません。後の日を選ぶか、完全情報で計画してください",
+        ),
+        (
+            "import_limit_kw cannot hold from 2016-01-03T11:00:00Z to 2016-01-03T12:00:00Z; relax it by 9 kW",
+            "受電上限を12:00から13:00まで守れません。9 kW緩和してください",
+        ),
+        (
+            "what was done so far leaves no schedule for the rest of the day",
+            "これまでの運転では残りの時間の計画が立てられません",
+        ),
+    ],
+)
+def test_faults_of_planning_are_in_the_reader_s_language(message: str, japanese: str) -> None:
+    service = TownService()
+    job = service.start_plan("town", "2016-01-03", "day-ahead")
+    service.end(job.id, state="failed", error="bad input", faults=(Fault("2016-01-03", message),))
+    search = f"?day=2016-01-03&info=day-ahead&job={job.id}"
+    assert japanese in shown(service, "/", search + "&lang=ja")
+    english = shown(service, "/", search)
+    assert message.partition("2016")[0] in english
+    assert "T11:00:00Z" not in english

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
+from energy.domain.errors import InputError
 from energy.domain.network import ElementId, GridLimits, Terminal
 from energy.service.documents import ScheduleDocument
 from optimizer import Dispatcher, DispatchProblem, dispatch
@@ -251,6 +252,14 @@ def test_every_step_has_exactly_one_reason_with_numbers_of_the_answer(document: 
                 assert said == pytest.approx(abs(price[span].mean() - numbers["other_price_per_mwh"]))
             assert one["en"].strip()
             assert one["ja"].strip()
+
+
+def test_only_the_wanted_assets_are_explained() -> None:
+    document = problem_of([battery(e_start_kwh=5.0), load([1.0, 9.0, 1.0, 9.0])])
+    options = {"explain": ["en"], "explain_assets": ["b1"]}
+    assert set(solve({**document, "options": options})["reasons"]) == {"b1"}
+    with pytest.raises(InputError, match=r"options\.explain_assets\[1\]: there is no asset 'b2'"):
+        solve({**document, "options": {"explain": ["en"], "explain_assets": ["b1", "b2"]}})
 
 
 def test_every_sentence_is_in_both_languages_with_the_same_blanks() -> None:

@@ -1,0 +1,137 @@
+"""What a plan says of itself, in the reader's words and local clock: why assets do what they do, what could
+not be met, and what a re-plan changed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from dashboard.language import Language
+from dashboard.visit import Visit
+from energy.domain.city import City
+from energy.domain.plan import Plan
+from energy.domain.time import parse_instant
+
+INSTANT = re.compile(r"(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d:\d\d)(?::00)?Z")
+CHANGES_SHOWN = 8
+EARLIER = ":earlier"
+
+
+def clock(instant: datetime, day: date, zone: ZoneInfo) -> str:
+    """The local clock; with the date on another day than `day`."""
+    local = instant.astimezone(zone)
+    return f"{local:%H:%M}" if local.date() == day else f"{local:%m-%d %H:%M}"
+
+
+def localised(text: str, day: date, zone: ZoneInfo) -> str:
+    """A sentence of an engine with its UTC times as local ones."""
+
+    def local(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]  # without a date it could be of either day
+        return clock(parse_instant(f"{found[1]}T{found[2]}:00Z"), day, zone)
+
+    return INSTANT.sub(local, text)
+
+
+def reasons_of(seen: Visit, plan: Plan, asset: str) -> list[tuple[str, str, bool]]:
+    """Span, sentence and whether it holds at the chosen time, of one asset over the day."""
+    say, zone = seen.language, seen.city.zone
+    told = plan.document["schedule"].get("reasons", {})
+    now = plan.time.instant(seen.step)
+    found = []
+    for reason in (*told.get(asset + EARLIER, ()), *told.get(asset, ())):
+        start, end = (parse_instant(reason[name]) for name in ("from", "to"))
+        start, end = max(start, plan.time.start), min(end, plan.time.end)
+        span = f"{clock(start, seen.day, zone)}–{clock(end, seen.day, zone)[-5:]}"
+        text = localised(reason[say.code], seen.day, zone)
+        found.append((span, text[:1].upper() + text[1:], start <= now < end))
+    return found
+
+
+def unmet_words(seen: Visit, plan: Plan) -> Iterator[str]:
+    """What the plan could not meet, and what would."""
+    say, city = seen.language, seen.city
+    schedule = plan.document["schedule"]
+    for item in schedule.get("shortfalls", ()):
+        amount, unit = _amount(item)
+        yield say(
+            "unmet.shortfall",
+            asset=asset_name(city, item.get("asset") or item.get("connection") or ""),
+            need=say.known(f"need.{item['kind']}", item["kind"]),
+            amount=say.figures(amount),
+            unit=unit,
+            time=clock(parse_instant(item["at"]), seen.day, city.zone),
+        )
+    for item in schedule.get("conflicts", ()):
+        start, end = (clock(parse_instant(item[name]), seen.day, city.zone) for name in ("start", "end"))
+        names = [asset_name(city, asset) for asset in item["assets"]] or [item["connection"] or ""]
+        yield say(
+            "unmet.conflict",
+            assets=say("list.separator").join(names),
+            limit=say.known(f"limit.{item['limit']}", item["limit"]),
+            amount=say.figures(item["relaxation"]),
+            unit=item["unit"],
+            start=start,
+            end=end,
+        )
+
+
+def revision_words(seen: Visit, revision: Mapping[str, Any], time_start: datetime) -> tuple[str, list[str]]:
+    """What a re-plan kept and gained in one sentence, and what it changed, the largest first."""
+    say, city = seen.language, seen.city
+    resolution = city.profiles.time.resolution
+    now = clock(time_start + revision["past_steps"] * resolution, seen.day, city.zone)
+    kept = revision["kept_steps"] > 0
+    head = say("revision.kept" if kept else "revision.changed", time=now)
+    if revision["gain"] is not None:
+        gain = say.number(revision["gain"], 2)
+        head += say("revision.gain", gain=gain, currency=city.market.currency)
+    changes = sorted(revision["changed"], key=_size, reverse=True)
+    told = [
+        say(
+            "revision.change",
+            asset=asset_name(city, change["asset"]),
+            start=clock(parse_instant(change["start"]), seen.day, city.zone),
+            end=clock(parse_instant(change["end"]), seen.day, city.zone),
+            before=say.figures(change["from_kw"]),
+            after=say.figures(change["to_kw"]),
+            why=say.engine(change["why"]),
+        )
+        for change in changes[:CHANGES_SHOWN]
+    ]
+    if len(changes) > CHANGES_SHOWN:
+        told.append(say("revision.more", count=say.number(len(changes) - CHANGES_SHOWN)))
+    return head, told
+
+
+def fault_words(say: Language, path: str, message: str, day: date, zone: ZoneInfo) -> str:
+    """A fault of planning a day, as the page says it."""
+    text = localised(say.engine(message), day, zone)
+    return f"{path}: {text}" if path else text
+
+
+def asset_name(city: City, asset: str) -> str:
+    """The name of an asset; all loads at a bus are one."""
+    key = asset.removesuffix(EARLIER)
+    names = {f"load:{item.bus}": item.name for item in city.loads}
+    names |= {item.id: item.name for item in city.renewables}
+    names |= {item.id: item.name for item in city.batteries}
+    names |= {item.id: item.name for item in city.units}
+    return names.get(key, key)
+
+
+def _amount(item: Mapping[str, Any]) -> tuple[float, str]:
+    """The amount of a shortfall in its own unit."""
+    for name, unit in (("amount_kg", "kg"), ("amount_swaps", ""), ("amount_kelvin_hours", "K·h")):
+        if item.get(name) is not None:
+            return float(item[name]), unit
+    return float(item["amount_kwh"]), "kWh"
+
+
+def _size(change: Mapping[str, Any]) -> float:
+    hours = (parse_instant(change["end"]) - parse_instant(change["start"])).total_seconds() / 3600
+    return abs(change["to_kw"] - change["from_kw"]) * hours
