@@ -178,7 +178,7 @@ def inventory(
     *,
     quality: Quality,
     generation: Mapping[str, Rate] | None = None,
-    losses_within_factor: bool = False,
+    losses_within_factor: bool | None = None,
     gaps: GapRule = "left-out",
     gwp: GwpSet = "AR5",
 ) -> Inventory:
@@ -190,8 +190,8 @@ def inventory(
         quality: of the metered energy and the grid's factor; a factor marked as an estimate counts as L.
         generation: direct emission factor of each local technology, for I.4.4; a technology without one
             leaves the cell NE.
-        losses_within_factor: the grid's factor counts per kWh sold and so contains the losses (Japan):
-            the scope 3 cells of electricity say IE.
+        losses_within_factor: the grid's factor counts per kWh delivered and so contains the losses: the
+            scope 3 cells of electricity say IE. By default as the factors say (`Factor.delivered`).
         gaps: what becomes of hours of generation that no stored day accounts, as in `ledger`.
         gwp: warming potentials for the gases of entries.
     """
@@ -199,10 +199,11 @@ def inventory(
     keys: dict[str, tuple[Notation, str]] = {}
     metered = metered_references(period)
     quality, note = _covered(ledger, quality)
+    within = ledger.factor.delivered if losses_within_factor is None else losses_within_factor
     for user, use in ledger.by_class().items():
         sub = SUB_SECTOR_OF_CLASS[user]
         if f"{sub}.2" in metered:
-            _grid(sub, use, ledger, quality, note, losses_within_factor, lines, keys)
+            _grid(sub, use, ledger, quality, note, within, lines, keys)
     if "I.4.4" in metered:
         _supplied(period, generation or {}, quality, note, gaps, lines, keys)
     _charging_in_buildings(period, metered, keys)
@@ -238,7 +239,7 @@ def _grid(
     else:
         keys[f"{sub}.2"] = ("NE", _unknown(ledger.factor))
     if losses_within_factor:
-        keys[f"{sub}.3"] = ("IE", f"the grid factor is per kWh sold: losses are included in {sub}.2")
+        keys[f"{sub}.3"] = ("IE", f"the grid factor is per kWh delivered: losses are included in {sub}.2")
     elif use.losses is None or ledger.losses is None:
         keys[f"{sub}.3"] = ("NE", "no official factor of transmission and distribution losses is known")
     elif use.losses.known:

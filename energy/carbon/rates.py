@@ -104,6 +104,11 @@ class Rate:
         return tuple(sorted(factor.key for factor in self.factors))
 
     @property
+    def delivered(self) -> bool:
+        """Whether every factor counts per kWh delivered, network losses included."""
+        return bool(self.factors) and all(factor.delivered for factor in self.factors)
+
+    @property
     def estimates(self) -> tuple[str, ...]:
         """How the factors marked as estimates came about, one sentence each."""
         return tuple(f"{factor.key}: {factor.note}" for factor in self.factors if factor.estimated)

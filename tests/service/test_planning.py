@@ -5,12 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import date
+from functools import partial
 
 import numpy as np
 import pytest
 
+from energy.carbon.avoided import avoided
+from energy.carbon.difference import difference
+from energy.carbon.ev import ev_ledger
+from energy.carbon.grid_average import grid_average
+from energy.carbon.indicators import compare
+from energy.carbon.inventory import Quality, inventory
+from energy.carbon.marginal import upstream_marginal
+from energy.carbon.rates import rate
+from energy.carbon.stores import tank_changes
 from energy.domain.errors import InputError, UnknownError
+from energy.domain.period import Period
 from energy.domain.plan import Plan
+from energy.feeds.factors import load_factors
 from energy.service.cities import open_city, reference_city_directory
 from energy.service.city_day import check_day, horizon_of, tanks_at
 from energy.service.documents import PlanDocument
@@ -229,3 +241,33 @@ def test_the_period_of_the_day_holds_what_the_plan_does(service: Service, plan: 
     }
     for asset in period.assets:
         assert sum(asset.classes.values()) == pytest.approx(1.0)
+
+
+def test_ledgers_of_the_day_close(service: Service, plan: Plan) -> None:
+    """Every ledger on a real day: use, losses and exports are what came in; charged is driven or held."""
+    period = service.period("reference", DAY)
+    registry = load_factors()
+    official = rate(period.time, period.zone, partial(registry.grid_average, "DE"))
+    ledger = grid_average(period, official)
+    city = period.actual.city
+    generated = period.actual.districts["local_generation_mwh"].sum()
+    batteries = [k for k, name in enumerate(period.storages) if not _is_ev(period, name)]
+    held = tank_changes(period).mwh[:, batteries].sum()
+    supplied = (city["import_mwh"] - city["export_mwh"] - city["losses_mwh"]).sum() + generated
+    assert ledger.city().scope2.mwh + held == pytest.approx(supplied, rel=1e-6)
+    evs = ev_ledger(period, upstream_marginal(period)).city()
+    assert abs(evs.residual_kg) <= 1e-9 * evs.charged_kg
+    assert evs.driven_kg == pytest.approx(city["ev_driven_kg"].sum(), rel=1e-9)
+    assert 0.0 < evs.g_per_km < 500.0
+    explained = difference(ledger, period)["city"]
+    parts = (explained.official_kg, explained.level_kg, explained.timing_kg, explained.local_kg)
+    assert sum(parts) == pytest.approx(explained.traced_kg, rel=1e-9)
+    made = inventory(ledger, period, quality=Quality("M", "M"))
+    assert made.total_kg("BASIC") == pytest.approx(ledger.city().scope2.kg, rel=1e-9)
+    assert avoided(period).average.reduction_kg == pytest.approx(
+        compare(period).footprint_reduction_kg, rel=1e-9, abs=1e-6
+    )
+
+
+def _is_ev(period: Period, name: str) -> bool:
+    return any(asset.id == name and asset.kind == "ev" for asset in period.assets)
