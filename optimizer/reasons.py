@@ -26,8 +26,8 @@ IDLE_KW = 1e-6
 """A power below this is none."""
 MET_KWH = 1e-3
 """A need exceeded by no more than this is what the energy is for."""
-SAME_PRICE = 1e-6
-"""Prices nearer than this per MWh are one."""
+SAME_PRICE = 0.05
+"""Prices nearer than this per MWh are one: in words the difference is none."""
 TURNS = 1e-3
 """A limit that changes the price at an asset by less per MWh than this is none of its own."""
 

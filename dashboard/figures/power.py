@@ -107,9 +107,13 @@ def balance(plan: Plan, city: City, language: Language, *, step: int, case: str 
 
 
 def asset_day(plan: Plan, city: City, language: Language, asset: str, *, step: int) -> go.Figure:
-    """One asset's power, planned beside every other case, and its state of energy where it has one."""
+    """One asset's power, planned beside every other case, and what it holds where it holds something."""
     labels = day_labels(plan.time, city.zone)
-    stores = asset in table(plan, "planned", "asset_e_kwh").columns
+    shown = [("asset_p_kw", asset)]
+    held = _held(plan, asset)
+    stores = held is not None
+    if held is not None:
+        shown.append(held)
     figure = make_subplots(
         rows=2 if stores else 1, cols=1, shared_xaxes=True, vertical_spacing=0.14,
         row_heights=[0.55, 0.45] if stores else None,
@@ -118,20 +122,22 @@ def asset_day(plan: Plan, city: City, language: Language, asset: str, *, step: i
     for case in reversed(cases(plan)):
         dash = "solid" if case == "planned" else "dot"
         colour, name = theme.CASE[case], language(f"case.{case}")
-        for row, series in enumerate(("asset_p_kw", "asset_e_kwh")[: 1 + stores], start=1):
+        for row, (series, column) in enumerate(shown, start=1):
             source = table(plan, case, series)
-            if asset in source.columns:
+            if column in source.columns:
                 shape = "hv" if row == 1 else "linear"
-                _line(figure, labels, source.column(asset), name, colour, row=row, dash=dash, shape=shape)
+                _line(figure, labels, source.column(column), name, colour, row=row, dash=dash, shape=shape)
     curtailed = table(plan, "planned", "curtailed_kw")
     if asset in curtailed.columns and curtailed.column(asset).any():
         name = language("series.curtailed")
         _line(figure, labels, curtailed.column(asset), name, theme.AMBER, row=1, shape="hv")
     figure.update_yaxes(gridcolor=theme.LINE, zeroline=False, fixedrange=True, color=theme.MUTED, nticks=5)
     figure.update_yaxes(row=1, col=1, zeroline=True, zerolinecolor=theme.MUTED, zerolinewidth=1)
-    if stores:
-        figure.update_yaxes(row=2, col=1, rangemode="tozero")
-        _heading(figure, language("axis.energy"), 2)
+    if held is not None:
+        name = held[1].rpartition("/")[2] if held[0] == "unit_series" else "energy"
+        if name != "room_c":
+            figure.update_yaxes(row=2, col=1, rangemode="tozero")
+        _heading(figure, language(f"axis.{name}"), 2)
     _heading(figure, language("axis.asset_power"), 1)
     figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True, color=theme.MUTED)
     theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
@@ -139,6 +145,17 @@ def asset_day(plan: Plan, city: City, language: Language, asset: str, *, step: i
         shapes=[theme.time_line(step)], margin={"l": 48, "r": 12, "t": 26, "b": 26}, hoversubplots="axis"
     )
     return figure
+
+
+def _held(plan: Plan, asset: str) -> tuple[str, str] | None:
+    """Table and column of what an asset holds: energy, hydrogen, heat, or the temperature of a room."""
+    if asset in table(plan, "planned", "asset_e_kwh").columns:
+        return "asset_e_kwh", asset
+    reported = plan.tables.get("planned.unit_series")
+    names = (f"{asset}/{name}" for name in ("tank_kg", "room_c", "heat_store_kwh"))
+    return next(
+        (("unit_series", name) for name in names if reported is not None and name in reported.columns), None
+    )
 
 
 def used(power: SeriesTable, order: tuple[str, ...] = theme.SOURCES) -> list[tuple[str, FloatArray]]:

@@ -214,7 +214,8 @@ def _finding(seen: Visit, plan: Plan) -> Component:
     telling = [
         case for case in ("planned", "actual", "uncontrolled") if any(e.beyond for e in found.get(case, ()))
     ]
-    case = telling[0] if telling else "uncontrolled"
+    closest = max(found, key=lambda case: found[case][0].stress if found[case] else 0.0)
+    case = telling[0] if telling else closest
     worst = next(iter(found[case]), None)
     if worst is None:
         return html.Div(html.P(say("finding.unknown")), className="finding", id="finding")

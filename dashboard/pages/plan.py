@@ -181,7 +181,7 @@ def _assets(seen: Visit, rows: list[dict[str, Any]], asset: str) -> Component:
         rows,
         label=say("plan.assets"),
         nothing=say("table.nothing"),
-        height=420,
+        height=620,
         selected=asset,
     )
 

@@ -7,8 +7,10 @@ import inspect
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from dash import Dash
 from fastapi import FastAPI
@@ -20,7 +22,9 @@ from dashboard.off_loop import off_loop
 from dashboard.pages import pages
 from dashboard.view import View
 from dashboard.visit import visit
+from energy.domain.city import SiteUnit
 from energy.domain.errors import Fault
+from energy.domain.plan import SeriesTable
 from tests.dashboard.builders import DAY, TownService, day_plan, town
 
 NO_LIKE_DAY = (
@@ -349,6 +353,21 @@ def test_what_was_not_met_and_what_a_replan_changed_stands_on_the_plan(lang: str
         assert expected in text
     calm = shown(TownService(day_plan()), "/plan", f"?lang={lang}")
     assert not any(expected in calm for expected in texts)
+
+
+def test_units_of_a_city_have_names_kinds_and_what_they_hold() -> None:
+    unit = SiteUnit("h2", "Depot", 5, "hydrogen_station", "hydrogen_station", 0.0, 400.0, {}, {})
+    plan = day_plan()
+    tables = dict(plan.tables)
+    for case in ("planned", "uncontrolled"):
+        power = tables[f"{case}.asset_p_kw"]
+        drawn = np.full((96, 1), 30.0)
+        tables[f"{case}.asset_p_kw"] = SeriesTable((*power.columns, "h2"), np.hstack([power.values, drawn]))
+        tables[f"{case}.unit_series"] = SeriesTable(("h2/tank_kg",), np.full((96, 1), 4.0))
+    service = TownService(replace(plan, tables=tables), city=replace(town(), units=(unit,)))
+    text = shown(service, "/plan", "?asset=h2")
+    assert "Depot" in text
+    assert "Hydrogen in the tank, kg" in text
 
 
 @pytest.mark.parametrize(
