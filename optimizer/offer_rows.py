@@ -116,6 +116,10 @@ class OfferRows(AssetRows):
                             through[connection, direction, step].append(column)
                 terms = [*((column, 1.0) for column in columns), *open_terms]
                 self._row(f"reserve_room({label},{step})", terms, -np.inf, float(source.room_kw[step]))
+                for order, cap in enumerate(cap for cap in source.caps if cap.step == step):
+                    given = [(column, -value) for value, column in cap.terms]
+                    held = [(column, 1.0) for column in columns]
+                    self._row(f"reserve_cap({label},{step},{order})", [*held, *given], -np.inf, cap.room_kw)
         if flexibility.store is not None:
             self._energies(f"{asset},{direction}", flexibility.store, served, drained)
 

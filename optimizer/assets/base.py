@@ -89,8 +89,18 @@ Direction = Literal["up", "down"]
 
 
 @dataclass(frozen=True)
+class Cap:
+    """In one step at most `room_kw` + Σ coefficient × column of `terms` can be called."""
+
+    step: int
+    room_kw: float
+    terms: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True)
 class Source:
-    """Power that can be called in each step, at most `room_kw` + Σ coefficient × column of `terms`.
+    """Power that can be called in each step, at most `room_kw` + Σ coefficient × column of `terms`, and at
+    most each of the `caps`.
 
     Columns have shape (steps,), −1 where there is none. A kWh called takes `kwh_per_kwh` of the room that
     the energy of the store leaves.
@@ -99,6 +109,7 @@ class Source:
     room_kw: FloatArray
     terms: tuple[tuple[float, IntArray], ...] = ()
     kwh_per_kwh: float = 0.0
+    caps: tuple[Cap, ...] = ()
 
 
 @dataclass(frozen=True)

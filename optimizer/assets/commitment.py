@@ -20,7 +20,16 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid, format_duration
-from optimizer.assets.base import Asset, NumberSeries, Positive, PositiveSeries, TerminalPower, crossed
+from optimizer.assets.base import (
+    Asset,
+    Flexibility,
+    NumberSeries,
+    Positive,
+    PositiveSeries,
+    TerminalPower,
+    crossed,
+)
+from optimizer.assets.spinning import Unit
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -336,6 +345,7 @@ class CommitmentRows:
         )
         starts = site.columns("unit_start", ids, upper=1.0, price=each("start_cost", site.mwh_per_kw))
         stops = site.columns("unit_stop", ids, upper=most_stops, price=each("stop_cost", site.mwh_per_kw))
+        self._turns = np.array([self.on.index, starts.index, stops.index])
         on, start, stop = self.on.variable, starts.variable, stops.variable
         self._start, self._stop = start, stop
 
@@ -433,6 +443,25 @@ class CommitmentRows:
     def controls(self, steps: int) -> IntArray:
         """Power and on-states of the first steps."""
         return np.concatenate([self.power.before(steps), self.on.before(steps)])
+
+    def flexibility(self) -> Iterator[Flexibility]:
+        """What the units hold that may start and stop at any power."""
+        row_of = {number: row for row, number in enumerate(self._committed)}
+        for number, (unit, limits) in enumerate(zip(self._units, self._limits, strict=True)):
+            if unit.start_ramp_kw is None and unit.stop_ramp_kw is None:
+                states = self._turns[:, row_of[number]] if number in row_of else None
+                before = limits.before if limits.was_on else None
+                yield from Unit(
+                    unit.id,
+                    unit.connection,
+                    limits.least,
+                    limits.most,
+                    limits.up,
+                    limits.down,
+                    before,
+                    self.power.index[number],
+                    states,
+                ).flexibility()
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         """Where the units inject."""

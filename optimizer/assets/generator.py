@@ -10,7 +10,7 @@ import numpy as np
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import AssetRows, Control, TerminalPower
+from optimizer.assets.base import AssetRows, Control, Flexibility, TerminalPower
 from optimizer.assets.commitment import CommitmentRows, CommittedUnit
 
 if TYPE_CHECKING:
@@ -58,6 +58,9 @@ class GeneratorRows(AssetRows):
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()
+
+    def flexibility(self) -> Iterator[Flexibility]:
+        return self._units.flexibility()
 
     def controls(self, steps: int) -> IntArray:
         return self._units.controls(steps)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.optimizer.places import inherited
+from tests.optimizer.units import commits
 
 Document = dict[str, Any]
 LENGTHS = {
@@ -76,6 +77,8 @@ def _check_call(
             most = fraction * np.clip(demand, 0, None)
             assert sign < 0
             assert (shed <= most + tolerance).all()
+        elif asset["type"] == "generator":
+            _check_unit(document, asset, p_kw, np.array(found["on"]), -sign * change, tolerance)
         elif asset["type"] == "renewable":
             assert sign > 0
             assert (p_kw - change >= -tolerance).all()
@@ -90,6 +93,28 @@ def _check_call(
             if connection.get(name) is not None and way == sign:
                 limit = np.broadcast_to(np.asarray(connection[name], float), (steps,))
                 assert (way * after <= limit + tolerance)[called].all(), (connection["id"], name)
+
+
+def _check_unit(
+    document: Document, asset: Document, p_kw: np.ndarray, on: np.ndarray, more: np.ndarray, tolerance: float
+) -> None:
+    """A generator that is on gives `more` within its limits, and changes as fast as it may."""
+    hours = LENGTHS[document["time"]["resolution"]]
+    called, after = np.abs(more) > tolerance, p_kw + more
+    least, most = (
+        np.broadcast_to(np.asarray(asset.get(name) or 0.0, float), len(p_kw))
+        for name in ("p_min_kw", "p_max_kw")
+    )
+    up = asset.get("ramp_kw_per_h")
+    down = up if asset.get("ramp_down_kw_per_h") is None else asset["ramp_down_kw_per_h"]
+    assert (after <= most + tolerance)[called].all()
+    assert (after >= least - tolerance)[called].all()
+    # one that needs no on-state is always on
+    running = (on > 0.5) | (not commits(asset))
+    assert running[called].all()
+    between, change = running[1:] & running[:-1], np.diff(after)
+    for ramp, way in ((up, change), (down, -change)):
+        assert ramp is None or (way <= ramp * hours + tolerance)[between].all()
 
 
 def _check_store(

@@ -77,6 +77,21 @@ UNIT_PROBLEMS: dict[str, Document] = {
             steps=2,
         ),
     ),
+    "reserve_cap": problem_of(
+        [generator(ramp_kw_per_h=30.0, ramp_down_kw_per_h=25.0, on_at_start=True, p_start_kw=40.0)],
+        steps=2,
+        offers=[
+            {
+                "id": way,
+                "connection": "poc",
+                "direction": way,
+                "start": at(0),
+                "end": at(2),
+                "max_kw": 9.0,
+            }
+            for way in ("up", "down")
+        ],
+    ),
     "unit_stopping": problem_of([generator(stop_ramp_kw=40.0)], steps=2),
     "unit_min_up": problem_of([generator(min_up="PT2H", min_down="PT3H", time_in_state="PT2H")], steps=3),
     **dict.fromkeys(

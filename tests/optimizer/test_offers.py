@@ -25,6 +25,7 @@ from tests.optimizer.builders import (
     trip,
 )
 from tests.optimizer.uncertainty import check_scenarios
+from tests.optimizer.units import generator
 
 
 def offer(direction: str = "up", name: str = "o1", *, first: int = 0, last: int = 4, **more: Any) -> Document:
@@ -176,6 +177,19 @@ def test_no_offers_where_a_limit_may_be_exceeded() -> None:
     with pytest.raises(InputError) as caught:
         DispatchProblem.from_document(document)
     assert [fault.path for fault in caught.value.faults] == ["connections[0].breach_probability"]
+
+
+def test_a_generator_holds_what_its_ramps_reach() -> None:
+    """It covers 8 kW and could give 20, but no more than 3 kW above or below the step beside."""
+    unit = {"p_min_kw": 5.0, "p_max_kw": 20.0, "on_at_start": True, "p_start_kw": 8.0, "ramp_kw_per_h": 3.0}
+    market = {"import_price_per_mwh": 90.0, "export_price_per_mwh": 0.0, "steps": 3}
+    for direction in ("up", "down"):
+        reserve = offer(direction, last=3, price_per_mw_h=1.0)
+        answer = solve(problem_of([generator("g", **unit), load(8.0)], **market, offers=[reserve]))
+        assert held(answer) == pytest.approx(3.0)
+        assert answer["offers"]["o1"]["by_asset"]["g"] == pytest.approx([3.0] * 3)
+    dear = generator("g", **unit | {"ramp_kw_per_h": None, "marginal_cost_per_mwh": 500.0})
+    assert held(solve(problem_of([dear, load(8.0)], **market, offers=[reserve]))) == 0.0
 
 
 def test_nothing_or_at_least_the_minimum() -> None:

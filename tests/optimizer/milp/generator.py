@@ -10,6 +10,7 @@ import numpy as np
 from tests.optimizer.builders import Document, series
 from tests.optimizer.milp.formulation import Formulation
 from tests.optimizer.milp.random_problem import Place
+from tests.optimizer.milp.rules.offers import Provider
 from tests.optimizer.units import HOURS, commits, generator
 
 BIG_KW = 1e3
@@ -17,7 +18,35 @@ BIG_KW = 1e3
 
 
 def formulate(f: Formulation, asset: Document) -> None:
-    commit(f, asset)
+    power, on = commit(f, asset)
+    if asset.get("start_ramp_kw") is None and asset.get("stop_ramp_kw") is None:
+        _spin(f, asset, power, on)
+
+
+def _spin(f: Formulation, asset: Document, power: list[int], on: list[int]) -> None:
+    """Reserve of a unit that is on, within its ramps from the step before and to the step after."""
+    least, most = series(asset.get("p_min_kw"), f.steps), series(asset["p_max_kw"], f.steps)
+    up = _per_step(asset.get("ramp_kw_per_h"), f.hours)
+    down = _per_step(asset.get("ramp_down_kw_per_h", asset.get("ramp_kw_per_h")), f.hours)
+    before = asset.get("p_start_kw") if asset.get("on_at_start") or not commits(asset) else None
+    caps: dict[str, list] = {"up": [], "down": []}
+    for t in range(f.steps):
+        p, free = power[t], {on[t]: -BIG_KW}
+        above: list = [(0.0, {on[t]: float(most[t]), p: -1.0})]
+        below: list = [(0.0, {on[t]: -float(least[t]), p: 1.0})]
+        if t == 0 and before is not None:
+            above.append((before + up + BIG_KW, {p: -1.0, **free}))
+            below.append((down - before + BIG_KW, {p: 1.0, **free}))
+        for other in (t - 1, t + 1):
+            if 0 <= other < f.steps:
+                both = {on[t]: -BIG_KW, on[other]: -BIG_KW}
+                rises, falls = (up, down) if other < t else (down, up)
+                above.append((rises + 2 * BIG_KW, {power[other]: 1.0, p: -1.0, **both}))
+                below.append((falls + 2 * BIG_KW, {power[other]: -1.0, p: 1.0, **both}))
+        caps["up"].append(above)
+        caps["down"].append(below)
+    room: list = [[(float(kw), {}, 0.0)] for kw in most]
+    f.providers.append(Provider(asset, room, room, caps=caps))
 
 
 def commit(f: Formulation, asset: Document) -> tuple[list[int], list[int]]:

@@ -48,7 +48,10 @@ class Program:
         if least is None:
             return None
         if any(self._short.values()):
-            self.row({k: v for k, v in self._short.items() if v}, -np.inf, least + 1e-9 * max(1.0, least))
+            # what weighs least is held as tightly as the rest
+            scale = 1 / min(v for v in self._short.values() if v)
+            held = {k: v * scale for k, v in self._short.items() if v}
+            self.row(held, -np.inf, least * scale * (1 + 1e-12) + 1e-9)
         cost = self._minimise(self._cost)
         assert cost is not None
         return least, cost + self.constant_cost

@@ -39,6 +39,7 @@ class Provider:
         less, more: per step pairs (kW constant, terms) that a call can take of, and kWh in store per kWh.
         energy: columns at the end of each step, and the bounds that a call up, or down, must leave.
         discharge: per step its discharging, kWh in store per kWh beside what charging would put in.
+        caps: by direction and step what else bounds all that is called of it, as kW constant and terms.
         follow: for a call that ends in a step, the later steps whose energies must last; with the need
             of a departure: (step, column short, kWh) where there is one.
     """
@@ -50,9 +51,8 @@ class Provider:
     lowest: list[float] = field(default_factory=list)
     highest: float = 0.0
     discharge: list[dict[int, float]] = field(default_factory=list)
-    follow: dict[int, tuple[list[int], list[tuple[int, dict[int, float], float]]]] = field(
-        default_factory=dict
-    )
+    follow: dict[int, Follow] = field(default_factory=dict)
+    caps: dict[str, list[list[tuple[float, dict[int, float]]]]] = field(default_factory=dict)
 
 
 def formulate(f: Formulation) -> None:
@@ -93,6 +93,8 @@ def formulate(f: Formulation) -> None:
                         for connection in path:
                             through.setdefault((connection, way, t), {})[column] = 1.0
                     f.row({**held, **{k: -v for k, v in terms.items()}}, -np.inf, room)
+                    for most, given in provider.caps.get(way, [[]] * f.steps)[t]:
+                        f.row({**held, **{k: -v for k, v in given.items()}}, -np.inf, most)
             if provider.energy:
                 _calls(f, provider, way, {key: offers[key] for key in served}, windows, called)
     for key in offers:
