@@ -7,6 +7,7 @@ breaks one. The layout is `report.typ`; here everything is turned into the reade
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -29,6 +30,8 @@ MISSING = "〓"
 """What printers set where a sort was missing; the other formats keep every character."""
 _FACTOR = ("id", "version", "value", "low", "high", "unit", "gas_basis", "source", "data_year")
 _FIGURE = ("figure", "value", "unit", "low", "high", "estimated", "quality", "explanation", "id")
+_PORTRAIT, _WIDEST_CELL = 125, 34
+"""Letters that fit beside each other on a portrait page, and that a cell has before it is wrapped."""
 _DATE = "%Y-%m-%d %H:%M"
 
 
@@ -45,7 +48,7 @@ def typeset(report: Report, edition: Edition, language: Any) -> bytes:
                 ignore_system_fonts=True,
                 pdf_standards=["ua-1"],
                 # the time of storing, not of drawing: the same edition gives the same bytes
-                timestamp=edition.stored.astimezone(UTC),
+                timestamp=edition.stored.astimezone(UTC).replace(microsecond=0),
             )
         )
     except typst.TypstError as error:
@@ -118,9 +121,7 @@ def _text(cell: Cell, language: Any, zone: ZoneInfo) -> str:
 
 
 def _table(table: Table, language: Any, zone: ZoneInfo) -> dict[str, Any]:
-    note = None if table.note is None else table.note[language]
-    cut = WORDS["complete_elsewhere"][language].format(shown=MOST_ROWS, rows=len(table.rows))
-    return _grid(
+    found = _grid(
         table.title[language],
         [f"{column.title[language]}{_unit(column.unit)}" for column in table.columns],
         [[_text(cell, language, zone) for cell in row] for row in table.rows[:MOST_ROWS]],
@@ -128,7 +129,19 @@ def _table(table: Table, language: Any, zone: ZoneInfo) -> dict[str, Any]:
             any(isinstance(row[k], Figure | float | int) for row in table.rows)
             for k in range(len(table.columns))
         ],
-    ) | {"note": note, "cut": cut if len(table.rows) > MOST_ROWS else None}
+    )
+    if table.note is not None:
+        found["note"] = table.note[language]
+    return found | {"cut": _cut(len(table.rows), language)}
+
+
+def _cut(rows: int, language: Any) -> str | None:
+    """What to say below a table of so many rows."""
+    if rows == 0:
+        return WORDS["empty"][language]
+    if rows <= MOST_ROWS:
+        return None
+    return WORDS["complete_elsewhere"][language].format(shown=MOST_ROWS, rows=rows)
 
 
 def _unit(unit: str) -> str:
@@ -138,11 +151,16 @@ def _unit(unit: str) -> str:
 def _grid(
     title: str, headings: Sequence[str], rows: list[list[str]], numeric: Sequence[bool]
 ) -> dict[str, Any]:
-    """A table for the layout; `widths` is 0 for the columns that share what the others leave."""
-    longest = [max([len(heading) / 2, *(len(row[k]) for row in rows)]) for k, heading in enumerate(headings)]
-    wide = [size > 18 and not is_number for size, is_number in zip(longest, numeric, strict=True)]
-    if not any(wide) and len(headings) > 1:
-        wide[0] = True
+    """A table for the layout: `weights` share out the width, `landscape` where portrait is too narrow."""
+    weights = [
+        min(
+            _WIDEST_CELL,
+            max(
+                [_letters(row[k]) for row in rows] + [_letters(word) for word in re.split(r"[\s/]+", heading)]
+            ),
+        )
+        for k, heading in enumerate(headings)
+    ]
     return {
         "title": title or "–",
         "columns": [
@@ -150,8 +168,17 @@ def _grid(
             for heading, is_number in zip(headings, numeric, strict=True)
         ],
         "rows": rows,
-        "widths": [0 if is_wide else 1 for is_wide in wide],
+        "weights": [weight + 2 for weight in weights],
+        "landscape": sum(weights) + 2 * len(weights) > _PORTRAIT,
+        "note": None,
+        "cut": None,
     }
+
+
+def _letters(text: str) -> int:
+    """About how many Latin letters wide a text is; Japanese can be broken anywhere."""
+    wide = sum(ord(letter) > 0x2E80 for letter in text)
+    return len(text) if wide == 0 else min(len(text) + wide, _WIDEST_CELL // 2)
 
 
 def _plot(report: Report, plot: Plot, language: Any, zone: ZoneInfo) -> dict[str, Any]:
@@ -214,7 +241,7 @@ def _appendix(report: Report, edition: Edition, language: Any) -> Iterable[dict[
             for key, figure in list(report.figures.items())[:MOST_ROWS]
         ],
         [False, True, False, True, True, True, False, False, False],
-    )  # fmt: skip
+    ) | {"cut": _cut(len(report.figures), language)}  # fmt: skip
     yield _grid(
         said("inputs"),
         [said(key) for key in ("input", "source", "version", "estimated")],

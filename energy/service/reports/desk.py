@@ -11,7 +11,7 @@ from typing import Any
 
 from energy.domain.city import City
 from energy.domain.documents import nearest
-from energy.domain.errors import Fault, InputError
+from energy.domain.errors import Fault, InputError, UnknownError
 from energy.domain.factors import FactorRegistry
 from energy.domain.period import Period
 from energy.domain.records import RunRecord
@@ -42,7 +42,7 @@ class Desk:
     """Where reports are made and kept.
 
     Attributes:
-        load: the period of a city by label and information; `InputError` where no day of it is stored.
+        load: the period of a city by label and information; `UnknownError` where no day of it is stored.
         officer: the officer's inputs of a city as they are now. factors: the registry of a city.
         runs: how the stored plans of a day came about, by city and day.
     """
@@ -73,7 +73,7 @@ class Desk:
         def other(label: str) -> Period | None:
             try:
                 return self.load(city, label, information)
-            except InputError:
+            except UnknownError:
                 return None  # another period of which nothing is stored is no fault of this report
 
         loaded = self.load(city, period, information)

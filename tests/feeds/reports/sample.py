@@ -102,7 +102,7 @@ def sample(value: float = 1234.5678) -> Report:
 
 def edition() -> Edition:
     return Edition(
-        2, "sha256:" + "0" * 64, "approved", START,
+        2, "sha256:" + "0" * 64, "approved", START + timedelta(microseconds=1),
         (Change("old town/energy_mwh", "1,000", "1,235", "MWh"),), "N. Officer", START,
     )  # fmt: skip
 
