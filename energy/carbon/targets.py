@@ -253,6 +253,8 @@ def _entry_faults(at: str, entry: TargetEntry, preset: Preset | None, base_year:
     if any(later <= earlier for earlier, later in pairwise(years)):
         faults.append(Fault(f"{at}.milestones", f"the years {years} must ascend from the base year"))
     if entry.quantity == "renewable_share":
+        if entry.sector is not None:
+            faults.append(Fault(f"{at}.sector", "renewable shares are known by district, not by sector"))
         shares = [entry.base, *(stone.value for stone in entry.milestones if stone.value is not None)]
         faults += [
             Fault(at, f"a renewable share of {share:g} is above 1; write 60 % as 0.6")

@@ -13,11 +13,9 @@ from energy.carbon.gpc import REFERENCES, SUB_SECTOR_OF_CLASS
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.inventory import metered_references
 from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
-from energy.carbon.rates import local_days
 from energy.carbon.targets import PRESETS, Target, TargetsDocument, targets
-from energy.carbon.year_end import YearForecast, year_forecast
+from energy.carbon.year_end import YearForecast, by_day, year_forecast
 from energy.domain.documents import parse
-from energy.domain.network import FloatArray
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Ledger, Plot, Report, Table, Words
 from energy.feeds.officer import TARGETS_FILE
@@ -230,7 +228,11 @@ def _forecast(year: _Year, target: Target) -> YearForecast:
 
 def _daily(period: Period, ledger: GridAverage, target: Target) -> Mapping[date, float]:
     """Official emissions of grid electricity by local day, kg; days with an unknown hour are left out."""
-    users = {user for user, sub in SUB_SECTOR_OF_CLASS.items() if target.sector in (None, user, sub)}
+    users = {
+        user
+        for user, sub in SUB_SECTOR_OF_CLASS.items()
+        if target.sector in (None, user, sub, sub.split(".")[0])
+    }
     weights = np.array(
         [
             sum(share for user, share in asset.classes.items() if user in users)
@@ -239,10 +241,7 @@ def _daily(period: Period, ledger: GridAverage, target: Target) -> Mapping[date,
             for asset in ledger.assets
         ]
     )
-    hourly: FloatArray = ledger.factor.kg(ledger.energy_mwh @ weights)
-    days, position = local_days(period.time, period.zone)
-    sums = np.bincount(position, weights=hourly, minlength=len(days))
-    return {day: float(value) for day, value in zip(days, sums, strict=True) if math.isfinite(value)}
+    return by_day(period, ledger.factor.kg(ledger.energy_mwh @ weights))
 
 
 def _entered_kg(context: Context, year: _Year, target: Target) -> float:
@@ -260,7 +259,7 @@ def _entered_kg(context: Context, year: _Year, target: Target) -> float:
         if entry.year == year.year
         and entry.notation is None
         and REFERENCES[entry.reference].counts_in("BASIC")
-        and sub in (None, REFERENCES[entry.reference].sub_sector)
+        and sub in (None, REFERENCES[entry.reference].sub_sector, REFERENCES[entry.reference].sector)
     )
 
 
