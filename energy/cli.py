@@ -248,33 +248,59 @@ def plan(
 @app.command()
 def operate(
     city: CityDirectory,
-    now: Annotated[str, typer.Option(help="RFC 3339, like 2016-06-21T10:15+02:00; its day is planned.")],
+    now: Annotated[
+        str | None,
+        typer.Option(help="RFC 3339, like 2016-06-21T10:15+02:00; the rest of its day is planned."),
+    ] = None,
+    first_day: Annotated[
+        str | None, typer.Option("--from", help="First local day, like 2016-01-01; with --to.")
+    ] = None,
+    last_day: Annotated[str | None, typer.Option("--to", help="Last local day, included.")] = None,
     information: Annotated[
-        str, typer.Option(help="perfect or day-ahead: which stored plan of the day goes on.")
+        str,
+        typer.Option(help="perfect or day-ahead: what plans know, or which stored plan goes on."),
     ] = "perfect",
     change_threshold: Annotated[
-        float, typer.Option(help="What changing the plan must gain, in the city's currency.", min=0.0)
+        float,
+        typer.Option(help="With --now: what changing the plan must gain, in the city's currency.", min=0.0),
     ] = 0.0,
     output: Output = None,
 ) -> None:
-    """Re-plan the rest of a day from where its stored plan has led until now; says what changed and why."""
+    """Re-plan the rest of a day from where its stored plan has led (--now), or plan and account days one
+    after the other (--from, --to). A range goes on where it was stopped: days whose inputs are unchanged are
+    kept. It exits with 3 where a day has no schedule; the summary is written all the same."""
     from energy.app import open_service
     from energy.domain.time import parse_instant
 
-    try:
-        instant = parse_instant(now)
-    except ValueError as error:
-        raise InputError(Fault("--now", str(error))) from None
+    if (now is None) == (first_day is None and last_day is None) or (first_day is None) != (last_day is None):
+        raise InputError(Fault("--now", "give either --now, or both --from and --to"))
+    instant = None
+    if now is not None:
+        try:
+            instant = parse_instant(now)
+        except ValueError as error:
+            raise InputError(Fault("--now", str(error))) from None
     with _progress() as progress:
         service = open_service([city], progress=progress)
-        planned = service.operate(
-            service.city_ids()[0],
-            instant,
-            information=information,
-            change_threshold=change_threshold,
-            progress=progress,
-        )
-    write_json(planned.document, output)
+        (name,) = service.city_ids()
+        if first_day is not None and last_day is not None:
+            document = service.operate_days(
+                name, first_day, last_day, information=information, progress=progress
+            )
+        else:
+            assert instant is not None
+            document = dict(
+                service.operate(
+                    name,
+                    instant,
+                    information=information,
+                    change_threshold=change_threshold,
+                    progress=progress,
+                ).document
+            )
+    write_json(document, output)
+    if document.get("failed"):
+        raise typer.Exit(INFEASIBLE)
 
 
 @app.command()

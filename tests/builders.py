@@ -131,6 +131,7 @@ def accounts_of(
     tables["prices"] = table("import_price_per_mwh", "export_price_per_mwh")
     return DayAccounts(
         time=hours,
+        start_hash=f"sha256:{plan.day}",
         coupling=coupling,
         losses="account",
         factors_version="1+abc",

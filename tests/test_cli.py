@@ -73,3 +73,18 @@ def test_imports_stay_light(module: str, unwanted: set[str]) -> None:
     program = f"import sys, {module}; print(*sorted({unwanted!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--from", "2016-06-20"],
+        ["--to", "2016-06-20"],
+        ["--now", "2016-06-21T10:15+02:00", "--from", "2016-06-20", "--to", "2016-06-21"],
+    ],
+)
+def test_operate_takes_an_instant_or_a_range(options: list[str]) -> None:
+    result = wattshed("operate", "--city", "nowhere", *options)
+    assert result.returncode == 2
+    assert "give either --now, or both --from and --to" in result.stderr

@@ -48,6 +48,7 @@ class DayAccounts:
 
     Attributes:
         time: the hours of the local day.
+        start_hash: of all that the day started from; planned again from the same, it would be the same.
         coupling, losses: how carbon was traced. factors_version: of the registry it was traced with.
         assets: those of the tables ``drawn_…`` and ``injected_…``, in the order of their columns.
         tables: by name; the quantities of `Period` and of its accounts:
@@ -61,6 +62,7 @@ class DayAccounts:
     """
 
     time: TimeGrid
+    start_hash: str
     coupling: Coupling
     losses: LossTreatment
     factors_version: str

@@ -292,6 +292,34 @@ def stays_in(vehicle: Vehicle, time: TimeGrid) -> list[Stay]:
     return stays
 
 
+def start_hash(
+    city: City,
+    day: date,
+    information: Information,
+    carry: CarryOver | None,
+    metered_peak_mw: float | None,
+    day_before: Mapping[str, Any] | None,
+    factors_version: str,
+) -> str:
+    """SHA-256 over all that a day starts from: a stored plan with the same hash need not be made again."""
+    tanks = None
+    if carry is not None:
+        tanks = {
+            key: [energy, carry.carbon_kg[key], carry.renewable_kwh[key], *carry.carbon_range_kg.get(key, ())]
+            for key, energy in carry.energy_kwh.items()
+        }
+    inputs = {
+        "city": city.fingerprint,
+        "day": day.isoformat(),
+        "information": information,
+        "tanks": tanks,
+        "peak_mw": metered_peak_mw,
+        "units_before": day_before,
+        "factors": factors_version,
+    }
+    return f"sha256:{hashlib.sha256(rfc8785.dumps(inputs)).hexdigest()}"
+
+
 def load_id(bus: int) -> str:
     """The asset id of all inflexible load at a bus."""
     return f"load:{bus}"

@@ -29,7 +29,9 @@ _UNIT_CLASSES: Mapping[str, Mapping[UserClass, float]] = {
 """Whose demand a unit is, by type; heat pumps and other flexible loads say nothing of their users."""
 
 
-def day_accounts(day: CityDay, cases: Mapping[str, Case], factors_version: str) -> DayAccounts:
+def day_accounts(
+    day: CityDay, cases: Mapping[str, Case], start_hash: str, factors_version: str
+) -> DayAccounts:
     """The accounts of every case by the hour, and of the case that happened by asset, storage and bus."""
     happened = cases.get("actual", cases["planned"])
     hourly = _Hourly(day.time)
@@ -40,6 +42,7 @@ def day_accounts(day: CityDay, cases: Mapping[str, Case], factors_version: str) 
     storages = happened.account.storage_ids
     return DayAccounts(
         time=hourly.time,
+        start_hash=start_hash,
         coupling=happened.account.coupling,
         losses=happened.account.losses,
         factors_version=factors_version,

@@ -29,6 +29,7 @@ from energy.service.city_day import (
     horizon_of,
     month_of,
     site_series,
+    start_hash,
     tanks_at,
     unavoidable_peak_mw,
 )
@@ -163,7 +164,8 @@ def plan_day(
         document=document,
         tables=_tables(start, schedule, cases),
     )
-    accounts = day_accounts(start, cases, factors.version)
+    begun = start_hash(city, day, information, carry, metered_peak_mw, day_before, factors.version)
+    accounts = day_accounts(start, cases, begun, factors.version)
     watch.lap("document")
     carry_over = _carry_over(start, cases.get("actual", cases["planned"]))
     return PlannedDay(plan, accounts, carry_over, watch.seconds)

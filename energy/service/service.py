@@ -22,10 +22,11 @@ from energy.domain.network import FloatArray
 from energy.domain.period import Period
 from energy.domain.plan import Plan
 from energy.domain.progress import Progress, silent
-from energy.domain.records import Job, PlanSummary, RunRecord
+from energy.domain.records import CarryOver, Job, PlanSummary, RunRecord
 from energy.domain.time import TimeGrid, format_instant
 from energy.feeds.officer import read_officer_inputs
-from energy.service.city_day import check_day
+from energy.service.city_day import Information, check_day, start_hash
+from energy.service.days import DayOutcome, DaysOperation
 from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
 from energy.service.factors import city_factors
 from energy.service.jobs import Jobs
@@ -127,6 +128,40 @@ class Service:
             city_id, stored.day, information, (now, stored.document["schedule"], change_threshold), progress
         )
 
+    def operate_days(
+        self,
+        city_id: str,
+        first_day: str,
+        last_day: str,
+        *,
+        information: str = "perfect",
+        progress: Progress = silent,
+    ) -> dict[str, Any]:
+        """Plan and account the local days from `first_day` to `last_day`, one after the other, and store
+        each: ``wattshed.operation/1``, what became of every day.
+
+        A stored day is kept as long as all that it started from is the same: city, factors, what the day
+        before left, the month's peak. So a call that was killed goes on where it stopped, and a change of
+        the city plans again what it concerns. A day without any schedule is told and left out; the next one
+        starts as the city declares it. Raises `InputError` for days outside the data.
+        """
+        return DaysOperation(self._operated_day).run(
+            self.city(city_id), first_day, last_day, information, progress
+        )
+
+    def _operated_day(
+        self, city: City, day: date, information: Information, progress: Progress
+    ) -> DayOutcome:
+        """The stored plan of `day` where it is still valid, else a new one."""
+        name = day.isoformat()
+        carry, peak, before = self._before(city, day, information)
+        begun = start_hash(city, day, information, carry, peak, before, city_factors(city).version)
+        stored = self._store.day_accounts(city.id, name, name, information)
+        if stored and stored[0][1].start_hash == begun:
+            return DayOutcome(name, "kept", stored[0][0].status)
+        plan = self._planned(city.id, name, information, None, progress)
+        return DayOutcome(name, "planned", plan.document["status"])
+
     def _planned(
         self,
         city_id: str,
@@ -142,15 +177,16 @@ class Service:
         with self._planning:
             started = datetime.now(UTC)
             progress(0.0, f"{city.name} {day}: the grid")
+            carry, peak, before = self._before(city, wanted, informed)
             planned = plan_day(
                 city,
                 wanted,
                 informed,
                 twin=self._twin(city),
                 factors=city_factors(city),
-                carry=self._store.carry_over(city_id, day, information),
-                metered_peak_mw=self._store.month_peak_mw(city_id, day, information),
-                day_before=self._schedule_before(city, wanted, informed),
+                carry=carry,
+                metered_peak_mw=peak,
+                day_before=before,
                 revision=None if revised is None else Revision(*revised),
                 progress=progress,
             )
@@ -167,6 +203,17 @@ class Service:
             self._store.save_plan(planned.plan, run, planned.carry, planned.accounts)
         progress(1.0, "planned")
         return planned.plan
+
+    def _before(
+        self, city: City, day: date, information: Information
+    ) -> tuple[CarryOver | None, float | None, Mapping[str, Any] | None]:
+        """What the stored plans before `day` leave it: tanks, the month's peak, and what units do."""
+        name = day.isoformat()
+        return (
+            self._store.carry_over(city.id, name, information),
+            self._store.month_peak_mw(city.id, name, information),
+            self._schedule_before(city, day, information),
+        )
 
     def _schedule_before(self, city: City, day: date, information: str) -> Mapping[str, Any] | None:
         """What units were planned to do on the day before `day`; None where no such plan is stored."""

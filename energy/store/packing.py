@@ -36,6 +36,7 @@ def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
     """The columns of a row of ``day_accounts``."""
     document = {
         "time": accounts.time.document(),
+        "start_hash": accounts.start_hash,
         "coupling": accounts.coupling,
         "losses": accounts.losses,
         "factors_version": accounts.factors_version,
@@ -61,6 +62,7 @@ def unpacked_accounts(document: bytes, values: bytes) -> DayAccounts:
         first = last
     return DayAccounts(
         time=time,
+        start_hash=of["start_hash"],
         coupling=of["coupling"],
         losses=of["losses"],
         factors_version=of["factors_version"],

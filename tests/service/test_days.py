@@ -1,0 +1,153 @@
+"""A range of days: the same as day by day, resumed after a kill, planned again from the first stale day."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from energy.domain.city import City
+from energy.domain.errors import Fault, InputError
+from energy.domain.progress import Progress
+from energy.service.cities import init_city, open_city
+from energy.service.city_day import Information
+from energy.service.days import DayOutcome, DaysOperation
+from energy.service.service import Service
+from energy.store import Store
+
+Stored = dict[str, tuple[str, bytes]]
+FIRST, LAST = "2016-06-20", "2016-06-22"
+DAYS = (FIRST, "2016-06-21", LAST)
+OPERATE = ("-c", "from energy.cli import main; main()", "operate", "--from", FIRST, "--to", LAST)
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A city of 33 buses by the hour; its cache is shared, each test has a store of its own."""
+    folder = tmp_path_factory.mktemp("days")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WATTSHED_HOME", str(folder / "home"))
+        init_city(folder / "city", "pandapower:case33bw")
+        settings = folder / "city" / "city.toml"
+        settings.write_text(settings.read_text("utf-8").replace('"PT15M"', '"PT1H"'), "utf-8")
+        yield folder / "city"
+
+
+def service_of(directory: Path, store: Path) -> Service:
+    return Service(Store.open(f"sqlite:///{store}"), [open_city(directory)])
+
+
+def kept_bytes(store: Path, city: str) -> Stored:
+    """Documents and accounts by day, as they are stored."""
+    opened = Store.open(f"sqlite:///{store}")
+    found = {}
+    for run, accounts in opened.day_accounts(city, "2016-01-01", "2016-12-31"):
+        plan = opened.plan(city, run.day)
+        assert plan is not None
+        numbers = b"".join(accounts.tables[name].values.tobytes() for name in sorted(accounts.tables))
+        found[run.day] = (json.dumps(plan.document, sort_keys=True) + accounts.start_hash, numbers)
+    opened.close()
+    return found
+
+
+@pytest.fixture(scope="module")
+def day_by_day(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Stored]:
+    store = tmp_path_factory.mktemp("one") / "store.db"
+    service = service_of(directory, store)
+    (city,) = service.city_ids()
+    for day in DAYS:
+        service.plan(city, day)
+    service.close()
+    return city, kept_bytes(store, city)
+
+
+def test_a_range_that_was_killed_goes_on_where_it_stopped(
+    directory: Path, tmp_path: Path, day_by_day: tuple[str, Stored]
+) -> None:
+    city, expected = day_by_day
+    file, output = tmp_path / "store.db", tmp_path / "summary.json"
+    command = [sys.executable, *OPERATE, "--city", str(directory), "-o", str(output)]
+    environment = {**os.environ, "DATABASE_URL": f"sqlite:///{file}"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    assert process.stderr is not None
+    began = time.monotonic()
+    for line in process.stderr:
+        if "day 2 of 3: dispatch" in line:
+            break
+        assert time.monotonic() - began < 120, "the second day never came"
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait(timeout=30) == -signal.SIGKILL
+    process.stderr.close()
+    assert not output.exists()
+    assert kept_bytes(file, city).keys() <= {FIRST}  # whole days or none
+
+    subprocess.run(command, env=environment, check=True, stderr=subprocess.DEVNULL)
+    assert kept_bytes(file, city) == expected
+    summary = json.loads(output.read_text(encoding="utf-8"))
+    assert summary == {
+        "schema": "wattshed.operation/1",
+        "city": city,
+        "information": "perfect",
+        "from": FIRST,
+        "to": LAST,
+        "days": 3,
+        "planned": 2,
+        "kept": 1,
+        "secure": 3,
+        "unresolved": [],
+        "failed": [],
+    }
+
+
+def test_days_are_planned_again_from_the_first_whose_start_has_changed(
+    directory: Path, tmp_path: Path, day_by_day: tuple[str, Stored]
+) -> None:
+    city, expected = day_by_day
+    service = service_of(directory, tmp_path / "store.db")
+    assert service.operate_days(city, FIRST, LAST)["planned"] == 3
+    assert service.operate_days(city, FIRST, LAST)["kept"] == 3
+    service.plan(city, "2016-06-19")  # from now on the first day starts from what this one leaves
+    changed = service.operate_days(city, FIRST, LAST)
+    assert changed["planned"] >= 1
+    service.close()
+    after = kept_bytes(tmp_path / "store.db", city)
+    assert after[FIRST] != expected[FIRST]
+    again = service_of(directory, tmp_path / "again.db")
+    again.operate_days(city, "2016-06-19", LAST)
+    again.close()
+    assert kept_bytes(tmp_path / "again.db", city) == after
+
+
+def test_a_day_without_a_schedule_is_told_and_the_next_goes_on(directory: Path) -> None:
+    def operate_day(_city: City, day: date, _information: Information, _progress: Progress) -> DayOutcome:
+        if day.isoformat() == "2016-06-21":
+            raise InputError([Fault("b1", "cannot end full"), Fault("grid", "is too weak")])
+        return DayOutcome(day.isoformat(), "planned", "secure" if day.day == 20 else "unresolved")
+
+    shown: list[float] = []
+    operation = DaysOperation(operate_day)
+    city = open_city(directory)
+    summary = operation.run(city, FIRST, LAST, "perfect", lambda share, _: shown.append(share))
+    assert (summary["planned"], summary["secure"], summary["unresolved"]) == (2, 1, [LAST])
+    assert summary["failed"] == [
+        {
+            "day": "2016-06-21",
+            "faults": [
+                {"path": "b1", "message": "cannot end full"},
+                {"path": "grid", "message": "is too weak"},
+            ],
+        }
+    ]
+    assert shown[-1] == 1.0
+    with pytest.raises(InputError, match="2016-06-20 is before 2016-06-22; swap"):
+        operation.run(city, LAST, FIRST, "perfect", lambda *_: None)
+    with pytest.raises(InputError, match="outside the data"):
+        operation.run(city, "2015-12-31", FIRST, "perfect", lambda *_: None)
