@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.errors import SolverError
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import Conflict, Schedule, Shortfall
 from optimizer.assets.base import Asset, HardLimit
+from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.reach import when
 from optimizer.islands import BORDERS, border_message
 from optimizer.problem import DispatchProblem
@@ -37,14 +37,20 @@ KWH_PER_KG = 33.33
 """Lower heating value of hydrogen."""
 HELD = 5e-7
 """How much more than the least, relative and absolute, a later stage may leave: above the tolerance of an
-integer program, below what counts."""
+integer program, below what counts. What is nothing stays nothing."""
+NOT_LEAST = "conflicts: the relaxations are enough together, but less may do"
+UNEXPLAINED = "no limit of a connection and no energy that must be held explains why there is no schedule"
+NOT_FOUND = "it was not found what would serve the shortfalls"
 WEIGHT = {"kW": 1.0, "kWh": 1.0, "kg": KWH_PER_KG}
 Terms = Sequence[tuple[IntArray, FloatArray | float]]
 WAY = {"import_limit_kw": "import", "export_limit_kw": "export"}
 
 
-def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, ...]:
-    """The hard limits that contradict each other. Uses up `stages`: bounds and costs are changed."""
+def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[tuple[Conflict, ...], str | None]:
+    """The hard limits that contradict each other, and in words where they do not explain all.
+
+    Uses up `stages`: bounds and costs are changed.
+    """
     if problem.offers:
         # what is offered gives way to everything: only its rows would repeat limits that are to be relaxed
         problem, stages = _eased(replace(problem, offers=()), (), stages)
@@ -53,29 +59,37 @@ def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, .
     if closed:
         problem, stages = _eased(problem, closed, stages)
         if stages.solve().x is not None:
-            return tuple(closed)
-    return _merged((*closed, *_hard_conflicts(problem, stages)))
+            return tuple(closed), None
+    hard = _hard_conflicts(problem, stages)
+    return _merged((*closed, *hard)), None if hard else UNEXPLAINED
 
 
-def of_shortfalls(problem: DispatchProblem, schedule: Schedule, stages: Stages) -> tuple[Conflict, ...]:
+def of_shortfalls(
+    problem: DispatchProblem, schedule: Schedule, stages: Stages
+) -> tuple[tuple[Conflict, ...], str | None]:
     """What keeps the needs that `schedule` leaves unmet, and overloaded import limits, from being kept.
 
-    Applied together the relaxations leave no shortfall. `stages` is left as it was found.
+    Applied together the relaxations leave no shortfall. Beside them, in words, what the solver's tolerances
+    left open. `stages` is left as it was found.
     """
     closed = _out_of_reach(problem)
     if closed:
         problem, stages = _eased(problem, closed, stages)
     shared = SharedLimits(stages)
     try:
-        widened, x = shared.least()
+        found = shared.least()
     finally:
         shared.close()
+    if found is None:
+        return (), NOT_FOUND
+    widened, x, is_least = found
     left = [
         _unexplained(problem, shortfall)
         for rows in stages.program.assets
         for shortfall in rows.shortfalls(x[: len(stages.program.linear.cost)])
     ]
-    return (*closed, *(_shared(problem, schedule, *one) for one in widened), *left)
+    conflicts = (*closed, *(_shared(problem, schedule, *one) for one in widened), *left)
+    return conflicts, None if is_least else NOT_LEAST
 
 
 def _out_of_reach(problem: DispatchProblem) -> tuple[Conflict, ...]:
@@ -133,9 +147,10 @@ def _hard_conflicts(problem: DispatchProblem, stages: Stages) -> tuple[Conflict,
         _soften(solver, limit, int(slack), lower, upper, program.connections.throughput_kw)
     cost = np.zeros(solver.columns)
     cost[slacks] = [WEIGHT[limit.unit] for limit in limits]
-    solution = stages.minimise(cost)
+    solver.set_mip_gap(0.0)
+    solution = stages.minimise(cost, feasible=True)
     if solution.x is None:
-        raise SolverError("no relaxation of the hard limits makes the problem feasible")
+        return ()
     conflicts = []
     for limit, slack in zip(limits, slacks, strict=True):
         relaxation = round(float(solution.x[slack]), DECIMALS)
@@ -199,17 +214,39 @@ class SharedLimits:
         border = connections.exchange.ravel()
         self._widest = np.concatenate([border, border, np.full(len(connections.overruns), np.inf)])
         self._added: list[IntArray] = []
+        self._met = np.zeros(0, np.int64)
         stages.release_all()
         stages.exclusions.reopen()
         stages.exclusions.heed_flows(False)
         stages.solver.set_mip_gap(0.0)
         stages.solver.set_bounds(self._flows, np.zeros(len(self._flows)), self._widest)
 
-    def least(self) -> tuple[list[tuple[HardLimit, IntArray, float]], FloatArray]:
+    def least(self) -> tuple[list[tuple[HardLimit, IntArray, float]], FloatArray, bool] | None:
         """Each limit to widen, in which steps and by how many kW, so that as little is unmet as without any
-        connection limit; and that solution."""
+        connection limit; that solution; and whether no less would do. None where the solver finds nothing.
+
+        Each stage holds what the one before found. Where the solver's tolerances leave it no solution of
+        that, the one before is the answer.
+        """
         unmet = self._stages.unmet()
-        self._hold(unmet, self._solved(unmet))
+        met = self._minimised(unmet)
+        if met is None:
+            return None
+        self._hold(unmet, met)
+        slack, excess = self._widen()
+        widened = self._minimised(self._cost(slack, WEIGHT["kW"]))
+        if widened is None:
+            return self._beyond(met), met, False
+        most = widened[slack]
+        most = np.where(most > RELAXED, most * (1 + HELD) + HELD, 0.0)
+        self._solver.set_bounds(slack, np.zeros(len(slack)), most)
+        # where a limit is wider than it need be in a step, nothing says so yet
+        narrow = self._minimised(self._cost(excess, 1.0))
+        x = widened if narrow is None else narrow
+        return self._beyond(x), x, True
+
+    def _widen(self) -> tuple[IntArray, IntArray]:
+        """Columns of how far each limit is widened, and of what is beyond it in each step."""
         solver, count = self._solver, len(self._limits)
         sizes = [len(limit.columns) for limit in self._limits]
         every = np.concatenate([np.zeros(0, np.int64), *(limit.columns for limit in self._limits)])
@@ -221,37 +258,38 @@ class SharedLimits:
         self._added.append(solver.add_rows("limit_excess", beyond, below, bounds))
         within = _rows(solver, [(excess, 1.0), (np.repeat(slack, sizes), -1.0)])
         self._added.append(solver.add_rows("limit_slack", within, below, np.zeros(len(every))))
-        cost = np.zeros(solver.columns)
-        cost[slack] = WEIGHT["kW"]
-        widened = self._solved(cost)
-        most = widened[slack]
-        solver.set_bounds(slack, np.zeros(count), most * (1 + HELD) + HELD)
-        # where a limit is wider than it need be in a step, nothing says so yet
-        cost = np.zeros(solver.columns)
-        cost[excess] = 1.0
-        x = self._solved(cost)
-        edges = np.cumsum([0, *sizes])
+        return slack, excess
+
+    def _beyond(self, x: FloatArray) -> list[tuple[HardLimit, IntArray, float]]:
+        """The limits that a solution exceeds, where and by how much."""
         found = []
-        for number, limit in enumerate(self._limits):
-            if most[number] > RELAXED:
-                used = x[excess[edges[number] : edges[number + 1]]]
-                found.append((limit, limit.steps[used > RELAXED], round(float(most[number]), DECIMALS)))
-        return found, x
+        for limit in self._limits:
+            beyond = x[limit.columns] - limit.bounds
+            if beyond.max(initial=0.0) > RELAXED:
+                found.append((limit, limit.steps[beyond > RELAXED], round(float(beyond.max()), DECIMALS)))
+        return found
 
     def _hold(self, unmet: FloatArray, x: FloatArray) -> None:
-        least = float(unmet @ x[: len(unmet)])
+        """No more unmet than in `x`, and nothing of what `x` meets."""
         columns = np.flatnonzero(unmet)
-        matrix = sp.csr_array(
-            (unmet[columns], (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
-        )
-        upper = np.array([least + HELD * max(1.0, least)])
-        self._added.append(self._solver.add_rows("held_need", matrix, np.array([-np.inf]), upper))
+        met = x[columns] <= SERVED_KWH
+        self._met, columns = columns[met], columns[~met]
+        self._solver.set_bounds(self._met, np.zeros(len(self._met)), np.zeros(len(self._met)))
+        if len(columns):
+            least = float(unmet[columns] @ x[columns])
+            row = sp.csr_array(
+                (unmet[columns], (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
+            )
+            upper = np.array([least + HELD * max(1.0, least)])
+            self._added.append(self._solver.add_rows("held_need", row, np.array([-np.inf]), upper))
 
-    def _solved(self, cost: FloatArray) -> FloatArray:
-        solution = self._stages.minimise(cost)
-        if solution.x is None:
-            raise SolverError("wider connection limits made a feasible problem infeasible")
-        return solution.x
+    def _cost(self, columns: IntArray, each: float) -> FloatArray:
+        cost = np.zeros(self._solver.columns)
+        cost[columns] = each
+        return cost
+
+    def _minimised(self, cost: FloatArray) -> FloatArray | None:
+        return self._stages.minimise(cost, feasible=True).x
 
     def close(self) -> None:
         """Put the limits back."""
@@ -260,6 +298,10 @@ class SharedLimits:
         stages.exclusions.heed_flows(True)
         stages.restore_mip_gap()
         self._solver.set_bounds(self._flows, linear.lower[self._flows], linear.upper[self._flows])
+        own = self._met[self._met < len(linear.cost)]
+        self._solver.set_bounds(own, linear.lower[own], linear.upper[own])
+        of_grid = self._met[len(own) :]
+        self._solver.set_bounds(of_grid, np.zeros(len(of_grid)), np.full(len(of_grid), np.inf))
         for rows in self._added:
             self._solver.set_row_bounds(rows, np.full(len(rows), -np.inf), np.full(len(rows), np.inf))
 
@@ -274,6 +316,11 @@ def _hard(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxatio
     span = f"from {when(start, problem.time)} to {when(end, problem.time)}"
     if limit.limit in BORDERS:
         message = border_message(limit, assets, span, relaxation)
+    elif limit.limit == "heat_dump":
+        message = (
+            f"asset {limit.assets[0]!r}: {span} up to {relaxation:.4g} kW of heat can go nowhere. Let it be "
+            "dumped, or ease what makes it."
+        )
     elif limit.assets:
         message = (
             f"asset {limit.assets[0]!r}: {limit.limit} is out of reach by {relaxation:.4g} {limit.unit} with "

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from energy.domain.errors import DeadlineError, SolverError
+from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray, GridLimits
 from energy.domain.schedule import Conflict, Schedule, Status
 from optimizer.conflicts import of_infeasible, of_shortfalls
@@ -108,27 +108,28 @@ class Dispatcher:
         if not schedule.shortfalls or schedule.status == "feasible" or self._scenarios is not None:
             return schedule
         try:
-            conflicts = of_shortfalls(self.problem, schedule, self._stages)
+            conflicts, open_question = of_shortfalls(self.problem, schedule, self._stages)
         except DeadlineError:
             notice = "the deadline passed before it was found what would serve the shortfalls"
             return replace(schedule, notices=(*schedule.notices, notice))
-        return replace(schedule, conflicts=conflicts)
+        asked = () if open_question is None else (open_question,)
+        return replace(schedule, conflicts=conflicts, notices=(*schedule.notices, *asked))
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
         problem, program = self.problem, self._program
         notices: list[str] = []
         dual = solution.dual
-        if self._stages.solver.is_integer:
+        if self._stages.solver.is_integer and len(x) == self._stages.solver.columns:
             dual = self._dual_with_integers_fixed(x)
-            notices.append(
-                "the deadline passed before prices were found: price_per_mwh is zero"
-                if dual is None
-                else "prices come from the linear problem with its integers fixed"
-            )
-        elif dual is None:
-            raise SolverError("HiGHS gave no duals")
+            if dual is not None:
+                notices.append("prices come from the linear problem with its integers fixed")
+        late = self._stages.until is not None and clock.monotonic() > self._stages.until
+        if dual is None:
+            why = "the deadline passed before prices were found" if late else "no prices were found"
+            notices.append(f"{why}: price_per_mwh is zero")
         if solution.status == "feasible":
-            notices.append("the deadline passed: cost and shortfalls may be higher than they must be")
+            why = "the deadline passed" if late else "the solver's tolerances left no better"
+            notices.append(f"{why}: cost and shortfalls may be higher than they must be")
         self.grid_slack = self._stages.grid.slacks(x)
         for kind in UNITS:
             amounts = [slack.amount for slack in self.grid_slack if slack.kind == kind]
@@ -187,18 +188,15 @@ class Dispatcher:
         return replace(found, fairness=report), None
 
     def _dual_with_integers_fixed(self, x: FloatArray) -> FloatArray | None:
-        """Duals of the problem with its integers as in `x`; None where the deadline leaves no time."""
+        """Duals of the problem with its integers as in `x`; None where the deadline leaves no time, or
+        where rounded integers leave no solution."""
         seconds = None
         if self._stages.until is not None:
             seconds = max(self._stages.until - clock.monotonic(), 0.0) + self._for_prices
         # rounded, the integers may miss what is held by as much as HiGHS rounds
         self._stages.loosen()
         fixed = self._stages.solver.run_with_integers_fixed(x, seconds)
-        if fixed.status == "optimal":
-            return fixed.dual
-        if seconds is None or (fixed.x is None and fixed.status != "no_solution"):
-            raise SolverError("HiGHS found no prices for the integers it chose")
-        return None
+        return fixed.dual if fixed.status == "optimal" else None
 
     def _infeasible(self) -> Schedule:
         problem, notices = self.problem, list(self.problem.notices)
@@ -206,7 +204,8 @@ class Dispatcher:
         if problem.pins is not None:
             notices.append("what is given by the previous schedule contradicts the limits")
         elif self._scenarios is None:
-            conflicts = of_infeasible(problem, self._stages)
+            conflicts, open_question = of_infeasible(problem, self._stages)
+            notices += [] if open_question is None else [open_question]
         else:
             conflicts, where = self._scenarios.conflicts(self._stages.until)
             notices.append(where)

@@ -1,7 +1,8 @@
 """What a linear program cannot say: one of two powers is zero, a power is zero or at least so much, or it
 is zero unless an energy is high enough.
 
-Mostly prices say it already. Binaries enter only for the pairs that a linear answer breaks.
+Mostly prices say it already. Binaries enter only for the pairs that a linear answer breaks. With what is
+nearest to that answer the branch and bound starts: of a pair the larger power, every power there is.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.network import FloatArray, IntArray
+from energy.domain.network import BoolArray, FloatArray, IntArray
 from optimizer.solver import Solver
 
 if TYPE_CHECKING:
@@ -41,6 +42,12 @@ class Exclusions:
         self._reserves, self._reserved_kwh = program.reserves
         self._reserve_exact = np.zeros(len(self._reserves), bool)
         self._closed = np.zeros(0, np.int64)
+        self._nearest: list[FloatArray] = []
+
+    def completed(self, x: FloatArray) -> FloatArray:
+        """`x`, which was broken, with a value for every binary that entered because of that."""
+        nearest, self._nearest = self._nearest, []
+        return np.concatenate([x, *nearest])
 
     @property
     def chosen(self) -> int:
@@ -62,7 +69,7 @@ class Exclusions:
         if len(pairs) and int((broken | self._exact).sum()) <= exact_up_to:
             self._exact |= broken
             upper = self._upper[pairs]
-            binary = self._binaries(len(pairs))
+            binary = self._binaries(x[pairs[:, 0]] >= x[pairs[:, 1]])
             one, other = (
                 self._rows("exclusion", [(pairs[:, 0], 1.0), (binary, -upper[:, 0])], -np.inf, 0.0),
                 self._rows("exclusion", [(pairs[:, 1], 1.0), (binary, upper[:, 1])], -np.inf, upper[:, 1]),
@@ -82,7 +89,7 @@ class Exclusions:
         power, energy, count = power[broken], energy[broken], int(broken.sum())
         if count and int((broken | self._reserve_exact).sum()) <= exact_up_to:
             self._reserve_exact |= broken
-            binary, lowest = self._binaries(count), self._lower[energy]
+            binary, lowest = self._binaries(np.zeros(count, bool)), self._lower[energy]
             rise = self._reserved_kwh[broken] - lowest
             self._rows("discharge_reserve", [(power, 1.0), (binary, -self._upper[power])], -np.inf, 0.0)
             self._rows("discharge_reserve", [(energy, 1.0), (binary, -rise)], lowest, np.inf)
@@ -101,7 +108,7 @@ class Exclusions:
         if self._stepped_exact or not forbidden.any():
             return False
         self._stepped_exact = True
-        binary = self._binaries(len(self._stepped))
+        binary = self._binaries(power > TOLERANCE)
         self._rows(
             "semicontinuous", [(self._stepped, 1.0), (binary, -self._upper[self._stepped])], -np.inf, 0.0
         )
@@ -124,7 +131,9 @@ class Exclusions:
             self._solver.set_bounds(self._closed, np.zeros(len(upper)), upper)
             self._closed = np.zeros(0, np.int64)
 
-    def _binaries(self, count: int) -> IntArray:
+    def _binaries(self, nearest: BoolArray) -> IntArray:
+        count = len(nearest)
+        self._nearest.append(nearest.astype(float))
         return self._solver.add_columns("binary", np.zeros(count), np.ones(count), integer=True)
 
     def _rows(

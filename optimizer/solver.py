@@ -158,6 +158,13 @@ class Solver:
         """How far, relative to the best bound, an integer answer may be from it."""
         self._option("mip_rel_gap", gap)
 
+    def start_from(self, x: FloatArray) -> None:
+        """Let the next run begin with the integers of `x`, as far as there is a solution with them."""
+        columns = np.array(sorted(self._integer), np.int32)
+        self._check(
+            self._highs.setSolution(len(columns), columns, np.round(x[columns])), "passing a first solution"
+        )
+
     def set_cost(self, cost: FloatArray) -> None:
         """The cost of every column."""
         every = np.arange(self.columns, dtype=np.int32)
@@ -189,15 +196,18 @@ class Solver:
         """Stop the run under way, and every later one, with `CancelledError`; for another thread."""
         self._highs.cancelSolve()
 
-    def run(self, seconds: float | None = None) -> Solution:
+    def run(self, seconds: float | None = None, *, feasible: bool = False) -> Solution:
         """Solve from the present basis, at most `seconds` long.
 
-        Raises `SolverError` for every outcome that is neither an answer, infeasible nor out of time.
+        A problem that is known to be `feasible` and is called infeasible is solved once more without
+        presolve, which rounds bounds near the tolerances away. Raises `SolverError` for every outcome that
+        is neither an answer, infeasible nor out of time.
         """
         self._option("time_limit", float("inf") if seconds is None else max(seconds, 0.0) + self._elapsed())
         status = self._run()
-        if status == "infeasible_or_unbounded":
-            # presolve cannot tell the two apart; the solve without it can
+        if status == "infeasible_or_unbounded" or (feasible and status == "infeasible"):
+            # presolve cannot tell the first two apart; the solve without it can
+            self._check(self._highs.clearSolver(), "clearing the solver")
             self._option("presolve", "off")
             status = self._run()
             self._option("presolve", "choose")
@@ -206,8 +216,8 @@ class Solver:
         if status == "infeasible":
             return Solution("infeasible", None, None, np.inf, np.inf)
         info = self._highs.getInfo()
-        feasible = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
-        if status == "time_limit" and not feasible:
+        found = info.primal_solution_status == highspy.SolutionStatus.kSolutionStatusFeasible
+        if status == "time_limit" and not found:
             return Solution("no_solution", None, None, np.inf, -np.inf)
         if status not in {"optimal", "time_limit"}:
             raise SolverError(f"HiGHS ended with {status}: every dispatch problem is bounded")

@@ -24,8 +24,8 @@ UNSERVED_KWH = 1e-6
 HELD = 1e-12
 """How much more than the least shortfall, relative, the cost stage may leave."""
 HELD_INTEGER, HELD_SHARE = 2e-6, 1e-8
-"""What a held row may be exceeded by once there are integers, whose values HiGHS rounds: tighter, it finds
-no solution where there is one. Absolutely, and as a share of the row's bound."""
+"""What a held row may be exceeded by once there are integers, whose values HiGHS rounds: tighter, it misses
+the best solution, or finds none where there is one. Absolutely, and as a share of the row's bound."""
 
 
 class Stages:
@@ -98,7 +98,8 @@ class Stages:
     def solve(self, *, without: IntArray | None = None) -> Solution:
         """Shortfalls priced above everything; where some remain, exactly minimal first, then cost.
 
-        What the columns `without` cost is left out.
+        What the columns `without` cost is left out. A solution that is shorter than the program has columns
+        was found before the last binaries entered, and breaks none of what they stand for.
         """
         self.release_all()
         self._without = np.zeros(0, np.int64) if without is None else without
@@ -107,15 +108,10 @@ class Stages:
         if (
             solution.x is None
             or solution.status == "feasible"
-            or self._unserved() @ solution.x <= UNSERVED_KWH
+            or self._unserved() @ solution.x <= UNSERVED_KWH * self._lightest
         ):
             return solution
-        try:
-            return self._least_shortfall(per_kwh)
-        except DeadlineError:
-            if len(solution.x) < self.solver.columns:  # it breaks an exclusion that was found since
-                raise
-            return replace(solution, status="feasible")
+        return self._least_shortfall(per_kwh, solution)
 
     def release_all(self) -> None:
         """Let no held row bind any more."""
@@ -129,19 +125,42 @@ class Stages:
             coefficients[part.columns][part.connections.overruns] = 0.0
         return coefficients + self.grid.slack_costs() * self._hours / self.dearest
 
-    def _least_shortfall(self, per_kwh: float) -> Solution:
-        """The cheapest of all schedules with the least shortfall."""
-        self.solver.set_mip_gap(0.0)
-        least = self.minimise(self._unserved() + self.grid.slack_costs() / per_kwh)
-        self.restore_mip_gap()
+    def _least_shortfall(self, per_kwh: float, priced: Solution) -> Solution:
+        """The cheapest of all schedules with the least shortfall; `priced` is that with a price on it.
+
+        With integers the least is held as loosely as they need: the bound is then true, and the cost at
+        most what so little more unserved is worth below that of the least. Where the deadline passes, or
+        the tolerances leave nothing of what is held, the answer is the schedule before.
+        """
+        assert priced.x is not None
+        try:
+            self.solver.set_mip_gap(0.0)
+            least = self.minimise((self._unserved() + self.grid.slack_costs() / per_kwh) / self._lightest)
+        except DeadlineError:
+            least = replace(priced, x=None)
+        finally:
+            self.restore_mip_gap()
         if least.x is None:
-            return least
+            whole = priced.dual is not None and len(priced.dual) == self.solver.rows
+            return replace(priced, status="feasible", dual=priced.dual if whole else None)
         self.hold_shortfall(least.x)
-        return self.minimise(self._costs())
+        costs = self._costs()
+        try:
+            cheapest = self.minimise(costs, near=least.x)
+        except DeadlineError:
+            cheapest = Solution("no_solution", None, None, np.inf, -np.inf)
+        if cheapest.x is not None:
+            return cheapest
+        unserved = self._unserved()
+        left, most = (float(unserved[: len(x)] @ x) for x in (priced.x, least.x))
+        x = priced.x if left <= most + UNSERVED_KWH * self._lightest else least.x
+        cost = float(costs[: len(x)] @ x)
+        # what is priced costs no less than its bound, whatever is unserved
+        return Solution("feasible", x, None, cost, min(cost, priced.bound - per_kwh * most))
 
     def hold_shortfall(self, x: FloatArray) -> None:
         """No solution may leave more unserved than `x`, until the next solve."""
-        unserved = self._unserved()
+        unserved = self._unserved() / self._lightest
         if unserved.any():
             amount = float(unserved[: len(x)] @ x)
             self.hold("held_shortfall", unserved, amount + HELD * max(1.0, amount))
@@ -199,22 +218,36 @@ class Stages:
         coefficients[: len(self.program.unserved)] = self.program.unserved
         return coefficients
 
-    def minimise(self, cost: FloatArray) -> Solution:
+    @property
+    def _lightest(self) -> float:
+        """What a unit of the need that weighs least counts for: tolerances are kWh of that."""
+        weights = self.program.unserved[self.program.unserved > 0]
+        return float(weights.min(initial=1.0))
+
+    def minimise(
+        self, cost: FloatArray, *, feasible: bool = False, near: FloatArray | None = None
+    ) -> Solution:
         """Minimise `cost` (columns added meanwhile are free) within all exclusions.
 
-        Where sides were chosen instead of optimised, `bound` is that of the program before.
+        Where sides were chosen instead of optimised, `bound` is that of the program before. `feasible` says
+        that a solution is known, as it is of held rows; integers start from those of the solution `near`.
         """
-        exclusions, bound, loosened = self.exclusions, -np.inf, False
+        exclusions, bound, loose = self.exclusions, -np.inf, False
+        feasible |= bool(self._holding)
         exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
         exclusions.reopen()
         while True:
+            loose |= self.solver.is_integer
+            if loose:
+                self.loosen()
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
-            solution = self.solver.run(self.remaining())
+            if near is not None and self.solver.is_integer and len(near) == self.solver.columns:
+                self.solver.start_from(near)
+            solution = self.solver.run(self.remaining(), feasible=feasible and not exclusions.chosen)
             if solution.status == "no_solution":
                 raise DeadlineError("the deadline passed before a schedule was found; allow more time")
-            if solution.x is None and self._holding and self.solver.is_integer and not loosened:
-                self.loosen()
-                loosened = True
+            if solution.x is None and self._holding and not loose:
+                loose = True
                 continue
             if solution.x is None and exclusions.chosen:
                 # a chosen side made it infeasible: only binaries can tell
@@ -229,3 +262,4 @@ class Stages:
                 | self.grid.hold_burnt_losses(solution.x)
             ):
                 return replace(solution, bound=min(bound, solution.bound))
+            near = exclusions.completed(solution.x)

@@ -130,7 +130,8 @@ class Scenarios:
                 stages.until = until
                 (part,) = program.parts
                 where = f"scenario {scenario.id!r} is infeasible by itself"
-                return of_infeasible(part.problem, stages), where
+                conflicts, open_question = of_infeasible(part.problem, stages)
+                return conflicts, where if open_question is None else f"{where}: {open_question}"
         return (), (
             "each scenario is feasible by itself, but not all with the same controls in the first stage "
             "and breaches as rare as allowed; shorten first_stage or raise breach_probability"

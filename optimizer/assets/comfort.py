@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from optimizer.site import Columns, Site
 
 WARMEST_C, COLDEST_C = 150.0, -100.0
-COMFORTABLE_K = 1e-6
+COMFORTABLE_K = 1e-5
 """A temperature beyond the band by less is the solver's tolerance."""
 
 

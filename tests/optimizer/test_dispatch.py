@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from optimizer import DispatchProblem, dispatch
+from energy.domain.errors import DeadlineError
+from energy.domain.network import FloatArray
+from optimizer import Dispatcher, DispatchProblem, dispatch
+from optimizer.solver import LinearProgram, Solution, Solver
+from optimizer.stages import Stages
 from tests.optimizer.builders import (
     Document,
     at,
@@ -280,31 +286,31 @@ def test_unserved_energy_price_does_not_drive_decisions() -> None:
 
 
 def test_deadline_without_a_schedule() -> None:
-    from energy.domain.errors import DeadlineError
-    from optimizer import Dispatcher
-
     with pytest.raises(DeadlineError):
         Dispatcher(DispatchProblem.from_document(problem_of([load(1.0)]))).solve(deadline_seconds=0.0)
 
 
-def test_a_solve_stops_where_it_is_told_to() -> None:
-    from energy.domain.errors import CancelledError
-    from optimizer import Dispatcher
-
-    evs = [
-        ev([session(k % 8 / 2, 18 + k % 5, charge_min_kw=6.0, e_departure_min_kwh=24.0 + k / 2)], f"ev{k}")
-        for k in range(60)
-    ]
-    prices = [60.0 + 7.0 * (step % 11) for step in range(96)]
-    document = problem_of(
-        evs,
+def whole_chargers(**options: Any) -> Document:
+    """Chargers that give nearly the same power or none: a peak whose bound takes longer than one waits."""
+    needs = [24.0 + k / 2 for k in range(60)]
+    power = {"charge_min_kw": 6.0, "charge_max_kw": 7.0}
+    return problem_of(
+        [
+            ev([session(k % 8 / 2, 18 + k % 5, **power, e_departure_min_kwh=need)], f"ev{k}")
+            for k, need in enumerate(needs)
+        ],
         steps=96,
         resolution="PT15M",
-        import_price_per_mwh=prices,
-        import_limit_kw=150.0,
-        options={"mip_gap": 0.0},
+        import_price_per_mwh=[60.0 + 7.0 * (step % 11) for step in range(96)],
+        peak_import_price_per_kw=5.0,
+        options={"mip_gap": 0.0, **options},
     )
-    dispatcher = Dispatcher(DispatchProblem.from_document(document))
+
+
+def test_a_solve_stops_where_it_is_told_to() -> None:
+    from energy.domain.errors import CancelledError
+
+    dispatcher = Dispatcher(DispatchProblem.from_document(whole_chargers()))
     timer = threading.Timer(1.0, dispatcher.cancel)
     timer.start()
     with pytest.raises(CancelledError):
@@ -315,26 +321,94 @@ def test_a_solve_stops_where_it_is_told_to() -> None:
 
 
 def test_a_schedule_at_the_deadline_carries_its_gap() -> None:
-    """Too many semicontinuous steps for the time there is."""
-    evs = [
-        ev([session(k % 8 / 2, 18 + k % 5, charge_min_kw=6.0, e_departure_min_kwh=24.0 + k / 2)], f"ev{k}")
-        for k in range(60)
-    ]
-    prices = [60.0 + 7.0 * (step % 11) for step in range(96)]
-    answer = solve(
-        problem_of(
-            evs,
-            steps=96,
-            resolution="PT15M",
-            import_price_per_mwh=prices,
-            import_limit_kw=150.0,
-            options={"deadline": "PT8S", "mip_gap": 0.0},
-        )
-    )
+    answer = solve(whole_chargers(deadline="PT5S"))
     assert answer["status"] == "feasible"
     assert answer["best_bound"] < answer["objective"]["total"]
     assert answer["gap"] > 0.0
     assert any("deadline" in notice for notice in answer["notices"])
+    assert answer["shortfalls"] == []
+
+
+def test_a_run_starts_from_the_integers_it_is_given() -> None:
+    """Without time it finds nothing else: a knapsack, its first 80 of 200 things packed."""
+    weights = np.random.default_rng(3).integers(1000, 9999, (1, 200)).astype(float)
+    room, packed = np.array([weights.sum() / 2]), np.repeat([1.0, 0.0], [80, 120])
+    program = LinearProgram(
+        sp.csc_array(weights),
+        -weights[0],
+        np.zeros(200),
+        np.ones(200),
+        np.array([-np.inf]),
+        room,
+        np.arange(200),
+    )
+    assert Solver(program, mip_gap=0.0).run(0.0).status == "no_solution"
+    solver = Solver(program, mip_gap=0.0)
+    solver.start_from(packed)
+    found = solver.run(0.0)
+    assert found.x is not None
+    assert found.objective <= -weights[0] @ packed
+
+
+LOW = {"e_departure_min_kwh": 55.0, "charge_min_kw": 6.0, "priority": 1e-3}
+
+
+def short_of_power(**more: Any) -> Document:
+    """Two EVs of little priority that a limit keeps from their needs, charged in whole steps."""
+    cars = [ev([session(0, 4, **LOW)], f"ev{k}", charge_efficiency=0.9, e_start_kwh=35.0) for k in (1, 2)]
+    prices = [300.0, -20.0, 120.0, 80.0]
+    return problem_of(cars, import_price_per_mwh=prices, import_limit_kw=[7.0, 14.0, 5.0, 8.0], **more)
+
+
+@pytest.mark.parametrize("when", ["the deadline", "no solution"])
+@pytest.mark.parametrize("stage", [2, 3])
+def test_what_is_found_before_a_stage_fails_is_the_answer(
+    stage: int, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shortfalls at a price, least shortfalls, least cost: the last that ends with one is it."""
+    problem = DispatchProblem.from_document(short_of_power())
+    best = Dispatcher(problem).solve(explain=False)
+    dispatcher, minimise, stages = Dispatcher(problem), Stages.minimise, iter(range(1, 9))
+
+    def ending(self: Stages, cost: FloatArray, **how: Any) -> Solution:
+        solution = minimise(self, cost, **how)
+        if next(stages) < stage:
+            return solution
+        if when == "the deadline":
+            self.until = 0.0
+            raise DeadlineError("too late")
+        return Solution("infeasible", None, None, np.inf, np.inf)
+
+    monkeypatch.setattr(Stages, "minimise", ending)
+    found = dispatcher.solve(deadline_seconds=60.0, explain=False)
+    assert found.status == "feasible"
+    assert found.best_bound is not None
+    assert found.best_bound <= found.objective["total"] + 1e-9
+    short, least = (sum(s.amount_kwh for s in each.shortfalls) for each in (found, best))
+    assert short >= least - 1e-6
+    if stage == 3:
+        assert short == pytest.approx(least, abs=1e-6)
+        # the bound is one of cost with the least shortfall
+        assert found.best_bound <= best.objective["total"] + 1e-9
+    assert any(notice.startswith("the deadline passed") for notice in found.notices) == (
+        when == "the deadline"
+    )
+
+
+def test_needs_of_little_priority_are_held_as_closely_as_others() -> None:
+    """Tolerances are of energy, not of energy times priority."""
+    document = short_of_power()
+    heavy = copy.deepcopy(document)
+    for car in heavy["assets"]:
+        car["sessions"][0]["priority"] = 1.0
+    light, other = solve(document), solve(heavy)
+    assert [s["amount_kwh"] for s in light["shortfalls"]]
+    assert sum(s["amount_kwh"] for s in light["shortfalls"]) == pytest.approx(
+        sum(s["amount_kwh"] for s in other["shortfalls"]), abs=3e-6
+    )
+    car = ev([session(0, 4, e_departure_min_kwh=10.0009, priority=1e-3)])
+    answer = solve(problem_of([car], import_price_per_mwh=300.0))
+    assert answer["shortfalls"] == []
 
 
 def test_a_schedule_shows_no_noise_of_the_solver() -> None:
