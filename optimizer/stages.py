@@ -128,9 +128,8 @@ class Stages:
     def _least_shortfall(self, per_kwh: float, priced: Solution) -> Solution:
         """The cheapest of all schedules with the least shortfall; `priced` is that with a price on it.
 
-        With integers the least is held as loosely as they need: the bound is then true, and the cost at
-        most what so little more unserved is worth below that of the least. Where the deadline passes, or
-        the tolerances leave nothing of what is held, the answer is the schedule before.
+        Where the deadline passes, or the tolerances leave nothing of what is held, the answer is the
+        schedule before.
         """
         assert priced.x is not None
         try:
@@ -144,19 +143,38 @@ class Stages:
             whole = priced.dual is not None and len(priced.dual) == self.solver.rows
             return replace(priced, status="feasible", dual=priced.dual if whole else None)
         self.hold_shortfall(least.x)
-        costs = self._costs()
+        unserved, costs = self._unserved(), self._costs()
+        left, most = (float(unserved[: len(x)] @ x) for x in (priced.x, least.x))
+        # what is priced costs no less than its bound, whatever is unserved
+        floor = priced.bound - per_kwh * most
         try:
             cheapest = self.minimise(costs, near=least.x)
         except DeadlineError:
             cheapest = Solution("no_solution", None, None, np.inf, -np.inf)
         if cheapest.x is not None:
-            return cheapest
-        unserved = self._unserved()
-        left, most = (float(unserved[: len(x)] @ x) for x in (priced.x, least.x))
+            worth = per_kwh * self._lightest * _room(most / self._lightest)
+            return self._confirmed(cheapest, floor, worth) if self.solver.is_integer else cheapest
         x = priced.x if left <= most + UNSERVED_KWH * self._lightest else least.x
         cost = float(costs[: len(x)] @ x)
-        # what is priced costs no less than its bound, whatever is unserved
-        return Solution("feasible", x, None, cost, min(cost, priced.bound - per_kwh * most))
+        return Solution("feasible", x, None, cost, min(cost, floor))
+
+    def _confirmed(self, tight: Solution, floor: float, worth: float) -> Solution:
+        """The cheapest with integers: HiGHS rounds them, and held tightly it may miss the best.
+
+        No cost is below `floor`, nor below the bound of the program that is held loosely. The looser answer
+        is taken only where it saves more than the `worth` of the unserved energy that it may leave.
+        """
+        worth += self._mip_gap * abs(tight.objective)
+        if tight.status == "feasible" or tight.objective - floor <= worth:
+            return replace(tight, bound=min(tight.objective, floor))
+        try:
+            loose = self.minimise(self._costs(), near=tight.x, loose=True)
+        except DeadlineError:
+            return replace(tight, status="feasible", bound=floor)
+        if loose.x is None or tight.objective <= loose.objective + worth:
+            status = "feasible" if loose.x is None else loose.status
+            return replace(tight, status=status, bound=min(tight.objective, max(floor, loose.bound)))
+        return loose
 
     def hold_shortfall(self, x: FloatArray) -> None:
         """No solution may leave more unserved than `x`, until the next solve."""
@@ -187,7 +205,7 @@ class Stages:
     def loosen(self) -> None:
         """Give held rows the room that integers need."""
         for row, most in self._holding.items():
-            loose = np.array([most + HELD_INTEGER + HELD_SHARE * abs(most)])
+            loose = np.array([most + _room(most)])
             self.solver.set_row_bounds(np.array([row]), np.array([-np.inf]), loose)
 
     def bound(self, cost: FloatArray) -> float:
@@ -225,19 +243,24 @@ class Stages:
         return float(weights.min(initial=1.0))
 
     def minimise(
-        self, cost: FloatArray, *, feasible: bool = False, near: FloatArray | None = None
+        self,
+        cost: FloatArray,
+        *,
+        feasible: bool = False,
+        near: FloatArray | None = None,
+        loose: bool = False,
     ) -> Solution:
         """Minimise `cost` (columns added meanwhile are free) within all exclusions.
 
         Where sides were chosen instead of optimised, `bound` is that of the program before. `feasible` says
         that a solution is known, as it is of held rows; integers start from those of the solution `near`.
+        Held rows bind loosely where `loose`, or where nothing else is found.
         """
-        exclusions, bound, loose = self.exclusions, -np.inf, False
+        exclusions, bound = self.exclusions, -np.inf
         feasible |= bool(self._holding)
         exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
         exclusions.reopen()
         while True:
-            loose |= self.solver.is_integer
             if loose:
                 self.loosen()
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
@@ -263,3 +286,8 @@ class Stages:
             ):
                 return replace(solution, bound=min(bound, solution.bound))
             near = exclusions.completed(solution.x)
+
+
+def _room(most: float) -> float:
+    """How far integers may exceed a held row."""
+    return HELD_INTEGER + HELD_SHARE * abs(most)
