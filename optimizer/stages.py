@@ -108,7 +108,7 @@ class Stages:
         if (
             solution.x is None
             or solution.status == "feasible"
-            or self._unserved() @ solution.x <= UNSERVED_KWH * self._lightest
+            or self._unserved() @ solution.x <= UNSERVED_KWH * self._unit
         ):
             return solution
         return self._least_shortfall(per_kwh, solution)
@@ -134,7 +134,7 @@ class Stages:
         assert priced.x is not None
         try:
             self.solver.set_mip_gap(0.0)
-            least = self.minimise((self._unserved() + self.grid.slack_costs() / per_kwh) / self._lightest)
+            least = self.minimise((self._unserved() + self.grid.slack_costs() / per_kwh) / self._unit)
         except DeadlineError:
             least = replace(priced, x=None)
         finally:
@@ -152,9 +152,9 @@ class Stages:
         except DeadlineError:
             cheapest = Solution("no_solution", None, None, np.inf, -np.inf)
         if cheapest.x is not None:
-            worth = per_kwh * self._lightest * _room(most / self._lightest)
+            worth = per_kwh * self._unit * _room(most / self._unit)
             return self._confirmed(cheapest, floor, worth) if self.solver.is_integer else cheapest
-        x = priced.x if left <= most + UNSERVED_KWH * self._lightest else least.x
+        x = priced.x if left <= most + UNSERVED_KWH * self._unit else least.x
         cost = float(costs[: len(x)] @ x)
         return Solution("feasible", x, None, cost, min(cost, floor))
 
@@ -178,7 +178,7 @@ class Stages:
 
     def hold_shortfall(self, x: FloatArray) -> None:
         """No solution may leave more unserved than `x`, until the next solve."""
-        unserved = self._unserved() / self._lightest
+        unserved = self._unserved() / self._unit
         if unserved.any():
             amount = float(unserved[: len(x)] @ x)
             self.hold("held_shortfall", unserved, amount + HELD * max(1.0, amount))
@@ -237,10 +237,9 @@ class Stages:
         return coefficients
 
     @property
-    def _lightest(self) -> float:
-        """What a unit of the need that weighs least counts for: tolerances are kWh of that."""
-        weights = self.program.unserved[self.program.unserved > 0]
-        return float(weights.min(initial=1.0))
+    def _unit(self) -> float:
+        """What tolerances of unserved energy count in: a kWh, or less where every need weighs less."""
+        return min(1.0, float(self.program.unserved.max(initial=0.0)) or 1.0)
 
     def minimise(
         self,

@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 
 from energy.domain.network import FloatArray
 from optimizer import DispatchProblem, dispatch
+from optimizer.assets import ASSET_TYPES
 from optimizer.conflicts import NOT_FOUND, NOT_LEAST
 from optimizer.dispatcher import Dispatcher
 from optimizer.solver import Solution
@@ -190,8 +191,8 @@ def test_applying_the_relaxations_leaves_no_conflict(document: Document) -> None
 
 
 @settings(max_examples=40, deadline=None)
-@given(document=problems())
-def test_applying_the_relaxations_of_any_limit_leaves_no_conflict(document: Document) -> None:
+@given(document=problems(tuple(ASSET_TYPES)))
+def test_applying_the_relaxations_of_any_asset_leaves_no_conflict(document: Document) -> None:
     check_relaxations(document)
 
 

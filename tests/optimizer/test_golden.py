@@ -231,7 +231,9 @@ PROBLEMS: dict[str, Document] = {
     **dict.fromkeys(
         ELASTIC,
         problem_of(
-            [ev([session(0, 2, e_departure_min_kwh=25.0)]), load([0.0, 7.0])], steps=2, import_limit_kw=6.0
+            [ev([session(0, 2, charge_max_kw=7.0, e_departure_min_kwh=25.0)]), load([0.0, 7.0])],
+            steps=2,
+            import_limit_kw=6.0,
         ),
     ),
     **dict.fromkeys(
