@@ -85,6 +85,8 @@ def create_dashboard(service: Service, server: FastAPI) -> Dash:
     register_planning(app, service)
     for page in pages():
         page.register(app, service)
+    # on an ASGI server Dash finds its assets when `/` is first asked for: any page may be the first
+    app._setup_server()
     return app
 
 

@@ -306,6 +306,15 @@ def test_pages_and_assets_come_from_this_server_alone(app: Dash) -> None:
             assert addresses == [], asset
 
 
+@pytest.mark.parametrize("path", [*PATHS, "/nowhere"])
+def test_the_first_page_that_is_asked_for_has_its_scripts_and_styles(path: str) -> None:
+    app = create_dashboard(TownService(day_plan()), FastAPI())
+    with TestClient(app.server) as client:
+        html = client.get(path).text
+    for asset in ("wattshed.css", "wattshed.js", "grid.js"):
+        assert f"/assets/{asset}" in html
+
+
 def test_the_policy_allows_no_inline_script_but_dashs_starter(app: Dash) -> None:
     scripts = re.search(r"script-src ([^;]+)", content_security_policy(app))
     assert scripts is not None
