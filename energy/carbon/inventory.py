@@ -21,7 +21,8 @@ from energy.carbon.gaps import GapRule, filled
 from energy.carbon.gpc import REFERENCES, SECTORS, SUB_SECTOR_OF_CLASS, Reference, Row, Total
 from energy.carbon.grid_average import GridAverage, Use
 from energy.carbon.inventory_entries import GWP, Gas, GwpSet, InventoryEntry
-from energy.carbon.rates import Amount, Rate, together
+from energy.carbon.rates import Amount, Rate
+from energy.carbon.year_end import year_share
 from energy.domain.period import Period, UserClass
 from energy.domain.report import Grade, Notation
 
@@ -77,16 +78,15 @@ class Cell:
 
     @property
     def amount(self) -> Amount:
-        """The cell as an amount; its energy counts lines in MWh only."""
-        return together(
-            Amount(
-                line.co2e_kg,
-                line.low_kg,
-                line.high_kg,
-                line.amount if line.unit == "MWh" else 0.0,
-                line.estimated_share,
-            )
-            for line in self.lines
+        """The cell as an amount; its energy counts lines in MWh only, its share of estimates is by carbon."""
+        weight = sum(abs(line.co2e_kg) for line in self.lines)
+        estimated = sum(abs(line.co2e_kg) * line.estimated_share for line in self.lines)
+        return Amount(
+            sum(line.co2e_kg for line in self.lines),
+            sum(line.low_kg for line in self.lines),
+            sum(line.high_kg for line in self.lines),
+            sum(line.amount for line in self.lines if line.unit == "MWh"),
+            estimated / weight if weight else 0.0,
         )
 
     def gas_kg(self, gas: Gas) -> float:
@@ -181,19 +181,21 @@ def inventory(
     losses_within_factor: bool | None = None,
     gaps: GapRule = "left-out",
     gwp: GwpSet = "AR5",
+    first_month: int = 1,
 ) -> Inventory:
     """The inventory of `period`.
 
     Args:
         ledger: the official location-based ledger of the same period.
-        entries: checked rows of the officer (`check_entries`, with `metered_references`).
+        entries: checked rows of the officer (`check_entries`, with `metered_references`). A number is of its
+            whole year: of a shorter period it is taken by the hours, as an estimate; of other years not.
         quality: of the metered energy and the grid's factor; a factor marked as an estimate counts as L.
         generation: direct emission factor of each local technology, for I.4.4; a technology without one
             leaves the cell NE.
         losses_within_factor: the grid's factor counts per kWh delivered and so contains the losses: the
             scope 3 cells of electricity say IE. By default as the factors say (`Factor.delivered`).
         gaps: what becomes of hours of generation that no stored day accounts, as in `ledger`.
-        gwp: warming potentials for the gases of entries.
+        gwp: warming potentials for the gases of entries. first_month: of the reporting year.
     """
     lines: dict[str, list[Line]] = {key: [] for key in REFERENCES}
     keys: dict[str, tuple[Notation, str]] = {}
@@ -207,18 +209,24 @@ def inventory(
     if "I.4.4" in metered:
         _supplied(period, generation or {}, quality, note, gaps, lines, keys)
     _charging_in_buildings(period, metered, keys)
+    other: dict[str, tuple[Notation, str]] = {}
     for entry in entries:
-        if entry.notation is not None:
+        share = 1.0 if entry.year is None else year_share(period, entry.year, first_month)
+        if share == 0.0:
+            other[entry.reference] = ("NE", f"entered for {entry.year}, not for {period.label}")
+        elif entry.notation is not None:
             keys[entry.reference] = (entry.notation, entry.explanation)
         else:
-            lines[entry.reference].append(_entered(entry, gwp))
+            lines[entry.reference].append(_entered(entry, share, gwp))
+    nothing: tuple[Notation, str] = ("NE", "no figure has been entered")
+    empty = dict.fromkeys(REFERENCES, nothing) | other | keys
     cells = {}
     for key, reference in REFERENCES.items():
         # a cell of which a part is not known is not estimated, whatever else stands in it
         if lines[key] and keys.get(key, ("IE", ""))[0] == "IE":
             cells[key] = Cell(reference, tuple(lines[key]))
         else:
-            cells[key] = Cell(reference, (), *keys.get(key, ("NE", "no figure has been entered")))
+            cells[key] = Cell(reference, (), *empty[key])
     return Inventory(cells, gwp)
 
 
@@ -330,26 +338,27 @@ def _metered(
     )
 
 
-def _entered(entry: InventoryEntry, gwp: GwpSet) -> Line:
-    equivalent = entry.kg * GWP[gwp][entry.gas]
+def _entered(entry: InventoryEntry, share: float, gwp: GwpSet) -> Line:
+    kg = entry.kg * share
     factor = "" if entry.factor is None else f"{entry.factor:.6g} kg {entry.gas} per {entry.unit}"
+    part = f"{share:.4g} of the figure of {entry.year}, by the hours of the period" if share < 1.0 else ""
     return Line(
         activity=entry.activity or entry.carrier or entry.gas,
-        amount=float("nan") if entry.amount is None else entry.amount,
+        amount=float("nan") if entry.amount is None else entry.amount * share,
         unit=entry.unit,
-        gases_kg={entry.gas: entry.kg},
-        co2e_kg=equivalent,
+        gases_kg={entry.gas: kg},
+        co2e_kg=kg * GWP[gwp][entry.gas],
         low_kg=float("nan"),
         high_kg=float("nan"),
-        estimated_share=0.0,
-        factor="; ".join(part for part in (factor, entry.factor_source) if part),
+        estimated_share=0.0 if share == 1.0 else 1.0,
+        factor="; ".join(piece for piece in (factor, entry.factor_source) if piece),
         factors=(),
         source=entry.data_source,
         year=entry.year,
-        activity_quality=entry.activity_quality,
+        activity_quality=entry.activity_quality if share == 1.0 else "L",
         factor_quality=entry.factor_quality,
         origin="entered",
-        explanation=entry.explanation,
+        explanation="; ".join(piece for piece in (part, entry.explanation) if piece),
     )
 
 

@@ -149,15 +149,18 @@ def _journeys(row: InventoryEntry) -> bool:
 
 
 def _contradictions(entries: InventoryEntries) -> Iterator[Fault]:
-    """Rows of one cell that say a number and a notation key."""
-    numbered = {row.reference for row in entries.rows if row.notation is None}
-    keys: dict[str, str] = {}
+    """Rows of one cell and year that say a number and a notation key; a key without a year is of all."""
+    numbered = {
+        (row.reference, year) for row in entries.rows if not row.notation for year in (row.year, None)
+    }
+    keys: dict[tuple[str, int | None], str] = {}
     for k, row in enumerate(entries.rows):
         if row.notation is None:
             continue
         at = entries.place(k)
-        if row.reference in numbered:
+        cell = (row.reference, row.year)
+        if cell in numbered:
             yield Fault(at, f"{row.reference} has a number in another row; take {row.notation} out")
-        if row.reference in keys:
-            yield Fault(at, f"{row.reference} has a notation key already ({keys[row.reference]}); keep one")
-        keys[row.reference] = row.notation
+        if cell in keys:
+            yield Fault(at, f"{row.reference} has a notation key already ({keys[cell]}); keep one")
+        keys[cell] = row.notation

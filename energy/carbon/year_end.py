@@ -1,11 +1,11 @@
-"""Where the running year will end, from its days so far."""
+"""Reporting years: what a period is of one, and where the running one will end, from its days so far."""
 
 from __future__ import annotations
 
 import calendar
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -21,6 +21,15 @@ def by_day(period: Period, hourly: FloatArray) -> dict[date, float]:
     days, position = local_days(period.time, period.zone)
     sums = np.bincount(position, weights=hourly, minlength=len(days))
     return {day: float(total) for day, total in zip(days, sums, strict=True) if np.isfinite(total)}
+
+
+def year_share(period: Period, year: int, first_month: int = 1) -> float:
+    """Which share of the hours of a reporting year `period` covers, 0 to 1."""
+    first, last = (
+        datetime(number, first_month, 1, tzinfo=period.zone).astimezone(UTC) for number in (year, year + 1)
+    )
+    common = min(last, period.time.end) - max(first, period.time.start)
+    return max(common, timedelta(0)) / (last - first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pytest
@@ -16,10 +16,12 @@ from energy.carbon.grid_average import grid_average
 from energy.carbon.inventory import Cell, Inventory, Quality, inventory, metered_references
 from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
 from energy.carbon.rates import Rate, rate
+from energy.carbon.year_end import year_share
 from energy.domain.documents import parse
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor
 from energy.domain.period import Period
+from energy.domain.time import TimeGrid
 from tests.carbon.periods import build, periods
 from tests.carbon.test_grid_average import flat
 
@@ -123,24 +125,52 @@ def test_generation_is_territorial_and_never_basic() -> None:
     assert "wind_onshore" in unknown.explanation
 
 
+DAY = 1.0 / 366.0
+"""A day's share of 2016: what its inventory takes of entries of the year."""
+
+
 def test_entries_fill_their_cells_and_totals_with_the_gwp_of_choice() -> None:
     period = build(2, date(2016, 6, 29), 1)
     bare = made(period)
     found = made(period, GAS, {**GAS, "gas": "CH4", "factor": 0.01}, WASTE)
-    assert found.cells["I.1.1"].co2e_kg == pytest.approx(202_000.0 + 10.0 * 28.0)
-    assert found.cells["I.1.1"].gas_kg("CH4") == pytest.approx(10.0)
-    assert found.total_kg("BASIC") - bare.total_kg("BASIC") == pytest.approx(202_280.0 + 2000.0 * 28.0)
+    assert found.cells["I.1.1"].co2e_kg == pytest.approx(DAY * (202_000.0 + 10.0 * 28.0))
+    assert found.cells["I.1.1"].gas_kg("CH4") == pytest.approx(DAY * 10.0)
+    assert found.total_kg("BASIC") - bare.total_kg("BASIC") == pytest.approx(DAY * (202_280.0 + 56_000.0))
     assert "I.1.1" in bare.without("BASIC")
     assert "I.1.1" not in found.without("BASIC")
-    assert made(period, WASTE, gwp="AR6").cells["III.1.2"].co2e_kg == pytest.approx(
-        2000.0 * GWP["AR6"]["CH4"]
-    )
+    later = made(period, WASTE, gwp="AR6").cells["III.1.2"]
+    assert later.co2e_kg == pytest.approx(DAY * 2000.0 * GWP["AR6"]["CH4"])
+    japan = found.laid_out(JAPAN_ROWS)
+    assert japan["residential"][0] == pytest.approx(DAY * 202_000.0)  # energy-related CO2 is CO2 alone
+    assert japan["combustion_other_gases"][0] == pytest.approx(DAY * 280.0)
+    assert found.notations(JAPAN_ROWS[5]) == {"II.2.1": "NE", "II.2.2": "NE"}
     biogenic = made(period, {**GAS, "gas": "CO2b"}).cells["I.1.1"]
-    assert (biogenic.co2e_kg, biogenic.gas_kg("CO2b")) == (0.0, 202_000.0)
+    assert (biogenic.co2e_kg, biogenic.gas_kg("CO2b")) == (0.0, pytest.approx(DAY * 202_000.0))
     heat = made(period, {**GAS, "reference": "I.1.2", "carrier": "heat"}).cells["I.1.2"]
     assert [line.origin for line in heat.lines] == ["metered", "entered"]
     nothing = {"reference": "II.2.1", "notation": "NO", "explanation": "no railway"}
     assert made(period, nothing).cells["II.2.1"].notation == "NO"
+
+
+def test_entries_count_in_their_own_year_only() -> None:
+    """A part of a year takes its part, flagged; the whole year all of it; another year nothing."""
+    period = build(2, date(2016, 6, 29), 1)
+    line = made(period, GAS).cells["I.1.1"].lines[0]
+    assert (line.estimated_share, line.activity_quality) == (1.0, "L")
+    assert made(period, GAS).cells["I.1.1"].amount.estimated_share == 1.0
+    assert line.explanation == "0.002732 of the figure of 2016, by the hours of the period"
+    last = made(period, {**GAS, "year": 2015}).cells["I.1.1"]
+    assert (last.notation, last.lines) == ("NE", ())
+    assert last.explanation.startswith("entered for 2015, not for")
+    for rows in ((GAS, {**GAS, "year": 2015}), ({**GAS, "year": 2015}, GAS)):
+        assert made(period, *rows).cells["I.1.1"].lines == (line,)
+    none = {"reference": "I.1.1", "notation": "NO", "explanation": "none", "year": 2015}
+    assert made(period, GAS, none).cells["I.1.1"].lines == (line,)
+    start = datetime(2016, 1, 1, tzinfo=period.zone)
+    year = replace(period, time=TimeGrid(start, timedelta(hours=1), 366 * 24))
+    assert year_share(year, 2016) == 1.0
+    assert year_share(year, 2015) == year_share(year, 2017) == 0.0
+    assert year_share(year, 2016, 4) == pytest.approx(275 * 24 / (365 * 24), abs=1e-3)
 
 
 @pytest.mark.parametrize(
