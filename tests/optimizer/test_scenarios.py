@@ -77,7 +77,7 @@ def weighted(answer: Document) -> float:
     )
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(document=uncertain())
 def test_every_problem_with_scenarios(document: Document) -> None:
     answer = solved(document)
