@@ -1,6 +1,7 @@
 # Wattshed. `make demo` and `make test` work on a fresh machine with Python >= 3.11.
 PYTHON ?= python3
 PORT ?= 8050
+WORKERS ?= 0
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -20,7 +21,7 @@ demo: install
 	$(BIN)/wattshed demo --port $(PORT)
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,9 +1,14 @@
-"""Fixtures for all tests, and the rule of CI: nothing may be skipped for lack of a service."""
+"""Fixtures for all tests, and the rule of CI: nothing may be skipped for lack of a service.
+
+The tests run in one process or, with ``-n``, in several that share nothing but what `once` makes.
+"""
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +39,42 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("WATTSHED_HOME", str(path))
     monkeypatch.delenv("DATABASE_URL", raising=False)
     return path
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """``once(name, make)``: a folder that `make` has filled once in this run, whichever process came first.
+
+    Nobody writes into it later: a test works on a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def folder(name: str, make: Callable[[Path], None]) -> Path:
+        made, temporary = shared / name, shared / f"{name}.tmp"
+        with (shared / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(temporary, ignore_errors=True)
+                temporary.mkdir()
+                make(temporary)
+                temporary.rename(made)
+        return made
+
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference_home(once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A WATTSHED_HOME in which the reference city is prepared; copy it before you use it."""
+    from energy.service.cities import open_city, reference_city_directory
+
+    def prepare(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("WATTSHED_HOME", str(folder))
+            open_city(reference_city_directory())
+
+    return once("reference", prepare)
 
 
 @dataclass(frozen=True)

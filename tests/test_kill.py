@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,10 @@ from energy.store import Store
 DAY = "2016-06-21"
 
 
-def test_a_kill_in_the_middle_of_a_plan_leaves_nothing_half_written(home: Path, tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_of_a_plan_leaves_nothing_half_written(
+    reference_home: Path, home: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(reference_home, home, dirs_exist_ok=True)
     city = open_city(reference_city_directory())
     output = tmp_path / "plan.json"
     output.write_text("what was there before", encoding="utf-8")

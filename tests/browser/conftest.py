@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ DAY = "2016-06-21"
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def address(reference_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running server; its store holds the plan of `DAY` and nothing else."""
     need(CHROMIUM.exists(), f"{CHROMIUM} is not installed")
     import uvicorn
@@ -28,8 +29,9 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     from energy.app import build_app, open_service
     from energy.service.cities import reference_city_directory
 
+    home = shutil.copytree(reference_home, tmp_path_factory.mktemp("browser"), dirs_exist_ok=True)
     before = {name: os.environ.get(name) for name in ("WATTSHED_HOME", "DATABASE_URL")}
-    os.environ["WATTSHED_HOME"] = str(tmp_path_factory.mktemp("browser"))
+    os.environ["WATTSHED_HOME"] = str(home)
     os.environ.pop("DATABASE_URL", None)
     service = open_service([reference_city_directory()])
     service.plan("reference", DAY)

@@ -34,7 +34,8 @@ def test_naive_times_are_refused_with_a_remedy() -> None:
 
 @given(st.datetimes(timezones=st.timezones(), min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)))  # noqa: DTZ001
 def test_instants_survive_their_text(instant: datetime) -> None:
-    assert parse_instant(format_instant(instant)) == instant
+    # in UTC: Python calls an hour that occurs twice equal to nothing in another zone
+    assert parse_instant(format_instant(instant)) == instant.astimezone(UTC)
     assert parse_instant(format_instant(instant)).tzinfo is UTC
 
 

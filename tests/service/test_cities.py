@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -32,11 +31,10 @@ SMALL = "pandapower:create_kerber_landnetz_freileitung_1"
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory: pytest.TempPathFactory) -> Iterator[City]:
-    """The reference city, prepared once for this module into a home of its own."""
+def reference(reference_home: Path) -> City:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WATTSHED_HOME", str(tmp_path_factory.mktemp("reference")))
-        yield open_city(reference_city_directory())
+        patch.setenv("WATTSHED_HOME", str(reference_home))
+        return open_city(reference_city_directory())
 
 
 def edit(directory: Path, old: str, new: str) -> None:

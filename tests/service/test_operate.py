@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,72 +16,64 @@ from energy.service.cities import open_city, reference_city_directory
 from energy.service.documents import PlanDocument
 from energy.service.service import Service
 from energy.store import Store
+from tests.service.conftest import DAY_AHEAD
 
-DAY = "2016-03-29"
-NOW = parse_instant("2016-03-29T10:15:00+02:00")
-PAST = 41
-"""Quarter-hours of the day that began before then."""
+NOW = parse_instant(f"{DAY_AHEAD}T10:15:00+01:00")
+PAST = 45
+"""Quarter-hours of the day that began before then: the hour from two to three came twice."""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("operate")
+def service(planned_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Another service than the one that planned the day: all it knows is in the store."""
+    folder = shutil.copytree(planned_home, tmp_path_factory.mktemp("operate"), dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WATTSHED_HOME", str(path))
-        yield path
-
-
-def service_of(folder: Path) -> Service:
-    return Service(Store.open(f"sqlite:///{folder / 'store.db'}"), [open_city(reference_city_directory())])
+        patch.setenv("WATTSHED_HOME", str(folder))
+        store = Store.open(f"sqlite:///{folder / 'store.db'}")
+        yield Service(store, [open_city(reference_city_directory())])
+        store.close()
 
 
 @pytest.fixture(scope="module")
-def before(folder: Path) -> Plan:
-    service = service_of(folder)
+def before(service: Service) -> Plan:
     with pytest.raises(UnknownError, match="no stored plan"):
-        service.operate("reference", NOW, information="day-ahead")
-    plan = service.plan("reference", DAY, information="day-ahead")
-    service.close()
+        service.operate("reference", NOW)
+    plan = service.stored_plan("reference", DAY_AHEAD, "day-ahead")
+    assert plan is not None
     return plan
 
 
 @pytest.fixture(scope="module")
-def after(folder: Path, before: Plan) -> Iterator[tuple[Service, Plan]]:
-    """Another service: all it knows is in the store."""
-    service = service_of(folder)
-    yield service, service.operate("reference", NOW, information="day-ahead", change_threshold=5.0)
-    service.close()
+def after(service: Service, before: Plan) -> Plan:
+    return service.operate("reference", NOW, information="day-ahead", change_threshold=5.0)
 
 
-def test_what_was_done_stays_and_the_rest_is_planned_again(before: Plan, after: tuple[Service, Plan]) -> None:
-    _, plan = after
-    PlanDocument.model_validate(plan.document)
-    revision = plan.document["schedule"]["revision"]
+def test_what_was_done_stays_and_the_rest_is_planned_again(before: Plan, after: Plan) -> None:
+    PlanDocument.model_validate(after.document)
+    revision = after.document["schedule"]["revision"]
     assert revision["previous_hash"] == before.document["schedule"]["input_hash"]
     assert revision["past_steps"] == PAST
     assert revision["threshold"] == 5.0
-    assert revision["kept_steps"] in (0, 96 - PAST)
+    assert revision["kept_steps"] in (0, 100 - PAST)
     table = "planned.asset_p_kw"
     columns = before.tables[table].columns
-    assert plan.tables[table].columns == columns
+    assert after.tables[table].columns == columns
     stores = [k for k, name in enumerate(columns) if name in before.tables["planned.asset_e_kwh"].columns]
     np.testing.assert_allclose(
-        plan.tables[table].values[:PAST, stores], before.tables[table].values[:PAST, stores], atol=1e-4
+        after.tables[table].values[:PAST, stores], before.tables[table].values[:PAST, stores], atol=1e-4
     )
     for change in revision["changed"]:
         assert change["why"]
 
 
-def test_until_now_the_series_are_as_metered(before: Plan, after: tuple[Service, Plan]) -> None:
-    _, plan = after
+def test_until_now_the_series_are_as_metered(before: Plan, after: Plan) -> None:
     for case, steps, same in (("planned", slice(PAST), True), ("planned", slice(PAST, None), False)):
-        load = plan.tables[f"{case}.use_mw"].column("load")[steps]
+        load = after.tables[f"{case}.use_mw"].column("load")[steps]
         real = before.tables["actual.use_mw"].column("load")[steps]
         assert np.allclose(load, real) == same
 
 
-def test_the_new_plan_is_stored_and_goes_on_from_there(after: tuple[Service, Plan]) -> None:
-    service, plan = after
-    stored = service.stored_plan("reference", DAY, "day-ahead")
+def test_the_new_plan_is_stored_and_goes_on_from_there(service: Service, after: Plan) -> None:
+    stored = service.stored_plan("reference", DAY_AHEAD, "day-ahead")
     assert stored is not None
-    assert stored.document == plan.document
+    assert stored.document == after.document

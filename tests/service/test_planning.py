@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,14 +30,15 @@ from energy.service.city_day import check_day, horizon_of, tanks_at
 from energy.service.documents import PlanDocument
 from energy.service.service import Service
 from energy.store import Store
+from tests.service.conftest import DAY_AHEAD
 
 DAY = "2016-03-27"
 """A spring Sunday with much sun; the clocks go forward."""
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = tmp_path_factory.mktemp("planning")
+def service(planned_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    folder = shutil.copytree(planned_home, tmp_path_factory.mktemp("planning"), dirs_exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WATTSHED_HOME", str(folder))
         store = Store.open(f"sqlite:///{folder / 'store.db'}")
@@ -53,7 +56,7 @@ def test_the_plan_is_what_the_schema_says_and_is_stored_bit_for_bit(service: Ser
     stored = service.stored_plan("reference", DAY)
     assert stored is not None
     assert json.dumps(stored.document, sort_keys=True) == json.dumps(plan.document, sort_keys=True)
-    assert [summary.day for summary in service.plans("reference")] == [DAY]
+    assert [summary.day for summary in service.plans("reference")] == [DAY, DAY_AHEAD]
 
 
 def test_a_second_run_gives_the_same_bytes(service: Service, plan: Plan) -> None:
@@ -136,7 +139,8 @@ def test_tanks_carry_over_to_the_next_day(service: Service, plan: Plan) -> None:
 
 
 def test_a_day_ahead_plan_says_what_it_missed(service: Service) -> None:
-    plan = service.plan("reference", "2016-10-30", information="day-ahead")
+    plan = service.stored_plan("reference", DAY_AHEAD, "day-ahead")
+    assert plan is not None
     PlanDocument.model_validate(plan.document)
     assert plan.time.steps == 100
     document = plan.document
