@@ -1,7 +1,7 @@
 # Wattshed. `make demo` and `make test` work on a fresh machine with Python >= 3.11.
 PYTHON ?= python3
 PORT ?= 8050
-WORKERS ?= 0
+WORKERS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
