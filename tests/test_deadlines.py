@@ -19,9 +19,9 @@ from energy.domain.records import Job
 from energy.service.dispatch import answer_by, dispatch_document
 from energy.service.service import Service
 from energy.store import Store
+from optimizer import DispatchProblem
+from optimizer.fallback import fallback
 from tests.optimizer.builders import check_answer, ev, problem_of, session
-
-SECONDS = 2.0
 
 
 def fleet(count: int, **options: Any) -> dict[str, Any]:
@@ -47,6 +47,14 @@ def fleet(count: int, **options: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
+def seconds() -> float:
+    """A deadline of two seconds, or longer where this machine is too busy to read 2,000 vehicles in that."""
+    began = time.monotonic()
+    fallback(DispatchProblem.from_document(fleet(2000)))
+    return max(2.0, round(4 * (time.monotonic() - began), 2))
+
+
+@pytest.fixture
 def service(tmp_path: Path) -> Iterator[Service]:
     opened = Service(Store.open(f"sqlite:///{tmp_path / 'store.db'}"), [])
     yield opened
@@ -62,29 +70,34 @@ def finished(service: Service, job: Job, seconds: float) -> Job:
     return job
 
 
-def test_the_command_line_keeps_a_deadline(tmp_path: Path) -> None:
+def test_the_command_line_keeps_a_deadline(tmp_path: Path, seconds: float) -> None:
     """What Python takes to start and to end is not part of it."""
-    document = fleet(2000, deadline="PT2S")
+    document = fleet(2000, deadline=f"PT{seconds}S")
     path = tmp_path / "fleet.json"
     path.write_text(json.dumps(document), encoding="utf-8")
     command = [sys.executable, "-m", "energy.cli"]
-    began = time.monotonic()
-    subprocess.run([*command, "schema", "schedule"], check=True, capture_output=True)
-    start_up = time.monotonic() - began
+
+    def start_up() -> float:
+        began = time.monotonic()
+        subprocess.run([*command, "schema", "schedule"], check=True, capture_output=True)
+        return time.monotonic() - began
+
+    before = start_up()
     began = time.monotonic()
     result = subprocess.run([*command, "dispatch", str(path)], capture_output=True, check=False)
-    assert time.monotonic() - began < 1.1 * SECONDS + start_up
+    took = time.monotonic() - began
+    assert took < 1.1 * seconds + max(before, start_up())
     assert result.returncode == 0, result.stderr
     answer = json.loads(result.stdout)
     assert answer["status"] == "fallback"
     check_answer(document, answer)
 
 
-def test_a_job_keeps_its_deadline(service: Service) -> None:
-    document = fleet(2000, deadline="PT2S")
+def test_a_job_keeps_its_deadline(service: Service, seconds: float) -> None:
+    document = fleet(2000, deadline=f"PT{seconds}S")
     finished(service, service.start_dispatch(fleet(1)), 60)  # the server of child processes is up
     accepted = time.monotonic()
-    job = finished(service, service.start_dispatch(document, accepted=accepted), 1.1 * SECONDS)
+    job = finished(service, service.start_dispatch(document, accepted=accepted), 1.1 * seconds)
     assert job.state == "succeeded"
     assert job.result["status"] == "fallback"
     check_answer(document, job.result)
