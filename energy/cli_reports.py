@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
-from energy.domain.report import Edition, ReportKey, StoredReport
-from energy.domain.time import format_instant
+from energy.domain.report import ReportKey
+from energy.domain.report_document import edition_document
 from energy.feeds.documents import write_bytes, write_json
 
 if TYPE_CHECKING:
@@ -82,33 +82,14 @@ def types() -> None:
     """Every report there is: what it answers, and the choices that shape it."""
     from energy.service.reports.registry import reports
 
-    write_json(
-        [
-            {
-                "name": kind.name,
-                "title": dict(kind.title),
-                "text": dict(kind.text),
-                "choices": [
-                    {
-                        "name": choice.name,
-                        "values": list(choice.values),
-                        "default": choice.default,
-                        "title": dict(choice.title),
-                    }
-                    for choice in kind.choices
-                ],
-            }
-            for kind in reports().values()
-        ],
-        None,
-    )
+    write_json([kind.document() for kind in reports().values()], None)
 
 
 @reports_app.command("list")
 def list_reports(city: CityDirectory) -> None:
     """All stored versions of a city's reports."""
     service, city_id = _open(city)
-    write_json([stored_document(item) for item in service.reports.list(city_id)], None)
+    write_json([edition_document(item.key, item.edition) for item in service.reports.list(city_id)], None)
 
 
 @reports_app.command("approve")
@@ -122,14 +103,14 @@ def approve(
 ) -> None:
     """A draft becomes approved."""
     service, key = _find(city, name, period, variant)
-    write_json(_edition(key, service.reports.approve(key, number, by)), None)
+    write_json(edition_document(key, service.reports.approve(key, number, by)), None)
 
 
 @reports_app.command("publish")
 def publish(name: Name, city: CityDirectory, period: Period, number: Number, variant: Variant = "") -> None:
     """An approved version becomes published, and never changes again."""
     service, key = _find(city, name, period, variant)
-    write_json(_edition(key, service.reports.publish(key, number)), None)
+    write_json(edition_document(key, service.reports.publish(key, number)), None)
 
 
 @reports_app.command("diff")
@@ -153,24 +134,6 @@ def explain_command(
     """What a figure is made of, down to the factors, inputs and runs behind it."""
     service, _ = _open(city)
     write_json(service.reports.explain(figure), None)
-
-
-def stored_document(item: StoredReport) -> dict[str, Any]:
-    """A stored version for JSON."""
-    return _edition(item.key, item.edition)
-
-
-def _edition(key: ReportKey, edition: Edition) -> dict[str, Any]:
-    times = {name: getattr(edition, name) for name in ("stored", "approved", "published")}
-    return {
-        **asdict(key),
-        "version": edition.number,
-        "content": edition.content,
-        "state": edition.state,
-        "approved_by": edition.approved_by,
-        "changes": [asdict(change) for change in edition.changes],
-        **{name: None if at is None else format_instant(at) for name, at in times.items()},
-    }
 
 
 def _open(city: Path) -> tuple[Service, str]:

@@ -1,4 +1,4 @@
-"""Long work over HTTP: dispatches and plans share one job protocol.
+"""Long work over HTTP: dispatches, plans and reports share one job protocol.
 
 POST answers 202 with ``Location`` and ``Retry-After``, or 200 where the work is done within ``wait``;
 GET tells state, progress and result; DELETE cancels. An ``Idempotency-Key`` makes a POST repeatable.
@@ -30,6 +30,7 @@ router = APIRouter(prefix="/api/v1", tags=["jobs"])
 
 LONGEST_WAIT = timedelta(minutes=5)
 POLL_SECONDS = 0.05
+_CALLS = {"dispatch": "dispatches", "plan": "plans", "report": "reports"}
 
 
 class Waiting(Parameters):
@@ -88,7 +89,7 @@ async def start_dispatch(
     job = await run_in_threadpool(
         service.start_dispatch, problem, previous=previous, key=idempotency_key, accepted=accepted
     )
-    return await _answered(service, job, waiting.wait)
+    return await answered(service, job, waiting.wait)
 
 
 @router.post(
@@ -109,7 +110,7 @@ async def start_plan(
     job = await run_in_threadpool(
         service.start_plan, city, wanted.day, wanted.information, key=idempotency_key
     )
-    return await _answered(service, job, waiting.wait)
+    return await answered(service, job, waiting.wait)
 
 
 @router.post(
@@ -138,7 +139,7 @@ async def start_operation(
         change_threshold=wanted.change_threshold,
         key=idempotency_key,
     )
-    return await _answered(service, job, waiting.wait)
+    return await answered(service, job, waiting.wait)
 
 
 @router.get("/dispatches/{job_id}", responses=JOB_RESPONSES, response_class=JSONResponse)
@@ -153,6 +154,12 @@ def plan_state(service: Serving, job_id: JobId) -> Response:
     return JSONResponse(job_document(_job(service, "plan", job_id)))
 
 
+@router.get("/reports/{job_id}", responses=JOB_RESPONSES, response_class=JSONResponse)
+def report_state(service: Serving, job_id: JobId) -> Response:
+    """State, progress and, once it succeeded, the stored version that a report job made."""
+    return JSONResponse(job_document(_job(service, "report", job_id)))
+
+
 @router.delete("/dispatches/{job_id}", responses=JOB_RESPONSES, response_class=JSONResponse)
 def cancel_dispatch(service: Serving, job_id: JobId) -> Response:
     """Cancel a dispatch; a finished one stays as it is."""
@@ -164,6 +171,13 @@ def cancel_dispatch(service: Serving, job_id: JobId) -> Response:
 def cancel_plan(service: Serving, job_id: JobId) -> Response:
     """Cancel a planning job; one that runs stops at its next word of progress."""
     _job(service, "plan", job_id)
+    return JSONResponse(job_document(service.cancel(job_id)))
+
+
+@router.delete("/reports/{job_id}", responses=JOB_RESPONSES, response_class=JSONResponse)
+def cancel_report(service: Serving, job_id: JobId) -> Response:
+    """Cancel a report that waits for its turn; one that is being made is finished and kept."""
+    _job(service, "report", job_id)
     return JSONResponse(job_document(service.cancel(job_id)))
 
 
@@ -194,7 +208,7 @@ def _job(service: Service, kind: str, job_id: str) -> Job:
     return job
 
 
-async def _answered(service: Service, job: Job, wait: timedelta) -> Response:
+async def answered(service: Service, job: Job, wait: timedelta) -> Response:
     """200 with the job once it is finished, 202 with where to ask where that takes longer than `wait`."""
     until = time.monotonic() + min(wait, LONGEST_WAIT).total_seconds()
     while not job.finished and time.monotonic() < until:
@@ -202,7 +216,7 @@ async def _answered(service: Service, job: Job, wait: timedelta) -> Response:
         job = service.job(job.id)
     if job.faults:
         raise InputError(job.faults)
-    location = f"/api/v1/{'dispatches' if job.kind == 'dispatch' else 'plans'}/{job.id}"
+    location = f"/api/v1/{_CALLS[job.kind]}/{job.id}"
     if job.finished:
         return await run_in_threadpool(JSONResponse, job_document(job), headers={"Location": location})
     return JSONResponse(job_document(job), 202, headers={"Location": location, "Retry-After": "1"})

@@ -173,6 +173,11 @@ def paged(
 def cached(request: Request, document: Any, media_type: str = "application/json") -> Response:
     """`document` with an ETag; 304 without it where the caller has it already."""
     body = json.dumps(document, sort_keys=True, ensure_ascii=False, allow_nan=False).encode()
+    return cached_bytes(request, body, media_type)
+
+
+def cached_bytes(request: Request, body: bytes, media_type: str) -> Response:
+    """A file with an ETag; 304 without it where the caller has it already."""
     etag = f'"{hashlib.sha256(body).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in request.headers.get("If-None-Match", ""):

@@ -9,7 +9,7 @@ from fastapi.openapi.utils import get_openapi
 
 from energy.service.schemas import json_schema
 
-DOCUMENTS = ("dispatch", "schedule", "flows", "trace", "plan")
+DOCUMENTS = ("dispatch", "schedule", "flows", "trace", "plan", "report", "report_version", "figure")
 _COMPONENTS = "#/components/schemas/"
 
 _FAULTS = {
@@ -36,12 +36,14 @@ _JOB = {
     "type": "object",
     "properties": {
         "id": {"type": "string"},
-        "kind": {"enum": ["dispatch", "plan"]},
+        "kind": {"enum": ["dispatch", "plan", "report"]},
         "state": {"enum": ["queued", "running", "succeeded", "failed", "cancelled"]},
         "created": {"type": "string", "format": "date-time"},
         "progress": {"type": "number", "minimum": 0, "maximum": 1},
         "message": {"type": "string"},
-        "result": {"anyOf": [{"$ref": _COMPONENTS + "schedule"}, {"$ref": _COMPONENTS + "plan"}]},
+        "result": {
+            "anyOf": [{"$ref": _COMPONENTS + name} for name in ("schedule", "plan", "report_version")]
+        },
         "error": {"type": "object", "properties": {"detail": {"type": "string"}, "errors": _FAULTS}},
     },
     "required": ["id", "kind", "state", "created", "progress", "message"],
@@ -85,6 +87,41 @@ _OPERATION_REQUEST = {
 }
 
 
+_PERIOD = {"type": "string", "description": "2016, 2016-06, 2016-06-21 or 2016-06-01/2016-06-15, local days."}
+_REPORT_REQUEST = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "description": "A report of GET /reports."},
+        "period": _PERIOD,
+        "information": {"enum": ["perfect", "day-ahead"], "default": "perfect"},
+        "settings": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "default": {},
+            "description": "Choices by name.",
+        },
+    },
+    "required": ["name", "period"],
+    "additionalProperties": False,
+}
+_VERSION_PROPERTIES: dict[str, Any] = {
+    "period": _PERIOD,
+    "variant": {"type": "string", "default": "", "description": "The choices it was made with, as listed."},
+    "version": {"type": "integer", "minimum": 1},
+}
+_PUBLISH_REQUEST = {
+    "type": "object",
+    "properties": _VERSION_PROPERTIES,
+    "required": ["period", "version"],
+    "additionalProperties": False,
+}
+_APPROVE_REQUEST = {
+    **_PUBLISH_REQUEST,
+    "properties": {**_VERSION_PROPERTIES, "by": {"type": "string", "description": "Who stands for it."}},
+    "required": ["period", "version", "by"],
+}
+
+
 def body_of(schema: str) -> dict[str, Any]:
     """The request body of a call that takes the document `schema`."""
     reference = {"$ref": _COMPONENTS + schema}
@@ -119,6 +156,9 @@ def install_openapi(app: FastAPI) -> None:
                 "job": _JOB,
                 "plan_request": _PLAN_REQUEST,
                 "operation_request": _OPERATION_REQUEST,
+                "report_request": _REPORT_REQUEST,
+                "approve_request": _APPROVE_REQUEST,
+                "publish_request": _PUBLISH_REQUEST,
                 "districts": _DISTRICTS,
             }
             for name in DOCUMENTS:

@@ -136,7 +136,7 @@ class Job:
     """
 
     id: str
-    kind: Literal["dispatch", "plan"]
+    kind: Literal["dispatch", "plan", "report"]
     state: JobState
     created: datetime
     progress: float = 0.0

@@ -9,7 +9,19 @@ from datetime import datetime
 from typing import Any
 
 from energy.domain.period import DayRun
-from energy.domain.report import Cell, Column, FactorUse, Figure, InputUse, Method, Plot, Report, Table
+from energy.domain.report import (
+    Cell,
+    Column,
+    Edition,
+    FactorUse,
+    Figure,
+    InputUse,
+    Method,
+    Plot,
+    Report,
+    ReportKey,
+    Table,
+)
 from energy.domain.time import format_instant, parse_instant
 
 SCHEMA = "wattshed.report/1"
@@ -82,6 +94,20 @@ def report_of(document: Mapping[str, Any]) -> Report:
         notices=tuple(document["notices"]),
         code_version=document["code_version"],
     )
+
+
+def edition_document(key: ReportKey, edition: Edition) -> dict[str, Any]:
+    """A stored version: which report, its state, who stands for it, and what changed."""
+    times = {name: getattr(edition, name) for name in ("stored", "approved", "published")}
+    return {
+        **asdict(key),
+        "version": edition.number,
+        "content": edition.content,
+        "state": edition.state,
+        "approved_by": edition.approved_by,
+        "changes": [asdict(change) for change in edition.changes],
+        **{name: None if at is None else format_instant(at) for name, at in times.items()},
+    }
 
 
 def _cell(cell: Cell) -> Any:

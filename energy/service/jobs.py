@@ -1,9 +1,10 @@
-"""Long work in the background: plans one at a time in this process, dispatches in child processes.
+"""Long work in the background: plans and reports in this process, dispatches in child processes.
 
 A kill is the only dependable cancel, and the only one in time; so a dispatch, which needs nothing but its
 document, runs in a child process of its own. One with a deadline that still waits for its turn when half
 of its time is gone starts beside the others: a deadline counts from the request. A plan uses the city that is
-loaded here and the store; it runs in a thread and is cancelled at its next word of progress.
+loaded here and the store; it runs in a thread and is cancelled at its next word of progress. A report does
+so too, in a thread of its own: it need not wait for a plan.
 
 Jobs live as long as the process: what must outlast it (plans) is in the store.
 """
@@ -59,9 +60,10 @@ class Jobs:
         self._context = served(dispatch_document)
         self._waiting: dict[str, queue.SimpleQueue[_Entry]] = {
             "plan": queue.SimpleQueue(),
+            "report": queue.SimpleQueue(),
             "dispatch": queue.SimpleQueue(),
         }
-        for kind, workers in (("plan", 1), ("dispatch", dispatches)):
+        for kind, workers in (("plan", 1), ("report", 1), ("dispatch", dispatches)):
             for number in range(workers):
                 threading.Thread(
                     target=self._serve, args=(self._waiting[kind],), name=f"{kind}-{number}", daemon=True
@@ -69,7 +71,7 @@ class Jobs:
 
     def submit(
         self,
-        kind: Literal["dispatch", "plan"],
+        kind: Literal["dispatch", "plan", "report"],
         work: Work,
         *,
         key: str | None = None,
@@ -113,7 +115,7 @@ class Jobs:
     def cancel(self, job_id: str) -> Job:
         """Stop the job unless it is finished; `KeyError` where there is none of that id.
 
-        A dispatch stops at once; a plan stays ``running`` until its next word of progress.
+        A dispatch stops at once; plans and reports stay ``running`` until their next word of progress.
         """
         with self._lock:
             entry = self._entries[job_id]

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from energy.domain.errors import Fault, InputError
 from energy.service.documents import PlanDocument, ScheduleDocument, schema_of
+from energy.service.report_documents import FigureExplained, ReportDocument, ReportVersion
 
 
 def _dispatch() -> type[BaseModel]:
@@ -50,8 +51,11 @@ def _series() -> type[BaseModel]:
 MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "city": _city,
     "dispatch": _dispatch,
+    "figure": lambda: FigureExplained,
     "flows": _flows,
     "plan": lambda: PlanDocument,
+    "report": lambda: ReportDocument,
+    "report_version": lambda: ReportVersion,
     "schedule": lambda: ScheduleDocument,
     "series": _series,
     "tank": _tank,

@@ -23,6 +23,7 @@ from energy.domain.period import Period
 from energy.domain.plan import Plan
 from energy.domain.progress import Progress, silent
 from energy.domain.records import CarryOver, Job, PlanSummary, RunRecord
+from energy.domain.report_document import edition_document
 from energy.domain.time import TimeGrid, format_instant
 from energy.feeds.officer import read_officer_inputs
 from energy.service.city_day import Information, check_day, start_hash
@@ -30,7 +31,7 @@ from energy.service.days import DayOutcome, DaysOperation
 from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
 from energy.service.factors import city_factors
 from energy.service.jobs import Jobs
-from energy.service.period import load_period
+from energy.service.period import days_of, load_period
 from energy.store import Store
 
 if TYPE_CHECKING:
@@ -376,6 +377,36 @@ class Service:
             runs=self._store.runs,
         )
 
+    def start_report(
+        self,
+        city_id: str,
+        name: str,
+        period: str,
+        *,
+        information: str = "perfect",
+        choices: Mapping[str, str] | None = None,
+        key: str | None = None,
+    ) -> Job:
+        """Make and keep a report in the background; the job's result is the stored version as a document.
+
+        `InputError` at once for reports, choices and periods that cannot be.
+        """
+        from energy.service.reports.registry import chosen, report_type
+
+        self.city(city_id)
+        picked = chosen(report_type(name), choices or {})
+        days_of(period)
+        work = functools.partial(self._report_job, city_id, name, period, information, picked)
+        fingerprint = json.dumps([city_id, name, period, information, picked], sort_keys=True)
+        return self._jobs.submit("report", work, key=key, fingerprint=fingerprint)
+
+    def explain(self, city_id: str, figure: str) -> dict[str, Any]:
+        """What a figure of a city's reports is made of; `UnknownError` where no report of it has the id."""
+        found = self.reports.explain(figure)
+        if found["report"]["city"] != self.city(city_id).id:
+            raise UnknownError(f"figure {figure!r} is in no stored report of {city_id}")
+        return found
+
     # jobs
 
     def start_plan(
@@ -437,6 +468,24 @@ class Service:
         return self.operate(
             city_id, now, information=information, change_threshold=change_threshold, progress=progress
         )
+
+    def _report_job(
+        self,
+        city_id: str,
+        name: str,
+        period: str,
+        information: str,
+        choices: Mapping[str, str],
+        *,
+        progress: Progress,
+    ) -> dict[str, Any]:
+        from energy.service.reports.desk import report_key
+
+        progress(0.0, "making the report")
+        report, edition = self.reports.make(
+            self.city(city_id), name, period, information=information, choices=choices
+        )
+        return edition_document(report_key(report, information, choices), edition)
 
     def _twin(self, city: City) -> Twin:
         """The city's twin, made on first use: importing pandapower and reading a grid take seconds."""

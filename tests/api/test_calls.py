@@ -364,6 +364,10 @@ def test_the_openapi_document_has_the_real_schemas(client: httpx.Client) -> None
         "/api/v1/cities/{city}/carbon",
         "/api/v1/cities/{city}/grid",
         "/api/v1/cities/{city}/schedules/{asset}",
+        "/api/v1/reports",
+        "/api/v1/cities/{city}/reports",
+        "/api/v1/cities/{city}/reports/{name}",
+        "/api/v1/cities/{city}/figures/{figure}",
     } <= document["paths"].keys()
     schemas = document["components"]["schemas"]
     assert "connections" in schemas["dispatch"]["properties"]

@@ -89,7 +89,7 @@ class Desk:
                 code_version=version("wattshed"),
             )
         )
-        key = ReportKey(city.id, name, report.period, _variant(information, picked, kind.choices))
+        key = report_key(report, information, picked)
         document = report_document(report)
         content = content_hash(document)
         before = self.shelf.get(key)
@@ -129,14 +129,12 @@ class Desk:
         return self.shelf.list(city)
 
     def stored(self, key: ReportKey, edition: int | None = None) -> tuple[Report, Edition]:
-        """A stored version (default: the newest), as it was; `InputError` where there is none."""
+        """A stored version (default: the newest), as it was; `UnknownError` where there is none."""
         found = self.shelf.get(key, edition)
         if found is None:
-            raise InputError(
-                Fault(
-                    f"{key.name} {key.period}",
-                    f"has no stored version{'' if edition is None else f' {edition}'}; make the report first",
-                )
+            number = "" if edition is None else f" {edition}"
+            raise UnknownError(
+                f"{key.name} {key.period} has no stored version{number}; make the report first"
             )
         return report_of(found[0]), found[1]
 
@@ -157,12 +155,12 @@ class Desk:
     def explain(self, figure: str) -> dict[str, Any]:
         """The tree behind a figure: what it is made of, down to factors, inputs and runs.
 
-        Raises `InputError` for an id that no stored report has.
+        Raises `UnknownError` for an id that no stored report has.
         """
         found = self.shelf.of_figure(figure)
         if found is None:
-            raise InputError(
-                Fault("figure", f"{figure!r} is in no stored report; ids look like fig-0123456789abcdef0123")
+            raise UnknownError(
+                f"figure {figure!r} is in no stored report; ids look like fig-0123456789abcdef0123"
             )
         key, document, edition, name = found
         report = report_of(document)
@@ -220,14 +218,20 @@ def changes(before: Report, after: Report) -> tuple[Change, ...]:
     return tuple(found)
 
 
+def report_key(report: Report, information: str, choices: Mapping[str, str]) -> ReportKey:
+    """The key of a report that was made with this information and these choices."""
+    kind = report_type(report.name)
+    variant = _variant(information, chosen(kind, choices), kind.choices)
+    return ReportKey(report.city, report.name, report.period, variant)
+
+
 def find_key(stored: tuple[StoredReport, ...], name: str, period: str, variant: str) -> ReportKey:
-    """The key of a stored report; `InputError` naming what is stored."""
+    """The key of a stored report; `UnknownError` naming what is stored."""
     keys = {(item.key.name, item.key.period, item.key.variant): item.key for item in stored}
     if (name, period, variant) not in keys:
         known = [" ".join(part for part in key if part) for key in keys]
-        raise InputError(
-            Fault("report", f"{name} {period} {variant}".rstrip() + f" is not stored; {nearest(name, known)}")
-        )
+        asked = f"{name} {period} {variant}".rstrip()
+        raise UnknownError(f"report {asked} is not stored; {nearest(asked, known)}")
     return keys[name, period, variant]
 
 

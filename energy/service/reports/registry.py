@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 from energy.domain.city import City
 from energy.domain.documents import nearest
@@ -118,6 +119,23 @@ class ReportType:
     text: Words
     choices: tuple[Choice, ...]
     make: Callable[[Context], Report]
+
+    def document(self) -> dict[str, Any]:
+        """What a caller must know to ask for it."""
+        return {
+            "name": self.name,
+            "title": dict(self.title),
+            "text": dict(self.text),
+            "choices": [
+                {
+                    "name": choice.name,
+                    "values": list(choice.values),
+                    "default": choice.default,
+                    "title": dict(choice.title),
+                }
+                for choice in self.choices
+            ],
+        }
 
 
 REPORTS: dict[str, ReportType] = {}

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from energy.domain.city import City
-from energy.domain.errors import InputError
+from energy.domain.errors import InputError, UnknownError
 from energy.domain.period import Period
 from energy.domain.report import Figure, Report, ReportKey, figure_id
 from energy.domain.report_document import report_document, report_of
@@ -126,7 +126,7 @@ def test_any_figure_leads_to_its_parts_inputs_and_runs(store: Store) -> None:
     assert len(tree["figure"]["parts"]) == len(PERIOD.districts)
     assert tree["figure"]["inputs"][0]["name"] == "upstream intensity"
     assert [run["input_hash"] for run in tree["runs"]] == ["sha256:0", "sha256:1", "sha256:2"]
-    with pytest.raises(InputError, match="in no stored report"):
+    with pytest.raises(UnknownError, match="in no stored report"):
         shelf.explain("fig-0")
 
 

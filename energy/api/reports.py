@@ -1,0 +1,194 @@
+"""Reports: which there are, making one, its stored versions as files, approval, differences, explanations."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from pydantic import Field
+from starlette.concurrency import run_in_threadpool
+
+from energy.api.jobs import IdempotencyKey, WaitQuery, answered
+from energy.api.reading import JsonBody, PageQuery, Parameters, Serving, cached, cached_bytes, paged
+from energy.api.schemas import JOB_RESPONSES, answer_of, body_of
+from energy.domain.documents import Document, parse
+from energy.domain.errors import UnknownError
+from energy.domain.report import ReportKey, StoredReport
+from energy.domain.report_document import edition_document
+from energy.feeds.reports import FORMATS, Format, Language, render
+from energy.service.reports.desk import find_key
+from energy.service.reports.registry import reports
+from energy.service.service import Service
+
+router = APIRouter(prefix="/api/v1", tags=["reports"])
+
+_FILES: dict[str, Any] = {
+    media_type: {} for media_type, _ in FORMATS.values() if media_type != "application/json"
+}
+_VERSION = answer_of("report_version", "The version as it is now.")
+
+
+class ReportRequest(Document):
+    """Which report of which days, and the choices that shape it."""
+
+    name: str
+    period: str
+    information: Literal["perfect", "day-ahead"] = "perfect"
+    settings: dict[str, str] = Field(default_factory=dict)
+
+
+class PublishRequest(Document):
+    """Which stored version of a report."""
+
+    period: str
+    variant: str = ""
+    version: int = Field(ge=1)
+
+
+class ApproveRequest(PublishRequest):
+    """And who stands for it."""
+
+    by: str
+
+
+class Stored(Parameters):
+    """Which period and which choices: what the list of versions shows."""
+
+    period: Annotated[str, Field(description="2016, 2016-06, 2016-06-21 or 2016-06-01/2016-06-15.")]
+    variant: Annotated[str, Field(description="The choices it was made with, as listed.")] = ""
+
+
+class FileQuery(Stored):
+    """Which version, as what."""
+
+    version: Annotated[int | None, Field(ge=1, description="The newest where not given.")] = None
+    format: Annotated[Format, Field(description="csv holds the first table, zip all of them.")] = "json"
+    language: Annotated[Language, Field(description="Of XLSX and PDF.")] = "en"
+
+
+class DiffQuery(Stored):
+    """Which two versions."""
+
+    first: Annotated[int, Field(ge=1, description="The older version.")]
+    second: Annotated[int, Field(ge=1, description="The newer version.")]
+
+
+@router.get("/reports")
+def report_types() -> dict[str, Any]:
+    """Every report there is: which question it answers, and the choices that shape it."""
+    return {"reports": [kind.document() for kind in reports().values()]}
+
+
+@router.get("/cities/{city}/reports")
+def stored_reports(service: Serving, city: str, page: PageQuery) -> dict[str, Any]:
+    """All stored versions of a city's reports."""
+    stored = service.reports.list(service.city(city).id)
+    return paged("reports", stored, _place, page, lambda item: edition_document(item.key, item.edition))
+
+
+@router.post(
+    "/cities/{city}/reports",
+    openapi_extra=body_of("report_request"),
+    responses=JOB_RESPONSES,
+    response_class=JSONResponse,
+)
+async def start_report(
+    service: Serving,
+    city: str,
+    document: JsonBody,
+    waiting: WaitQuery,
+    idempotency_key: IdempotencyKey = None,
+) -> Response:
+    """Make a report of stored days and keep it: the job's result is its version, a new one only where the
+    report differs from the last.
+    """
+    wanted = parse(ReportRequest, document)
+    job = await run_in_threadpool(
+        service.start_report,
+        city,
+        wanted.name,
+        wanted.period,
+        information=wanted.information,
+        choices=wanted.settings,
+        key=idempotency_key,
+    )
+    return await answered(service, job, waiting.wait)
+
+
+@router.get(
+    "/cities/{city}/reports/{name}",
+    responses={
+        200: {
+            "description": "The stored version as a file.",
+            "content": {**answer_of("report", "")[200]["content"], **_FILES},
+        }
+    },
+    response_class=Response,
+)
+def report_file(
+    request: Request, service: Serving, city: str, name: str, query: Annotated[FileQuery, Query()]
+) -> Response:
+    """A stored version, by default the newest: a `wattshed.report/1`, or CSV, XLSX or PDF drawn from it.
+
+    The same version gives the same bytes; a PDF shows its state.
+    """
+    key = _key(service, city, name, query)
+    report, edition = service.reports.stored(key, query.version)
+    answer = cached_bytes(
+        request, render(report, edition, query.format, query.language), FORMATS[query.format][0]
+    )
+    stem = f"{city}-{name}-{query.period.replace('/', '_')}-v{edition.number}"
+    answer.headers["Content-Disposition"] = f'inline; filename="{stem}.{query.format}"'
+    return answer
+
+
+@router.post(
+    "/cities/{city}/reports/{name}/approve",
+    openapi_extra=body_of("approve_request"),
+    responses=_VERSION,
+)
+def approve(service: Serving, city: str, name: str, document: JsonBody) -> dict[str, Any]:
+    """A draft becomes approved by a person."""
+    wanted = parse(ApproveRequest, document)
+    key = _key(service, city, name, wanted)
+    return edition_document(key, service.reports.approve(key, wanted.version, wanted.by))
+
+
+@router.post(
+    "/cities/{city}/reports/{name}/publish",
+    openapi_extra=body_of("publish_request"),
+    responses=_VERSION,
+)
+def publish(service: Serving, city: str, name: str, document: JsonBody) -> dict[str, Any]:
+    """An approved version becomes published, and never changes again."""
+    wanted = parse(PublishRequest, document)
+    key = _key(service, city, name, wanted)
+    return edition_document(key, service.reports.publish(key, wanted.version))
+
+
+@router.get("/cities/{city}/reports/{name}/diff")
+def diff(service: Serving, city: str, name: str, query: Annotated[DiffQuery, Query()]) -> dict[str, Any]:
+    """Every figure that differs between two versions."""
+    found = service.reports.difference(_key(service, city, name, query), query.first, query.second)
+    return {"changes": [asdict(change) for change in found]}
+
+
+@router.get("/cities/{city}/figures/{figure}", responses=answer_of("figure", "The tree behind it."))
+def figure(request: Request, service: Serving, city: str, figure: str) -> Response:
+    """What a figure is made of, down to the factors, inputs and runs behind it."""
+    return cached(request, service.explain(city, figure))
+
+
+def _key(service: Service, city: str, name: str, wanted: Stored | PublishRequest) -> ReportKey:
+    if name not in reports():
+        raise UnknownError(f"there is no report {name!r}; GET /api/v1/reports lists them")
+    stored = service.reports.list(service.city(city).id)
+    return find_key(stored, name, wanted.period, wanted.variant)
+
+
+def _place(item: StoredReport) -> str:
+    """Unique, and in the order of the list: name, period, choices, version."""
+    key = item.key
+    return " ".join((key.name, key.period, key.variant or "-", f"{item.edition.number:06d}"))
