@@ -52,6 +52,8 @@ __all__ = ["Account", "Storage", "Supply", "UpstreamMix", "Use", "account"]
 IMPORT, BATTERY, V2G = "import", "battery", "v2g"
 MISMATCH_SHARE, MISMATCH_MW = 1e-6, 1e-6
 """How far the power at a node may miss its balance: of its through-flow, and at least 1 W."""
+SERVED_SHARE = 1e-12
+"""Demand of which local generation leaves less than this share is served by it: the rest is rounding."""
 _BLOCK = 300
 """Steps accounted at once where no tank forces them into order: what fits into the cache. No power of
 two: rows that far apart would compete for the same cache lines."""
@@ -296,7 +298,8 @@ class _Accountant:
         window: slice,
     ) -> Sums:
         flows, hours, carbon = self.flows, self.hours, mixes.node[:, :, CARBON]
-        traced_mw = np.maximum(drawn - mixes.local_mw, 0.0)
+        rest = drawn - mixes.local_mw
+        traced_mw = np.where(rest > SERVED_SHARE * drawn, rest, 0.0)
         through = mixes.traced[:, :, POWER] + part.inflow_mw
         # what AC leaves unbalanced is a loss: then what all accounts hold is what was injected
         mismatch = through - traced_mw - part.outflow_mw
@@ -304,8 +307,11 @@ class _Accountant:
         loss_mw = (loss_from + loss_to) @ self.branch_district + mismatch @ self.node_district
         gross, extra = None, None
         if self.losses_on_loads or self.losses == "loads":
-            gross = losses_on_loads(tracer, part, traced_mw, mixes.traced[:, :, [POWER, *self.carbons]])
-            extra = self._carried_losses(gross, mixes, drawn, traced_mw)
+            carbons = self.carbons if self.losses == "loads" else [CARBON]
+            gross = losses_on_loads(tracer, part, traced_mw, mixes.traced[:, :, [POWER, *carbons]])
+            share = np.divide(traced_mw, drawn, out=np.zeros_like(drawn), where=drawn > 0)
+            # carbon of the losses on its way that a MW drawn at a node carries
+            extra = share[:, :, None] * (gross.per_mw[:, :, 1:] - mixes.node[:, :, carbons])
 
         # what end use at each node is booked with, per MW
         carried = mixes.demand
@@ -354,14 +360,6 @@ class _Accountant:
             node_use_g_per_kwh=carried[:, :, CARBON],
             node_through_mw=through,
         )
-
-    def _carried_losses(
-        self, gross: Gross, mixes: Mixes, drawn: FloatArray, traced_mw: FloatArray
-    ) -> FloatArray:
-        """Carbon of the losses on its way that a MW drawn at a node carries, (steps, nodes, carbons)."""
-        share = np.divide(traced_mw, drawn, out=np.zeros_like(drawn), where=drawn > 0)
-        carried: FloatArray = share[:, :, None] * (gross.per_mw[:, :, 1:] - mixes.node[:, :, self.carbons])
-        return carried
 
     def _loss_kg_h(
         self,

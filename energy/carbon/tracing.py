@@ -205,12 +205,28 @@ class Gross:
     """What loads stand for when they carry the losses on their way.
 
     Attributes:
-        per_mw: per MW drawn, shape (steps, nodes, quantities); 0 where nothing is drawn.
-        unreached: what is injected where no load follows, same shape, at the node where it is lost.
+        accumulated: what reaches each node, shape (steps, nodes, quantities).
+        useful_mw: what loads draw there or further on, shape (steps, nodes); drawn_mw: what they draw there.
     """
 
-    per_mw: FloatArray
-    unreached: FloatArray
+    accumulated: FloatArray
+    useful_mw: FloatArray
+    drawn_mw: FloatArray
+
+    @cached_property
+    def per_mw(self) -> FloatArray:
+        """Per MW drawn, shape (steps, nodes, quantities); 0 where nothing is drawn."""
+        return np.divide(
+            self.accumulated,
+            self.useful_mw[:, :, None],
+            out=np.zeros_like(self.accumulated),
+            where=(self.drawn_mw > 0)[:, :, None],
+        )
+
+    @cached_property
+    def unreached(self) -> FloatArray:
+        """What is injected where no load follows, same shape, at the node where it is lost."""
+        return np.where((self.useful_mw > 0)[:, :, None], 0.0, self.accumulated)
 
 
 def losses_on_loads(
@@ -232,8 +248,7 @@ def losses_on_loads(
     backward = np.where(behind[:, ends.from_node] > 0, np.maximum(-flows.sent_mw, 0.0), 0.0)
     useful = drawn_mw + ends.at_nodes(forward, backward)
     gross = tracer.accumulate(forward - backward, useful, injected)
-    per_mw = np.divide(gross, useful[:, :, None], out=np.zeros_like(gross), where=(drawn_mw > 0)[:, :, None])
-    return Gross(per_mw, np.where((useful > 0)[:, :, None], 0.0, gross))
+    return Gross(gross, useful, drawn_mw)
 
 
 def lost_share_of_generation(

@@ -1,4 +1,4 @@
-"""The trace of a year (intensity, renewable share, district accounts) against the AC solve of that year.
+"""The trace of a year (intensity and its range, renewable share, district accounts) against its AC solve.
 
 The second figure adds what districts emit when loads also carry the losses on their way to them
 (``emissions_with_losses_kg``, which plans hold too): another pass over the network.
@@ -50,10 +50,12 @@ def run() -> list[tuple[str, float, str]]:
         supply_mw,
         np.full(supply_mw.shape[1], 41.0),
         np.ones(supply_mw.shape[1], dtype=bool),
+        (np.full(supply_mw.shape[1], 26.0), np.full(supply_mw.shape[1], 60.0)),
     )
     use = Use(bus[active & ~feeding], values[:, active & ~feeding])
     hour = np.arange(time.steps) * time.hours
-    upstream = UpstreamMix(400.0 + 100.0 * np.sin(hour * np.pi / 12), np.full(time.steps, 0.3))
+    carbon = 400.0 + 100.0 * np.sin(hour * np.pi / 12)
+    upstream = UpstreamMix(carbon, np.full(time.steps, 0.3), (0.8 * carbon, 1.3 * carbon))
     twin = Twin(grid, limits=OperatingLimits())
     districts = {element.index: f"d{k % DISTRICTS}" for k, element in enumerate(twin.buses)}
 

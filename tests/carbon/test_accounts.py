@@ -160,13 +160,21 @@ def test_a_day_in_two_halves_is_the_day() -> None:
         np.testing.assert_allclose(table.values, whole.district[name].values[4:], rtol=1e-9, atol=1e-12)
 
 
-def test_net_export_holds_no_upstream_carbon() -> None:
-    flows, supply, use, storage, upstream, districts = random_city(3, steps=24)
+@several
+@given(seeds)
+def test_net_export_holds_no_upstream_carbon(seed: int) -> None:
+    """In steps of net export nothing is imported, and no figure depends on the upstream intensity."""
+    flows, supply, use, storage, upstream, districts = random_city(seed, steps=24, vehicles=0, batteries=0)
     exporting = flows.slack_p_mw[:, 0] < 0
-    assert exporting.any()
     result = account(flows, supply, use, storage, upstream, districts)
     imported = [name.endswith(f"/{IMPORT}") for name in result.district_source_mwh.columns]
     assert (result.district_source_mwh.values[exporting][:, imported] == 0).all()
+    dirtier = replace(upstream, carbon_g_per_kwh=upstream.carbon_g_per_kwh + 500.0)
+    other = account(flows, supply, use, storage, dirtier, districts)
+    for name, table in result.district_sums.items():
+        np.testing.assert_array_equal(table.values[exporting], other.district_sums[name].values[exporting])
+    if (~exporting).any():
+        assert other.steps["end_use_kg"][~exporting].sum() > result.steps["end_use_kg"][~exporting].sum()
 
 
 def test_faults_are_told_at_once() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import random
 import subprocess
 import sys
@@ -146,17 +147,37 @@ def test_intensity_is_linear_in_the_factors(seed: int) -> None:
     np.testing.assert_allclose(twice, 2.0 * once + 5.0, rtol=1e-9)
 
 
-def test_a_bus_without_injection_in_a_line_changes_nothing() -> None:
-    split = line_flows(
-        buses=["A", "M", "B"],
-        branches=[
-            {"id": "l1", "from": "A", "to": "M", "p_from_mw": 60.0, "p_to_mw": -59.4},
-            {"id": "l2", "from": "M", "to": "B", "p_from_mw": 59.4, "p_to_mw": -59.0},
-        ],
-    )
-    whole, parts = trace_document(line_flows()), trace_document(split)
-    assert parts["demands"] == whole["demands"]
-    assert parts["balance"]["losses_kg"] == pytest.approx(whole["balance"]["losses_kg"], rel=1e-12)
+@given(seeds, st.integers(0, 11), st.floats(0.0, 1.0))
+def test_a_bus_without_injection_in_a_line_changes_nothing(seed: int, cut: int, share: float) -> None:
+    """Any branch in two, with a part of its losses on either side of the new bus."""
+    document = random_flows(seed)
+    split = copy.deepcopy(document)
+    branch = split["branches"][cut]
+    # the power in the middle as one end sees it: between what is sent and what arrives
+    middle = [
+        p_from - share * (p_from + p_to) if p_from * p_to < 0 else 0.0
+        for p_from, p_to in zip(branch["p_from_mw"], branch["p_to_mw"], strict=True)
+    ]
+    split["buses"].append("middle")
+    split["branches"][cut] = branch | {"to": "middle", "p_to_mw": [-p for p in middle]}
+    split["branches"].append(branch | {"id": "rest", "from": "middle", "p_from_mw": middle})
+    whole, parts = trace_document(document), trace_document(split)
+    for group, key in (("buses", "carbon_g_per_kwh"), ("demands", "emissions_kg")):
+        for name, item in whole[group].items():
+            np.testing.assert_allclose(
+                np.array(parts[group][name][key], dtype=float),
+                np.array(item[key], dtype=float),
+                rtol=1e-9,
+                atol=1e-9,
+            )
+    assert parts["balance"]["losses_kg"] == pytest.approx(whole["balance"]["losses_kg"], rel=1e-9, abs=1e-9)
+
+
+@given(seeds)
+def test_the_same_flows_give_the_same_bytes(seed: int) -> None:
+    document = random_flows(seed)
+    first, second = (json.dumps(trace_document(copy.deepcopy(document))) for _ in range(2))
+    assert first == second
 
 
 def test_losses_between_districts_count_half_to_each() -> None:

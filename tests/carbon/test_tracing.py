@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from energy.carbon import tracing
 from energy.carbon.documents import FlowsDocument
 from energy.carbon.flows import read_flows
-from energy.carbon.tracing import OrientedFlows, Topology, Tracer
+from energy.carbon.tracing import (
+    OrientedFlows,
+    Topology,
+    Tracer,
+    incidence,
+    losses_on_loads,
+    lost_share_of_generation,
+)
 from energy.domain.documents import parse
 from energy.domain.network import FloatArray
 from tests.carbon.networks import random_flows
@@ -35,6 +42,25 @@ def test_both_ways_agree(seed: int, buses: int, branches: int) -> None:
     # what is accumulated of the power itself is the through-flow
     reached = factorised[:, :, 0] > 0
     np.testing.assert_allclose(factorised[:, :, 0][reached], through[reached], rtol=1e-9)
+
+
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(2, 20), st.integers(1, 40))
+def test_gross_supply_is_generation_and_net_generation_is_load(seed: int, buses: int, branches: int) -> None:
+    """Bialek: losses on loads leave all generation with them, losses on generators leave the load."""
+    flows = read_flows(parse(FlowsDocument, random_flows(seed, buses=buses, branches=branches, steps=3)))
+    oriented, fed = flows.oriented, flows.fed_mw
+    through = fed + oriented.inflow_mw
+    drawn = flows.demands.p_mw @ incidence(flows.demands.node, buses)
+    for tracer in tracers(oriented):
+        gross = losses_on_loads(tracer, oriented, drawn, fed[:, :, None])
+        supplied = (drawn * gross.per_mw[:, :, 0]).sum(axis=1) + gross.unreached[:, :, 0].sum(axis=1)
+        np.testing.assert_allclose(supplied, fed.sum(axis=1), rtol=1e-9, atol=1e-9)
+        assert (gross.per_mw[drawn > 1e-9] >= 1 - 1e-9).all()
+        lost = lost_share_of_generation(tracer, oriented, drawn, through)
+        assert ((lost[through > 1e-9] >= -1e-9) & (lost[through > 1e-9] <= 1 + 1e-9)).all()
+        net = (fed * (1.0 - lost)).sum(axis=1)
+        np.testing.assert_allclose(net, drawn.sum(axis=1), rtol=1e-9, atol=1e-9)
 
 
 def test_a_branch_within_one_node_only_loses() -> None:
