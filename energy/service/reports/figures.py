@@ -50,7 +50,8 @@ def figure(
         explanation="" if math.isfinite(value) else explanation,
         ledger=ledger,
         method=method,
-        estimated_share=estimated_share if math.isfinite(estimated_share) else 0.0,
+        # sums of shares may miss 1 by rounding
+        estimated_share=min(1.0, estimated_share) if math.isfinite(estimated_share) else 0.0,
         factors=tuple(factors),
         inputs=tuple(inputs),
         parts=tuple(parts),
