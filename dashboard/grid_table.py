@@ -17,7 +17,7 @@ THEME = {
 
 
 def grid_table(
-    name: str,
+    name: str | dict[str, str],
     columns: list[dict[str, Any]],
     rows: list[dict[str, Any]],
     *,

@@ -26,6 +26,7 @@ class View:
     layer: str = ""
     case: str = ""
     asset: str = ""
+    report: str = ""
     info: str = ""
     job: str = ""
     lang: str = "en"

@@ -51,3 +51,16 @@ dagcomponents.Strip = function (props) {
   const strip = React.createElement("canvas", { className: "strip", ref: paint, "aria-hidden": true });
   return React.createElement("div", { className: "cell-bar" }, strip);
 };
+
+/* A figure of a report: its number, below it the interval and the share that is estimated. */
+dagcomponents.Figure = function (props) {
+  const said = props.data[props.colDef.field + "_said"];
+  if (!said) return props.value === null || props.value === undefined ? "" : String(props.value);
+  return React.createElement(
+    "span",
+    { className: "figure" },
+    React.createElement("span", null, said.text),
+    said.range ? React.createElement("small", null, said.range) : null,
+    said.estimated ? React.createElement("small", null, said.estimated) : null,
+  );
+};

@@ -47,7 +47,7 @@ window.dayjs_locale_ja = {
 
   /* --- the address ----------------------------------------------------------------------------- */
 
-  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset" };
+  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset", report: "report" };
 
   /* Gather a page's controls by the last word of their ids: {"city-layer": …} is the layer. */
   function choice(...values) {

@@ -195,7 +195,7 @@ def test_work_in_progress_and_its_failure_are_shown(service: TownService) -> Non
 
 
 def test_an_unknown_page_says_so(service: TownService) -> None:
-    assert "There is no page at /reports." in shown(service, "/reports")
+    assert "There is no page at /nowhere." in shown(service, "/nowhere")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""The page Reports: what it shows of a stored report, in both languages."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from dashboard.language import LANGUAGES, Language
+from dashboard.pages.reports import (
+    file_address,
+    stored_periods,
+    version_name,
+    version_of,
+    version_rows,
+    version_view,
+)
+from dashboard.report_tables import explanation, figure_at, report_tables, table_rows
+from energy.domain.report import Edition, Figure, Report, ReportKey, State, StoredReport, figure_id
+from energy.feeds.factors import load_factors
+from energy.feeds.officer import OfficerInputs
+from energy.service.reports.desk import Desk
+from energy.store import Store
+from tests.carbon.periods import build
+from tests.dashboard.builders import town
+from tests.dashboard.test_pages import words
+
+DAY = "2016-06-21"
+STORED = datetime(2026, 1, 1, 12, tzinfo=UTC)
+KEY = ReportKey("town", "district-carbon", "2016-06-01/2016-06-15", "resolution=hour")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, Report, Edition]:
+    store = Store.open(f"sqlite:///{tmp_path_factory.mktemp('reports') / 'store.db'}")
+    desk = Desk(
+        store.reports,
+        lambda *_: build(7, date.fromisoformat(DAY), 1),
+        lambda _: OfficerInputs(),
+        lambda _: load_factors(),
+        store.runs,
+    )
+    return desk, *desk.make(town(), "district-carbon", DAY)
+
+
+def test_periods_are_years_months_and_days_of_which_something_is_stored() -> None:
+    assert stored_periods(["2016-06-21", "2016-07-01", "2016-06-21"]) == [
+        "2016", "2016-07", "2016-06", "2016-07-01", "2016-06-21",
+    ]  # fmt: skip
+    assert stored_periods([]) == []
+
+
+def test_an_address_names_a_version_and_nothing_else() -> None:
+    assert version_of("town", version_name(KEY, 3)) == (KEY, 3)
+    for wrong in ("", "a|b|c", "a|b|c|x", "a|b|c|1|2"):
+        assert version_of("town", wrong) is None
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_every_cell_shows_the_figure_of_the_report(made: tuple[Desk, Report, Edition], lang: str) -> None:
+    _, report, _ = made
+    say = Language(lang)
+    for table in report.tables:
+        rows = table_rows(table, say, ZoneInfo(report.zone))
+        assert len(rows) == len(table.rows)
+        for place, cells in enumerate(table.rows):
+            for k, cell in enumerate(cells):
+                if not isinstance(cell, Figure):
+                    assert figure_at(report, table.id, place, k) is None
+                    continue
+                assert figure_at(report, table.id, place, k) == cell
+                assert rows[place][f"c{k}"] == cell.value
+                said = rows[place][f"c{k}_said"]
+                assert bool(said["estimated"]) == (cell.estimated_share > 0)
+                assert bool(said["range"]) == (cell.low is not None and cell.low != cell.high)
+    assert figure_at(report, "no such table", 0, 0) is None
+    assert figure_at(report, report.tables[0].id, 10_000, 0) is None
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_a_version_offers_what_its_state_allows(made: tuple[Desk, Report, Edition], lang: str) -> None:
+    _, report, _ = made
+    say = Language(lang)
+    allowed: dict[State, set[str]] = {
+        "draft": {"report-approve"},
+        "approved": {"report-publish"},
+        "published": set(),
+    }
+    for state, offered in allowed.items():
+        edition = Edition(1, "sha256:0", state, STORED)
+        buttons = [
+            part
+            for piece in version_view(KEY, report, edition, say)
+            for part in getattr(piece, "_traverse", list)()
+            if getattr(part, "id", None) in ("report-approve", "report-publish")
+        ]
+        assert {part.id for part in buttons if not part.hidden} == offered
+
+
+def test_files_are_asked_of_the_api_in_the_language_of_the_page() -> None:
+    address = file_address(KEY, 2, "pdf", Language("ja"))
+    assert address == (
+        "/api/v1/cities/town/reports/district-carbon?period=2016-06-01%2F2016-06-15"
+        "&variant=resolution%3Dhour&version=2&format=pdf&language=ja"
+    )
+
+
+def test_a_figure_leads_to_its_parts_and_runs(made: tuple[Desk, Report, Edition]) -> None:
+    desk, report, edition = made
+    key = next(key for key, figure in report.figures.items() if figure.parts)
+    found = desk.explain(figure_id("town", report.name, report.period, key, edition.content))
+    text = "\n".join(words(explanation(found, report, Language("en"))))
+    for part in (key, *report.figures[key].parts[:5], found["id"], *(day.day for day in report.days)):
+        assert part in text
+
+
+def test_a_japanese_report_holds_no_english(made: tuple[Desk, Report, Edition]) -> None:
+    _, report, edition = made
+    say = Language("ja")
+    view: list[Any] = [*version_view(KEY, report, edition, say), *report_tables(report, say)]
+    stored = version_rows([StoredReport(KEY, edition)], say)
+    assert stored[0]["state"] == "下書き"
+    lines = "\n".join([*words(view), *words(stored)]).split("\n")
+    assert [line for line in lines if re.search(r"[a-z]{3,} [a-z]{3,}", line)] == []
