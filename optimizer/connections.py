@@ -221,6 +221,10 @@ class ConnectionRows:
         self._peak_rows = np.array([row_number[self._peak[k]] for k in range(len(self._windows))], np.int64)
         self._blocks.place(row_number)
 
+    def balance_rows(self, key: str) -> IntArray:
+        """The row of each step whose bound is what is drawn at the connection beside all columns, kW."""
+        return self._balance_rows[self.ids.index(key)]
+
     @property
     def hard_limits(self) -> Sequence[HardLimit]:
         """Import and export limits that nothing may break."""

@@ -16,6 +16,7 @@ from optimizer.fairness import fairness_prices
 from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
+from optimizer.marginal import with_marginal_emissions
 from optimizer.outcome import outcome
 from optimizer.prices import with_grid_prices
 from optimizer.problem import DispatchProblem
@@ -150,6 +151,9 @@ class Dispatcher:
             if problem.options.explain and dual is not None:
                 binding = [FullLimit(*each) for each in self._stages.grid.binding(dual)]
                 found = replace(found, reasons=Reasons(problem, found, binding, problem.options.explain))
+        if problem.options.marginal_emissions and dual is not None:
+            found, missing = self._marginal(found, x)
+            notices += [] if missing is None else [missing]
         total = found.objective["total"]
         gain = max(0.0, solution.objective - solution.bound) * program.cost_scale
         gap = gain / max(abs(total), 1e-9)
@@ -176,6 +180,15 @@ class Dispatcher:
             build_seconds=self._build_seconds,
             notices=(*found.notices, *notices),
         )
+
+    def _marginal(self, found: Schedule, x: FloatArray) -> tuple[Schedule, str | None]:
+        """`found` with its marginal emissions; in words why they are missing."""
+        if self._scenarios is not None:
+            return found, "with scenarios no marginal emissions are given: what is done differs between them"
+        try:
+            return with_marginal_emissions(found, self._stages, x), None
+        except DeadlineError:
+            return found, "the deadline passed before marginal emissions were found"
 
     def _fairness_priced(self, found: Schedule, x: FloatArray) -> tuple[Schedule, str | None]:
         """`found` with what its fairness costs; in words where the deadline left no time for that."""

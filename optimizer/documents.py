@@ -190,7 +190,8 @@ class Options(Document):
 
     `now`, `commit` and `change_threshold` (in the problem's currency, of the whole plan) say how a previous
     schedule binds; see `optimizer.rolling`. `bus_prices` asks for the price at every bus with an asset, with
-    `network`; `explain` for reasons in these languages, of all assets or of `explain_assets`.
+    `network`; `marginal_emissions` for what a kWh more emits, at connections and at those buses; `explain`
+    for reasons in these languages, of all assets or of `explain_assets`.
     """
 
     deadline: Annotated[Duration, AfterValidator(enough_time)] | None = None
@@ -199,6 +200,7 @@ class Options(Document):
     commit: Duration | None = None
     change_threshold: Positive = 0.0
     bus_prices: bool = True
+    marginal_emissions: bool = False
     explain: Items[Literal["en", "ja"]] = ()
     explain_assets: Items[str] | None = None
 

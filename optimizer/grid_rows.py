@@ -289,6 +289,33 @@ class GridRows:
             self._book(found, "losses", limits, limits.loss_step, per_kw)
         return found
 
+    def moved(self) -> dict[int, sp.csr_array]:
+        """What a kW more drawn at unity power factor moves the bounds of rows by, shape (steps, rows), by
+        bus; the price at the bus is this times the duals."""
+        entries = [
+            (waiting.row[some], waiting.limits, waiting.limits.step[rows], per_kw)
+            for waiting in self._pool
+            for some in [np.flatnonzero(waiting.row >= 0)]
+            for rows in [waiting.of[some]]
+            for per_kw in [-waiting.scale[some, None] * waiting.limits.coefficients[rows]]
+        ]
+        entries += [
+            (rows, limits, limits.loss_step, limits.loss_coefficients) for rows, limits in self._loss_rows
+        ]
+        shape = (self._steps, self._solver.rows)
+        found = {
+            terminal.bus: sp.csr_array(shape)
+            for terminals in self._power
+            for terminal in terminals
+            if terminal.at_unity
+        }
+        for rows, limits, step, per_kw in entries:
+            for position, terminal in enumerate(limits.terminals):
+                if terminal.at_unity:
+                    more = sp.csr_array((per_kw[:, position], (step, rows)), shape=shape)
+                    found[terminal.bus] = sp.csr_array(found[terminal.bus] + more)
+        return found
+
     def binding(self, dual: FloatArray) -> Iterator[tuple[int, str, str, dict[int, float]]]:
         """Step, kind and element of every limit that binds, and what it adds per MWh drawn at each bus."""
         for waiting in self._pool:

@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
+from energy.domain.documents import expand
 from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows, Controllable, Phases, SparseBlock
 from optimizer.connections import ConnectionRows
@@ -52,13 +53,20 @@ class Part:
             coefficients[rows.needs] = rows.need_weights
         return coefficients
 
-    def emissions(self) -> FloatArray:
-        """kg per unit of each column: what root imports carry, less export credit, and assets' own."""
+    def emissions(self, *, at_margin: bool = False) -> FloatArray:
+        """kg per unit of each column: what root imports carry, less export credit, and assets' own.
+
+        `at_margin` counts what the grid above emits more: the marginal intensity of imports less exports.
+        """
         problem, hours = self.problem, self.problem.time.hours
         coefficients = np.zeros(self.columns.stop - self.columns.start)
         for number, connection in enumerate(problem.connections.values()):
             if connection.parent is None:
-                carried, credited = problem.carbon_intensities(connection)
+                if at_margin:
+                    marginal = connection.marginal_carbon_g_per_kwh
+                    carried = credited = expand(marginal or 0.0, problem.time.steps)
+                else:
+                    carried, credited = problem.carbon_intensities(connection)
                 coefficients[self.connections.imports[number]] = carried * hours / 1000
                 coefficients[self.connections.exports[number]] = -credited * hours / 1000
         for rows in self.assets:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +19,9 @@ from energy.domain.network import FloatArray, IntArray
 NAME = f"HiGHS {highspy.Highs().version()}"
 NEGLIGIBLE = 1e-9
 """HiGHS drops matrix entries below this; they are dropped here first, so that it need not warn."""
+
+FEASIBLE = 1e-7
+"""How far HiGHS lets a value be beyond its bounds."""
 
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: "optimal",
@@ -57,6 +61,48 @@ class Solution:
     dual: FloatArray | None
     objective: float
     bound: float
+
+
+class Basis:
+    """The optimal basis of the last run of a linear problem; of use until the next change or run."""
+
+    def __init__(self, highs: highspy.Highs) -> None:
+        self._highs = highs
+        status, basic = highs.getBasicVariables()
+        if status != highspy.HighsStatus.kOk:
+            raise SolverError(f"HiGHS answered {status.name} to reading its basis")
+        lp, solution = highs.getLp(), highs.getSolution()
+        # HiGHS numbers rows from -1 downwards; here they follow the columns
+        self._basic = np.where(basic < 0, lp.num_col_ - 1 - basic, basic)
+        self._sign = np.where(basic < 0, -1.0, 1.0)
+        self._rows: int = lp.num_row_
+        self._lower, self._value, self._upper = (
+            np.concatenate([columns, rows])[self._basic]
+            for columns, rows in (
+                (lp.col_lower_, lp.row_lower_),
+                (solution.col_value, solution.row_value),
+                (lp.col_upper_, lp.row_upper_),
+            )
+        )
+
+    def rates(self, weights: FloatArray) -> FloatArray:
+        """What weights · x rises by per unit of the bounds of each row, shape (rows,): as `Solution.dual`,
+        for weights of columns that need not be their costs."""
+        of_basic = np.concatenate([weights, np.zeros(self._rows)])[self._basic]
+        return self._solved(self._highs.getBasisTransposeSolve(of_basic))
+
+    def holds(self, moved: FloatArray) -> bool:
+        """Whether it stays feasible, and so optimal, where the bounds of rows move by so much."""
+        # a basic row stands for how far its bounds move away from its activity
+        value = self._value + self._sign * self._solved(self._highs.getBasisSolve(moved))
+        return bool(((value >= self._lower - FEASIBLE) & (value <= self._upper + FEASIBLE)).all())
+
+    @staticmethod
+    def _solved(answer: tuple[highspy.HighsStatus, NDArray[np.float64]]) -> FloatArray:
+        status, solution = answer
+        if status != highspy.HighsStatus.kOk:
+            raise SolverError(f"HiGHS answered {status.name} to solving with its basis")
+        return np.array(solution)
 
 
 class Solver:
@@ -238,18 +284,46 @@ class Solver:
 
     def run_with_integers_fixed(self, x: FloatArray, seconds: float | None = None) -> Solution:
         """The linear problem that is left with every integer at its value in `x`; for prices."""
+        with self.integers_fixed(x):
+            return self.run(seconds)
+
+    @contextmanager
+    def integers_fixed(self, x: FloatArray) -> Iterator[None]:
+        """Every integer at its value in `x` for as long as the context lasts: runs are of linear problems."""
+        if not self._integer:
+            yield
+            return
         integers, self._integer = self._integer, {}
         columns = np.array(sorted(integers))
         values = np.round(x[columns])
         self._set_integer(columns, False)
         self.set_bounds(columns, values, values)
         try:
-            return self.run(seconds)
+            yield
         finally:
             self._integer = integers
             self._set_integer(columns, True)
             lower, upper = np.array([integers[column] for column in columns.tolist()]).T
             self.set_bounds(columns, lower, upper)
+
+    @property
+    def basis(self) -> Basis:
+        """That of the last run, which was of a linear problem."""
+        return Basis(self._highs)
+
+    @contextmanager
+    def rows_moved(self, by: FloatArray) -> Iterator[None]:
+        """The bounds of rows moved by so much, shape (rows,), for as long as the context lasts; the basis
+        is the present one again afterwards."""
+        basis, lp = self._highs.getBasis(), self._highs.getLp()
+        rows = np.flatnonzero(by)
+        lower, upper = np.array(lp.row_lower_)[rows], np.array(lp.row_upper_)[rows]
+        self.set_row_bounds(rows, lower + by[rows], upper + by[rows])
+        try:
+            yield
+        finally:
+            self.set_row_bounds(rows, lower, upper)
+            self._check(self._highs.setBasis(basis), "restoring the basis")
 
     def row_values(self) -> FloatArray:
         """The activity of every row in the last solution."""

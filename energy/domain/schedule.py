@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from math import inf
+from math import inf, isnan
 from typing import TYPE_CHECKING, Any, Literal
 
 from energy.domain.network import FloatArray
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from energy.domain.uncertainty import Uncertainty
 
 Status = Literal["optimal", "feasible", "fallback", "infeasible"]
+MarginalSide = Literal["both", "more", "less"]
 ShortfallKind = Literal[
     "departure_energy",
     "trip_energy",
@@ -45,6 +46,22 @@ PRICE_PARTS = ("energy", "losses", "congestion", "voltage", "carbon", "peak", "s
 
 
 @dataclass(frozen=True)
+class MarginalEmissions:
+    """What a kWh more drawn at a place in a step makes the system emit, g/kWh, shape (steps,).
+
+    `side` says of which change that holds: ``both`` of more and of less alike, ``more`` of more only,
+    ``less`` of less where no more can be served. NaN and None where it is not estimated.
+    """
+
+    g_per_kwh: FloatArray
+    side: tuple[MarginalSide | None, ...]
+
+    def document(self) -> dict[str, Any]:
+        grams = [None if isnan(g) else g for g in self.g_per_kwh.tolist()]
+        return {"marginal_g_per_kwh": grams, "marginal_side": list(self.side)}
+
+
+@dataclass(frozen=True)
 class ConnectionSchedule:
     """Power through a connection, kW ≥ 0 each way, and its price per MWh by part (shape (steps,) each).
 
@@ -55,6 +72,7 @@ class ConnectionSchedule:
     export_kw: FloatArray
     price_per_mwh: Mapping[str, FloatArray]
     signal_limit_kw: FloatArray | None = None
+    marginal: MarginalEmissions | None = None
 
     def document(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -65,6 +83,8 @@ class ConnectionSchedule:
         if self.signal_limit_kw is not None:
             limits = self.signal_limit_kw.tolist()
             document["grid_signal_limit_kw"] = [None if limit == inf else limit for limit in limits]
+        if self.marginal is not None:
+            document.update(self.marginal.document())
         return document
 
 
@@ -238,6 +258,7 @@ class Schedule:
 
     `build_seconds` and `solve_seconds` are the only fields that differ between two runs of one problem.
     `buses` holds the price per MWh of active power at unity power factor, by part, of each bus.
+    `marginal_at_buses` holds what a kWh more there emits, of buses that have a price.
     `notices` lists what was clipped, assumed or approximated, in words.
     """
 
@@ -256,6 +277,7 @@ class Schedule:
     shortfalls: tuple[Shortfall, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     buses: Mapping[int, Mapping[str, FloatArray]] = field(default_factory=dict)
+    marginal_at_buses: Mapping[int, MarginalEmissions] = field(default_factory=dict)
     reasons: Mapping[str, tuple[Reason, ...]] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     phase_unbalance: PhaseUnbalance = PhaseUnbalance(False, None)
@@ -292,6 +314,8 @@ class Schedule:
                 str(bus): {"price_per_mwh": {part: price.tolist() for part, price in parts.items()}}
                 for bus, parts in self.buses.items()
             }
+            for bus, marginal in self.marginal_at_buses.items():
+                document["buses"][str(bus)].update(marginal.document())
         if self.reasons:
             document["reasons"] = {
                 key: [reason.document() for reason in reasons] for key, reasons in self.reasons.items()

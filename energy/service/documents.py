@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from energy.domain.documents import Duration, Instant, Items
 from energy.domain.network import Quantity
 from energy.domain.period import Coupling, LossTreatment
-from energy.domain.schedule import ShortfallKind, Status
+from energy.domain.schedule import MarginalSide, ShortfallKind, Status
 
 Numbers = Items[float]
 Gaps = Items[float | None]
@@ -77,7 +77,16 @@ class PhaseUnbalanceAnswer(Answer):
     at: Instant | None
 
 
-class ConnectionAnswer(Answer):
+class MarginalAnswer(Answer):
+    """What a kWh more drawn at a place makes the system emit, where that was asked for.
+
+    `marginal_side` says of which change it holds; both are null in steps where it is not estimated."""
+
+    marginal_g_per_kwh: Gaps | None = None
+    marginal_side: Items[MarginalSide | None] | None = None
+
+
+class ConnectionAnswer(MarginalAnswer):
     """Power through a connection, kW ≥ 0 each way, and what a MWh more would cost there.
 
     `grid_signal_limit_kw`: what its signals leave to controllable assets; null where none holds."""
@@ -88,7 +97,7 @@ class ConnectionAnswer(Answer):
     grid_signal_limit_kw: Items[float | None] | None = None
 
 
-class BusAnswer(Answer):
+class BusAnswer(MarginalAnswer):
     """What a MWh more, at unity power factor, would cost at a bus."""
 
     price_per_mwh: PriceAnswer
