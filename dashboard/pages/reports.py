@@ -121,7 +121,7 @@ def version_rows(stored: Sequence[StoredReport], say: Language) -> list[dict[str
             "id": version_name(item.key, item.edition.number),
             "report": said(kinds[item.key.name].title, say) if item.key.name in kinds else item.key.name,
             "period": item.key.period,
-            "choices": _variant_words(item.key.variant, say),
+            "choices": _variant_words(item.key, say),
             "version": item.edition.number,
             "state": say(f"reports.state.{item.edition.state}"),
             "by": item.edition.approved_by or "",
@@ -133,7 +133,8 @@ def version_rows(stored: Sequence[StoredReport], say: Language) -> list[dict[str
 
 def version_view(key: ReportKey, report: Report, edition: Edition, say: Language) -> list[Component]:
     """A version: its state, what can be done with it, what changed, its notices and tables."""
-    choices = settings_words(report, code(say))
+    titles = _choice_titles(report.name, say)
+    choices = [(titles.get(name, name), value) for name, value in settings_words(report, code(say))]
     return [
         html.Div(
             className="card-head",
@@ -238,9 +239,18 @@ def _setting(key: str, say: Language) -> str:
     return said(SETTINGS[key], say) if key in SETTINGS else key
 
 
-def _variant_words(variant: str, say: Language) -> str:
-    pairs = [part.split("=", 1) for part in variant.split("&") if part]
-    return ", ".join(f"{_setting(name, say)}: {_setting(value, say)}" for name, value in pairs)
+def _choice_titles(name: str, say: Language) -> dict[str, str]:
+    """What the choices of a report are called; none for a report that is no longer registered."""
+    kind = reports().get(name)
+    return {choice.name: said(choice.title, say) for choice in kind.choices} if kind else {}
+
+
+def _variant_words(key: ReportKey, say: Language) -> str:
+    titles = _choice_titles(key.name, say)
+    pairs = [part.split("=", 1) for part in key.variant.split("&") if part]
+    return ", ".join(
+        f"{titles.get(name) or _setting(name, say)}: {_setting(value, say)}" for name, value in pairs
+    )
 
 
 def _version_columns(say: Language) -> list[dict[str, Any]]:
