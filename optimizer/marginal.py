@@ -92,25 +92,23 @@ def _found(
         solver.run(stages.remaining(), feasible=True)
         basis = solver.basis
         rates = basis.rates(weights)
-        moves = {
-            (place, step): moved[[step]].toarray().ravel()
-            for place, moved in places.items()
-            for step in range(moved.shape[0])
-        }
-        # all of them first: a run makes an end of the basis
-        holding = {
-            (at, sign): basis.holds(sign * MOVED_KW * move) for at, move in moves.items() for sign in (1, -1)
-        }
+        every = [(place, step) for place, moved in places.items() for step in range(moved.shape[0])]
 
-        def rate(at: tuple[str | int, int], sign: int) -> float:
-            if holding[at, sign]:
-                return float(rates @ moves[at])
-            with solver.rows_moved(sign * MOVED_KW * moves[at]):
+        def move(place: str | int, step: int) -> FloatArray:
+            return np.asarray(places[place][[step]].toarray()).ravel()
+
+        # all of them first: a run makes an end of the basis
+        holding = {at: basis.holds(MOVED_KW * move(*at)) for at in every}
+
+        def rate(at: tuple[str | int, int], holds: bool, sign: int) -> float:
+            if holds:
+                return float(rates @ move(*at))
+            with solver.rows_moved(sign * MOVED_KW * move(*at)):
                 if solver.run(stages.remaining()).status != "optimal":
                     return np.nan
-                return float(solver.basis.rates(weights) @ moves[at])
+                return float(solver.basis.rates(weights) @ move(*at))
 
-        sides = {at: _side(rate(at, 1), rate(at, -1)) for at in moves}
+        sides = {at: _side(rate(at, more, 1), rate(at, less, -1)) for at, (more, less) in holding.items()}
     return {
         place: MarginalEmissions(np.array(grams), side)
         for place, moved in places.items()

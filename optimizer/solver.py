@@ -91,11 +91,16 @@ class Basis:
         of_basic = np.concatenate([weights, np.zeros(self._rows)])[self._basic]
         return self._solved(self._highs.getBasisTransposeSolve(of_basic))
 
-    def holds(self, moved: FloatArray) -> bool:
-        """Whether it stays feasible, and so optimal, where the bounds of rows move by so much."""
+    def holds(self, moved: FloatArray) -> tuple[bool, bool]:
+        """Whether it stays feasible, and so optimal, where the bounds of rows move by so much, and where they
+        move as far the other way."""
         # a basic row stands for how far its bounds move away from its activity
-        value = self._value + self._sign * self._solved(self._highs.getBasisSolve(moved))
-        return bool(((value >= self._lower - FEASIBLE) & (value <= self._upper + FEASIBLE)).all())
+        step = self._sign * self._solved(self._highs.getBasisSolve(moved))
+        more, less = (
+            bool(((value >= self._lower - FEASIBLE) & (value <= self._upper + FEASIBLE)).all())
+            for value in (self._value + step, self._value - step)
+        )
+        return more, less
 
     @staticmethod
     def _solved(answer: tuple[highspy.HighsStatus, NDArray[np.float64]]) -> FloatArray:
