@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from energy.feeds.reports.cells import WORDS, edition_line, settings
 _SHEET_NAME = 31
 """Characters that a sheet's name may have."""
 _WIDEST = 60
+_LINE_POINTS = 15
 _DATE = "yyyy-mm-dd hh:mm"
 
 
@@ -63,8 +65,8 @@ class _Pages:
         # what begins with = + - @ stays text when someone edits the cell
         self.text = book.add_format({"quote_prefix": True, "valign": "top"})
         self.wrapped = book.add_format({"quote_prefix": True, "text_wrap": True, "valign": "top"})
-        self.time = book.add_format({"num_format": _DATE, "align": "left"})
-        self.number = book.add_format({"num_format": "#,##0.######"})
+        self.time = book.add_format({"num_format": _DATE, "align": "left", "valign": "top"})
+        self.number = book.add_format({"num_format": "#,##0.######", "valign": "top"})
 
     def _word(self, key: str) -> str:
         return WORDS[key][self.language]
@@ -78,6 +80,8 @@ class _Pages:
         self.names.add(name.casefold())
         sheet = self.book.add_worksheet(name)
         sheet.write_string(0, 0, title, self.title)
+        sheet.set_landscape()
+        sheet.fit_to_pages(1, 0)
         return sheet
 
     def _grid(self, sheet: Any, first: int, headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> int:
@@ -87,14 +91,22 @@ class _Pages:
             sheet.write_string(first, column, heading, self.heading)
         row = first
         for row, cells in enumerate(rows, first + 1):
+            longest = 0
             for column, cell in enumerate(cells):
-                widths[column] = max(widths[column], self._write(sheet, row, column, cell))
+                width = self._write(sheet, row, column, cell)
+                widths[column], longest = max(widths[column], width), max(longest, width)
+            self._heighten(sheet, row, longest)
         for column, width in enumerate(widths):
             sheet.set_column(column, column, min(_WIDEST, width + 2))
         sheet.freeze_panes(first + 1, 0)
         if row > first and headings:
             sheet.autofilter(first, 0, row, len(headings) - 1)
         return row + 1
+
+    def _heighten(self, sheet: Any, row: int, width: int) -> None:
+        """Room for wrapped text: not every spreadsheet makes it when it opens the file."""
+        if width > _WIDEST:
+            sheet.set_row(row, _LINE_POINTS * math.ceil(1.1 * width / _WIDEST))
 
     def _write(self, sheet: Any, row: int, column: int, cell: Any) -> int:
         """One cell; about how many characters it shows."""
@@ -126,6 +138,7 @@ class _Pages:
         for row, (name, value) in enumerate(lines, 1):
             sheet.write_string(row, 0, name, self.text)
             sheet.write_string(row, 1, value, self.wrapped)
+            self._heighten(sheet, row, len(value))
         row = self._grid(
             sheet,
             len(lines) + 2,
