@@ -20,6 +20,7 @@ from optimizer.assets.battery import energy_faults, least_power_faults, stored_k
 from optimizer.assets.charging import Charged, Charging, uncharged, vehicle_charging, vehicle_shortfalls
 from optimizer.assets.fleet import FleetRows
 from optimizer.assets.reach import ev_out_of_reach, relaxed_ev
+from optimizer.assets.wear import WearStep, curve_faults, excess_wear
 
 if TYPE_CHECKING:
     from optimizer.site import Site
@@ -54,7 +55,8 @@ class ElectricVehicle(Controllable, Asset):
     """An EV at one connection; `p_kw` ``+`` charges, V2G is negative.
 
     It discharges only in steps that end with at least `v2g_reserve_kwh`, and only with consent: its own
-    and that of the session.
+    and that of the session. V2G wears it at `wear_cost_per_mwh`, or by depth along `wear_curve`; drives
+    then pay only what their depth is dearer than the first step.
     """
 
     has_inverter: ClassVar[bool] = True
@@ -66,6 +68,7 @@ class ElectricVehicle(Controllable, Asset):
     charge_efficiency: Efficiency = 1.0
     discharge_efficiency: Efficiency = 1.0
     wear_cost_per_mwh: Positive = 0.0
+    wear_curve: Items[WearStep] = ()
     v2g_consent: bool = True
     v2g_reserve_kwh: Positive = 0.0
     sessions: Items[Session] = ()
@@ -73,6 +76,7 @@ class ElectricVehicle(Controllable, Asset):
 
     def faults(self, path: str) -> Iterator[Fault]:
         yield from super().faults(path)
+        yield from curve_faults(path, self.wear_curve, self.wear_cost_per_mwh)
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
         if self.v2g_reserve_kwh > self.e_max_kwh:
             yield Fault(
@@ -143,6 +147,11 @@ class ElectricVehicle(Controllable, Asset):
         if any(self.discharge_max_kw(session) > 0 for session in self.sessions):
             found.append(self.terminal(-1))
         return tuple(dict.fromkeys(found))
+
+    @property
+    def least_wear_cost_per_mwh(self) -> float:
+        """What a MWh discharged costs at any depth."""
+        return self.wear_curve[0].cost_per_mwh if self.wear_curve else self.wear_cost_per_mwh
 
     def discharge_max_kw(self, session: Session) -> float:
         """The largest discharging power of a session: none without consent."""
@@ -255,7 +264,10 @@ class ElectricVehicle(Controllable, Asset):
         return {"e_start_kwh": min(max(last, self.e_min_kwh), self.e_max_kwh)}
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
-        return {"wear": wear_cost(schedule.p_kw, self.wear_cost_per_mwh, time)}
+        wear = wear_cost(schedule.p_kw, self.least_wear_cost_per_mwh, time)
+        if self.wear_curve:
+            wear += excess_wear(self, schedule.series["e_kwh"])
+        return {"wear": wear}
 
     @classmethod
     def rows(cls, site: Site, assets: Sequence[ElectricVehicle]) -> AssetRows:

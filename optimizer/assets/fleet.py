@@ -6,7 +6,8 @@ the end of a step that a session touches or a trip ends in):
 
     charge[piece], discharge[piece with V2G], e[state], trip_short[trip], need_short[need]
 
-Rows: energy from state to state, departure needs, and the link to the fleet's power.
+and the segments of EVs with a `wear_curve`. Rows: energy from state to state, departure needs, the link to
+the fleet's power, and those of the segments.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from optimizer.assets.base import (
 )
 from optimizer.assets.battery import store_flexibility
 from optimizer.assets.charging import SERVED_KWH
+from optimizer.assets.wear import FleetSegments
 
 if TYPE_CHECKING:
     from optimizer.assets.ev import ElectricVehicle
@@ -64,7 +66,15 @@ class FleetRows(AssetRows):
         self._need_rhs = need_rhs
         fleet = self._fleet_power(site)
         link_entries, self._link_keys, first_link = self._link_rows()
-        entries = energy_entries + need_entries + link_entries
+        segments = self._segments = FleetSegments(
+            evs,
+            self._state_ev,
+            energy,
+            site.time.hours,
+            first_column=sum(widths),
+            first_row=first_link + len(self._link_keys),
+        )
+        entries = energy_entries + need_entries + link_entries + segments.entries
         rows, columns, values = (np.concatenate([entry[k] for entry in entries]) for k in range(3))
         equal = np.concatenate([energy_rhs, need_rhs, np.zeros(len(self._link_keys))])
         upper = equal.copy()
@@ -72,7 +82,7 @@ class FleetRows(AssetRows):
         lowest, cost = np.zeros(sum(widths)), np.zeros(sum(widths))
         e_min = self._of_evs("e_min_kwh")
         lowest[energy] = e_min[self._state_ev]
-        cost[discharge] = self._of_evs("wear_cost_per_mwh")[self._piece_ev[self._v2g]]
+        cost[discharge] = self._of_evs("least_wear_cost_per_mwh")[self._piece_ev[self._v2g]]
         need_upper = self._need_kwh - e_min[self._need_ev]
         highest = [
             self._charge_max,
@@ -85,11 +95,11 @@ class FleetRows(AssetRows):
         self.sparse = SparseBlock(
             entries=(rows, columns, values),
             links=(*links, -np.ones(len(self._link_keys))),
-            lower=lowest,
-            upper=np.concatenate(highest),
-            cost=cost,
-            row_lower=equal,
-            row_upper=upper,
+            lower=np.concatenate([lowest, np.zeros(len(segments.upper))]),
+            upper=np.concatenate([*highest, segments.upper]),
+            cost=np.concatenate([cost, segments.cost]),
+            row_lower=np.concatenate([equal, segments.row_lower]),
+            row_upper=np.concatenate([upper, segments.row_upper]),
             column_names=self._column_names,
             row_names=self._row_names,
         )
@@ -229,7 +239,9 @@ class FleetRows(AssetRows):
 
     @property
     def states(self) -> tuple[IntArray, IntArray]:
-        return self._energies, self._keys % self._time.steps
+        steps = self._keys % self._time.steps
+        deepest, at = self._segments.deepest, self._segments.states
+        return np.concatenate([self._energies, self.first_column + deepest]), np.append(steps, steps[at])
 
     def stated_controls(self) -> Iterator[Control]:
         steps = self._time.steps
@@ -377,11 +389,10 @@ class FleetRows(AssetRows):
             )
 
     def _column_names(self) -> list[str]:
-        steps = self._time.steps
         piece = [
             f"({self._evs[ev].id},{step})" for ev, step in zip(self._piece_ev, self._piece_step, strict=True)
         ]
-        state = [f"({self._evs[key // steps].id},{key % steps})" for key in self._keys]
+        state = [f"({name})" for name in self._state_names()]
         drives = [f"({self._evs[number].id},{order})" for number, order, _, _ in self._drives]
         needs = [f"({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
         return [
@@ -390,14 +401,19 @@ class FleetRows(AssetRows):
             *(f"ev_e_kwh{label}" for label in state),
             *(f"trip_short_kwh{label}" for label in drives),
             *(f"need_short_kwh{label}" for label in needs),
+            *self._segments.column_names(self._state_names()),
         ]
 
     def _row_names(self) -> list[str]:
         steps = self._time.steps
-        state = [f"ev_energy({self._evs[key // steps].id},{key % steps})" for key in self._keys]
+        state = [f"ev_energy({name})" for name in self._state_names()]
         needs = [f"ev_need({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
         link = [f"fleet_power({self._link_labels[key // steps]},{key % steps})" for key in self._link_keys]
-        return [*state, *needs, *link]
+        return [*state, *needs, *link, *self._segments.row_names(self._state_names())]
+
+    def _state_names(self) -> list[str]:
+        steps = self._time.steps
+        return [f"{self._evs[key // steps].id},{key % steps}" for key in self._keys]
 
 
 def _distinct(size: int, *keys: IntArray) -> tuple[IntArray, IntArray]:

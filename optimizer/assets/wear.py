@@ -5,6 +5,10 @@ the Cycle Aging Cost of Batteries Participating in Electricity Markets", IEEE Tr
 A curve splits a store of `e_max_kwh` into segments, each with an energy and a price of its own per MWh that
 it discharges. Prices rise with depth, so the cheapest segment is emptied first and filled first: what a
 cycle costs is what its depth asks for. At the start of the horizon the cheapest segments are full.
+
+Driving takes an EV deeper as well. That it drives is no choice of the dispatch, at what depth is: every MWh
+from a segment costs what that segment is dearer than the first, driven or discharged, and discharging costs
+the first price besides. So V2G pays what it adds to the wear of the drives, before or after them.
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ from optimizer.assets.base import Positive
 
 if TYPE_CHECKING:
     from optimizer.assets.battery import Battery
+    from optimizer.assets.ev import ElectricVehicle
     from optimizer.site import Columns, Site
 
 
@@ -137,3 +142,92 @@ def segment_rows(site: Site, batteries: Sequence[Battery], charge: Columns, disc
     site.rows("segment_charge", len(curved), site.time.steps, rule=segment_charge)
     site.rows("segment_discharge", len(curved), site.time.steps, rule=segment_discharge)
     return energy.index[[at[number][-1] for number in curved]]
+
+
+def excess_costs(curve: Sequence[WearStep]) -> FloatArray:
+    """What a MWh costs in each segment beyond the first one's price."""
+    costs = np.array([step.cost_per_mwh for step in curve])
+    return costs - costs[:1]
+
+
+def excess_wear(ev: ElectricVehicle, e_kwh: FloatArray) -> float:
+    """What the segments below the first cost more than it, from the energy at the end of each step alone."""
+    capacities, excess = capacities_kwh(ev.wear_curve, ev.e_max_kwh), excess_costs(ev.wear_curve)
+    levels, drained = filled_kwh(capacities, ev.e_start_kwh), np.zeros(len(capacities))
+    for change in np.diff(e_kwh, prepend=ev.e_start_kwh).tolist():
+        if change > 0:
+            levels += filled_kwh(capacities - levels, change)
+        else:
+            taken = filled_kwh(levels, -change)
+            levels -= taken
+            drained += taken
+    return float(excess @ drained) * ev.discharge_efficiency / 1000
+
+
+class FleetSegments:
+    """The segments of the EVs that have a curve, as sparse rows over the states of the fleet.
+
+    Columns from `first_column`: the energy of each segment and state, then what segments below the first
+    lose by it. Rows from `first_row`: the segments hold the energy of the state, then e + lost ≥ e_before.
+    What is charged and taken within one step passes through the first segment, which costs nothing more.
+    """
+
+    def __init__(
+        self,
+        evs: Sequence[ElectricVehicle],
+        state_ev: IntArray,
+        energy: IntArray,
+        hours: float,
+        first_column: int,
+        first_row: int,
+    ) -> None:
+        none = np.zeros(0, np.int64)
+        state, number, before, states, last = [none], [none], [none], [none], [none]
+        size, cost, start = ([np.zeros(0)] for _ in range(3))
+        found = 0
+        for position, ev in enumerate(evs):
+            if not ev.wear_curve:
+                continue
+            own = np.arange(*np.searchsorted(state_ev, [position, position + 1]))
+            count, capacities = len(ev.wear_curve), capacities_kwh(ev.wear_curve, ev.e_max_kwh)
+            flat = found + np.arange(len(own) * count)
+            state.append(np.repeat(own, count))
+            number.append(np.tile(np.arange(count), len(own)))
+            before.append(np.where(flat - found < count, -1, flat - count))
+            size.append(np.tile(capacities, len(own)))
+            cost.append(np.tile(excess_costs(ev.wear_curve) * ev.discharge_efficiency / hours, len(own)))
+            full = np.zeros(len(flat))
+            full[:count] = filled_kwh(capacities, ev.e_start_kwh)[: len(flat)]
+            start.append(full)
+            states.append(own)
+            last.append(flat[count - 1 :: count])
+            found += len(flat)
+        self.state, self._number = np.concatenate(state), np.concatenate(number)
+        self.states = np.concatenate(states)
+        deep, before_it = np.flatnonzero(self._number > 0), np.concatenate(before)
+        kwh, lost = first_column + np.arange(found), first_column + found + np.arange(len(deep))
+        self._deep, self.deepest = deep, kwh[np.concatenate(last)]
+        holds = first_row + np.searchsorted(self.states, self.state)
+        loses = first_row + len(self.states) + np.arange(len(deep))
+        following = np.flatnonzero(before_it[deep] >= 0)
+        self.entries = [
+            (holds, kwh, np.ones(found)),
+            (first_row + np.arange(len(self.states)), energy[self.states], -np.ones(len(self.states))),
+            (loses, kwh[deep], np.ones(len(deep))),
+            (loses, lost, np.ones(len(deep))),
+            (loses[following], kwh[before_it[deep[following]]], -np.ones(len(following))),
+        ]
+        self.upper = np.concatenate([*size, np.full(len(deep), np.inf)])
+        self.cost = np.concatenate([np.zeros(found), np.concatenate(cost)[deep]])
+        equal = np.zeros(len(self.states))
+        self.row_lower = np.concatenate([equal, np.concatenate(start)[deep]])
+        self.row_upper = np.concatenate([equal, np.full(len(deep), np.inf)])
+
+    def column_names(self, states: Sequence[str]) -> list[str]:
+        """From what names each state of the fleet: EV and step."""
+        names = [f"({states[at]},{k})" for at, k in zip(self.state, self._number, strict=True)]
+        return [*(f"ev_segment_kwh{name}" for name in names), *(f"ev_lost_kwh{names[k]}" for k in self._deep)]
+
+    def row_names(self, states: Sequence[str]) -> list[str]:
+        holds = [f"ev_segments({states[at]})" for at in self.states]
+        return [*holds, *(f"ev_segment_lost({states[self.state[k]]},{self._number[k]})" for k in self._deep)]

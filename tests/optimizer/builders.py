@@ -147,9 +147,9 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
             parts["start"] += check_hydrogen(asset, found, answer["shortfalls"], steps, hours, tolerance)
             net[asset["connection"]] += p_kw
         else:
-            check_store(asset, found, unserved, steps, hours, tolerance)
+            driven = check_store(asset, found, unserved, steps, hours, tolerance)
             parts["wear"] += -p_kw[p_kw < 0].sum() * hours / 1000 * asset.get("wear_cost_per_mwh", 0.0)
-            parts["wear"] += wear_by_depth(asset, p_kw, hours)
+            parts["wear"] += wear_by_depth(asset, p_kw, driven, hours)
             net[asset["connection"]] += p_kw
     for connection in sorted(document["connections"], key=lambda c: -depth(document, c["id"])):
         if connection.get("parent"):
@@ -208,8 +208,9 @@ def check_answer(document: Document, answer: Document, tolerance: float = 1e-5) 
 
 def check_store(
     asset: Document, found: Document, unserved: dict[Any, float], steps: int, hours: float, tolerance: float
-) -> None:
-    """Power inside its bounds, energies that follow from it and stay inside theirs, needs met or reported."""
+) -> np.ndarray:
+    """Power inside its bounds, energies that follow from it and stay inside theirs, needs met or reported.
+    Returns what drives take in each step, kWh."""
     p_kw, e_kwh = np.array(found["p_kw"]), np.array(found["e_kwh"])
     charge_max, discharge_max = (np.zeros(steps) for _ in range(2))
     drives = np.zeros(steps)
@@ -263,6 +264,7 @@ def check_store(
         )
         short = unserved.get((asset["id"], "departure_energy", stay["departure"]), 0.0)
         assert e_kwh[step] + later + short >= stay["e_departure_min_kwh"] - tolerance * steps
+    return drives
 
 
 def check_fairness(document: Document, answer: Document, tolerance: float) -> float:
@@ -283,8 +285,9 @@ def check_fairness(document: Document, answer: Document, tolerance: float) -> fl
     return cost
 
 
-def wear_by_depth(asset: Document, p_kw: np.ndarray, hours: float) -> float:
-    """Cheapest segment first, both ways, from powers alone; 0 without a curve."""
+def wear_by_depth(asset: Document, p_kw: np.ndarray, driven: np.ndarray, hours: float) -> float:
+    """Cheapest segment first, both ways, from powers and drives alone; 0 without a curve. A drive does not
+    pay the price of the first segment, and of what is charged in its step it takes from that."""
     segments, left, above = [], asset["e_start_kwh"], 0.0
     for step in asset.get("wear_curve", ()):
         size = (step["depth"] - above) * asset["e_max_kwh"]
@@ -293,8 +296,12 @@ def wear_by_depth(asset: Document, p_kw: np.ndarray, hours: float) -> float:
     into, out = asset.get("charge_efficiency", 1.0), asset.get("discharge_efficiency", 1.0)
     retained = (1 - asset.get("self_discharge_per_hour", 0.0)) ** hours
     cost = 0.0
-    for power in p_kw:
-        charged, drained = max(power, 0.0) * hours * into, max(-power, 0.0) * hours / out
+    for power, drive in zip(p_kw, driven, strict=True):
+        charged, drained = max(power, 0.0) * hours * into, max(-power, 0.0) * hours / out + drive
+        through = min(charged, drained)
+        charged, drained = charged - through, drained - through
+        if segments:
+            cost += (through - drive) * out * segments[0][2] / 1000
         for segment in segments:
             segment[0] *= retained
             taken, put = min(segment[0], drained), min(segment[1] - segment[0], charged)

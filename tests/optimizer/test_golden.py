@@ -150,6 +150,24 @@ PROBLEMS: dict[str, Document] = {
             )
         ]
     ),
+    **dict.fromkeys(
+        ("ev_segments", "ev_segment_lost"),
+        problem_of(
+            [
+                ev(
+                    [session(0, 2, discharge_max_kw=4.0)],
+                    trips=[trip(2, 2.5, 7.0)],
+                    discharge_efficiency=0.5,
+                    wear_curve=[
+                        {"depth": 0.1, "cost_per_mwh": 10.0},
+                        {"depth": 1.0, "cost_per_mwh": 40.0},
+                    ],
+                ),
+                ev([session(1, 2, discharge_max_kw=3.0)], "flat", wear_cost_per_mwh=9.0),
+            ],
+            steps=3,
+        ),
+    ),
     "ev_need": problem_of([ev([session(0, 2, e_departure_min_kwh=25.0)], e_min_kwh=5.0)], steps=2),
     "fleet_power": problem_of(
         [ev([session(0, 2)], "a"), ev([session(1, 2, discharge_max_kw=3.0)], "b")], steps=2

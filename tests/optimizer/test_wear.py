@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ from scipy.optimize import linprog
 
 from optimizer.assets.battery import Battery
 from optimizer.assets.wear import depth_wear
-from tests.optimizer.builders import Document, battery, load, problem_of, solve
+from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, session, solve, trip
 from tests.optimizer.test_problem import faults
 
 CURVE = [{"depth": 0.2, "cost_per_mwh": 10.0}, {"depth": 1.0, "cost_per_mwh": 40.0}]
@@ -161,6 +163,54 @@ def test_one_price_at_every_depth_is_the_flat_cost() -> None:
     assert totals[0] == pytest.approx(totals[1])
 
 
+@settings(max_examples=30)
+@given(
+    prices=st.lists(st.integers(5, 150).map(float), min_size=4, max_size=4),
+    drive=st.sampled_from([0.0, 6.0, 25.0]),
+    start=st.sampled_from([0.0, 12.0, 30.0]),
+    efficiency=st.sampled_from([0.8, 1.0]),
+    cost=st.sampled_from([0.0, 25.0]),
+)
+def test_one_price_at_every_depth_is_the_flat_cost_of_an_ev(
+    prices: list[float], drive: float, start: float, efficiency: float, cost: float
+) -> None:
+    flat = [{"depth": 0.3, "cost_per_mwh": cost}, {"depth": 1.0, "cost_per_mwh": cost}]
+    totals = []
+    for wear in ({"wear_curve": flat}, {"wear_cost_per_mwh": cost}):
+        vehicle = ev(
+            [session(0, 2, discharge_max_kw=8.0), session(2.5, 4, discharge_max_kw=8.0)],
+            e_max_kwh=30.0,
+            e_start_kwh=start,
+            charge_efficiency=efficiency,
+            discharge_efficiency=efficiency,
+            trips=[trip(2, 2.5, drive)],
+            **wear,
+        )
+        document = problem_of([vehicle], import_price_per_mwh=prices, export_price_per_mwh=prices)
+        totals.append(solve(document)["objective"]["total"])
+    assert totals[0] == pytest.approx(totals[1], abs=1e-9)
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_v2g_pays_what_it_adds_to_a_drive_before_or_after_it(early: bool) -> None:
+    """12 kWh driven and 8 given back empty a store of 20 whichever comes first: 8 at the first price, and
+    the 16 kWh that are not in the first segment at 30 more."""
+    stay = session(0, 1, discharge_max_kw=8.0) if early else session(2, 3, discharge_max_kw=8.0)
+    vehicle = ev([stay], e_max_kwh=20.0, e_start_kwh=20.0, trips=[trip(1, 1.5, 12.0)], wear_curve=CURVE)
+    answer = solve(problem_of([vehicle], steps=3, import_price_per_mwh=100.0, export_price_per_mwh=90.0))
+    assert sum(answer["assets"]["ev1"]["p_kw"]) == pytest.approx(-8.0)
+    assert answer["objective"]["wear"] == pytest.approx((8.0 * 10.0 + 16.0 * 30.0) / 1000)
+
+
+def test_a_drive_out_of_reach_stays_a_shortfall() -> None:
+    vehicle = ev([], e_max_kwh=20.0, e_start_kwh=18.0, trips=[trip(0, 0.5, 25.0)], wear_curve=CURVE)
+    answer = solve(problem_of([vehicle], steps=2))
+    assert [(s["kind"], s["at"]) for s in answer["shortfalls"]] == [("trip_energy", at(0.5))]
+    assert answer["shortfalls"][0]["amount_kwh"] == pytest.approx(7.0)
+    assert answer["objective"]["wear"] == pytest.approx(14.0 * 30.0 / 1000)
+
+
+@pytest.mark.parametrize("store", [battery, partial(ev, [])])
 @pytest.mark.parametrize(
     ("wear", "path"),
     [
@@ -173,5 +223,5 @@ def test_one_price_at_every_depth_is_the_flat_cost() -> None:
         ({"wear_curve": 5.0}, "wear_curve"),
     ],
 )
-def test_curves_that_are_none_are_refused(wear: Document, path: str) -> None:
-    assert f"assets[0].{path}" in faults(problem_of([battery(**wear)]))
+def test_curves_that_are_none_are_refused(store: Callable[..., Document], wear: Document, path: str) -> None:
+    assert f"assets[0].{path}" in faults(problem_of([store(**wear)]))

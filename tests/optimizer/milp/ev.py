@@ -17,7 +17,8 @@ def formulate(f: Formulation, asset: Document) -> None:
     priority = asset.get("priority", 1.0)
     charges: list[list[int]] = [[] for _ in range(f.steps)]
     discharges: list[list[int]] = [[] for _ in range(f.steps)]
-    wear = asset.get("wear_cost_per_mwh", 0.0) / 1000 * f.hours
+    curve = asset.get("wear_curve", ())
+    wear = (curve[0]["cost_per_mwh"] if curve else asset.get("wear_cost_per_mwh", 0.0)) / 1000 * f.hours
     callable_: dict[int, tuple[dict[int, float], dict[int, float]]] = {}
     for stay in asset.get("sessions", ()):
         begin, end = max(0.0, f.step_of(stay["arrival"])), min(f.step_of(stay["departure"]), float(f.steps))
@@ -44,6 +45,7 @@ def formulate(f: Formulation, asset: Document) -> None:
     gain = asset.get("charge_efficiency", 1.0) * f.hours
     loss = f.hours / asset.get("discharge_efficiency", 1.0)
     energies: list[int] = []
+    segments = _segments(asset)
     for t in range(f.steps):
         energy = f.column(asset.get("e_min_kwh", 0.0), asset["e_max_kwh"])
         terms = {energy: 1.0, **dict.fromkeys(charges[t], -gain), **dict.fromkeys(discharges[t], loss)}
@@ -55,6 +57,13 @@ def formulate(f: Formulation, asset: Document) -> None:
                 terms[short] = -1.0
                 start -= drive["energy_kwh"]
         f.row(terms, start, start)
+        into, out = dict.fromkeys(charges[t], -gain), dict.fromkeys(discharges[t], -loss)
+        driven = 0.0
+        for (step, drive), short in zip(trips, missed, strict=True):
+            if step == t:
+                out[short] = 1.0
+                driven += drive["energy_kwh"]
+        segments = _deeper(f, segments, into, out, driven)
         if charges[t]:
             f.either(charges[t], discharges[t])
         if discharges[t] and asset.get("v2g_reserve_kwh"):
@@ -72,6 +81,40 @@ def formulate(f: Formulation, asset: Document) -> None:
     for stay in asset.get("sessions", ()):
         needs += _need(f, asset, stay, energies, list(zip(trips, missed, strict=True)))
     _provide(f, asset, callable_, energies, needs, {step for step, _ in trips})
+
+
+Segment = tuple[int | None, float, float, float]
+"""The energy of the step before (its column, or what it starts with), size, and price of a kWh taken."""
+
+
+def _segments(asset: Document) -> list[Segment]:
+    """The store cut by depth, the shallowest full; prices are what each is dearer than the first."""
+    cut, left, above = [], asset["e_start_kwh"], 0.0
+    for step in asset.get("wear_curve", ()):
+        size = (step["depth"] - above) * asset["e_max_kwh"]
+        dearer = step["cost_per_mwh"] - asset["wear_curve"][0]["cost_per_mwh"]
+        cut.append((None, min(size, left), size, dearer / 1000 * asset.get("discharge_efficiency", 1.0)))
+        above, left = step["depth"], left - min(size, left)
+    return cut
+
+
+def _deeper(
+    f: Formulation, segments: list[Segment], into: dict[int, float], out: dict[int, float], driven: float
+) -> list[Segment]:
+    """One more step: all that is charged goes into segments, all that is fed back or driven comes out."""
+    after: list[Segment] = []
+    for before, start, size, cost in segments:
+        put, taken, energy = f.column(0, np.inf), f.column(0, np.inf, cost=cost), f.column(0, size)
+        terms = {energy: 1.0, put: -1.0, taken: 1.0}
+        if before is not None:
+            terms[before] = -1.0
+        f.row(terms, start, start)
+        into, out = {**into, put: 1.0}, {**out, taken: 1.0}
+        after.append((energy, 0.0, size, cost))
+    if segments:
+        f.row(into, 0, 0)
+        f.row(out, driven, driven)
+    return after
 
 
 Need = tuple[int, dict[int, float], float]
@@ -132,6 +175,13 @@ def _need(f: Formulation, asset: Document, stay: Document, energies: list[int], 
     return [(last, {short: 1.0}, need)]
 
 
+WEAR: list[Document] = [
+    {},
+    {"wear_cost_per_mwh": 20.0},
+    {"wear_curve": [{"depth": 0.2, "cost_per_mwh": 4.0}, {"depth": 1.0, "cost_per_mwh": 34.0}]},
+]
+
+
 def draw(random: Random, name: str, place: Place) -> Document:
     count = random.randint(2, min(5, 4 * place.steps))
     cuts = sorted(random.sample(range(-2, place.steps * 4 + 3), count))
@@ -161,7 +211,7 @@ def draw(random: Random, name: str, place: Place) -> Document:
         e_min_kwh=random.choice([0.0, 5.0]),
         charge_efficiency=random.choice([0.8, 0.9, 1.0]),
         discharge_efficiency=random.choice([0.8, 0.9, 1.0]),
-        wear_cost_per_mwh=random.choice([0.0, 20.0]),
+        **random.choice(WEAR),
         priority=random.choice([1.0, 1.0, 3.0]),
         v2g_consent=random.random() < 0.9,
         v2g_reserve_kwh=random.choice([0.0, 0.0, 12.0]),
