@@ -161,8 +161,9 @@ class Stages:
     def _confirmed(self, tight: Solution, floor: float, worth: float) -> Solution:
         """The cheapest with integers: HiGHS rounds them, and held tightly it may miss the best.
 
-        No cost is below `floor`, nor below the bound of the program that is held loosely. The looser answer
-        is taken only where it saves more than the `worth` of the unserved energy that it may leave.
+        No cost is below `floor`, nor below the bound of the program that is held loosely. Where the looser
+        answer saves more than the `worth` of the unserved energy that it may leave, its integers are held
+        tightly, for with these fixed nothing is rounded. Where they cannot be, it is the answer itself.
         """
         worth += self._mip_gap * abs(tight.objective)
         if tight.status == "feasible" or tight.objective - floor <= worth:
@@ -174,7 +175,13 @@ class Stages:
         if loose.x is None or tight.objective <= loose.objective + worth:
             status = "feasible" if loose.x is None else loose.status
             return replace(tight, status=status, bound=min(tight.objective, max(floor, loose.bound)))
-        return loose
+        self._hold_tightly()
+        exact = self.solver.run_with_integers_fixed(loose.x, self.remaining())
+        if exact.x is None:
+            return loose
+        if tight.objective <= exact.objective:
+            return tight
+        return replace(exact, status=loose.status, bound=min(exact.objective, max(floor, loose.bound)))
 
     def hold_shortfall(self, x: FloatArray) -> None:
         """No solution may leave more unserved than `x`, until the next solve."""
@@ -207,6 +214,11 @@ class Stages:
         for row, most in self._holding.items():
             loose = np.array([most + _room(most)])
             self.solver.set_row_bounds(np.array([row]), np.array([-np.inf]), loose)
+
+    def _hold_tightly(self) -> None:
+        """Take back the room that held rows were given."""
+        for row, most in self._holding.items():
+            self.solver.set_row_bounds(np.array([row]), np.array([-np.inf]), np.array([most]))
 
     def bound(self, cost: FloatArray) -> float:
         """No solution comes below this: the optimum with the exclusions that are in the program."""
