@@ -202,9 +202,11 @@ class BatteryRows(AssetRows):
     def hard_limits(self) -> Sequence[HardLimit]:
         limits = []
         for number, battery in enumerate(self._batteries):
-            ends_higher = (battery.e_end_min_kwh or 0.0) > battery.e_min_kwh
-            always = self._steps[:-1] if ends_higher else self._steps
-            named = [("e_min_kwh", always)] + [("e_end_min_kwh", self._steps[-1:])] * ends_higher
+            end_min = battery.e_end_min_kwh or 0.0
+            # both hold at the end: what ends below e_min_kwh needs that limit eased as well
+            named = [("e_min_kwh", self._steps, battery.e_min_kwh)]
+            if end_min > battery.e_min_kwh:
+                named.append(("e_end_min_kwh", self._steps[-1:], end_min))
             limits += [
                 HardLimit(
                     (battery.id,),
@@ -213,10 +215,10 @@ class BatteryRows(AssetRows):
                     "kWh",
                     steps,
                     self._energy.index[number, steps],
-                    self._lowest[number, steps],
+                    np.full(len(steps), least),
                     1,
                 )
-                for name, steps in named
+                for name, steps, least in named
             ]
         return limits
 

@@ -90,7 +90,6 @@ class HeatRows:
         lowest = np.array([[store.e_min_kwh] * steps for store in stores]).reshape(len(nodes), steps)
         for number, store in enumerate(stores):
             lowest[number, -1] = max(lowest[number, -1], store.e_end_min_kwh or 0.0)
-        self._lowest = lowest
         demand = np.array([node.demand_kw for node in nodes]).reshape(len(nodes), steps)
         highest = np.array([[store.e_max_kwh] for store in stores]).reshape(len(nodes), 1)
         dumps = np.array([[np.inf if node.dump else 0.0] for node in nodes]).reshape(len(nodes), 1)
@@ -125,14 +124,15 @@ class HeatRows:
                 asset, connection = (node.asset,), node.connection
                 limits.append(HardLimit(asset, connection, "heat_dump", "kW", every, columns, none, -1))
             if node.store is not None:
-                ends_higher = (node.store.e_end_min_kwh or 0.0) > node.store.e_min_kwh
-                limits.append(self._least(node, "e_min_kwh", number, every[:-1] if ends_higher else every))
-                if ends_higher:
-                    limits.append(self._least(node, "e_end_min_kwh", number, every[-1:]))
+                # both hold at the end: what ends below e_min_kwh needs that limit eased as well
+                least, end_min = node.store.e_min_kwh, node.store.e_end_min_kwh or 0.0
+                limits.append(self._least(node, "e_min_kwh", number, every, least))
+                if end_min > least:
+                    limits.append(self._least(node, "e_end_min_kwh", number, every[-1:], end_min))
         return limits
 
-    def _least(self, node: HeatNode, name: str, number: int, steps: IntArray) -> HardLimit:
-        columns, bounds = self._energy.index[number, steps], self._lowest[number, steps]
+    def _least(self, node: HeatNode, name: str, number: int, steps: IntArray, least: float) -> HardLimit:
+        columns, bounds = self._energy.index[number, steps], np.full(len(steps), least)
         return HardLimit((node.asset,), node.connection, name, "kWh", steps, columns, bounds, 1)
 
     def series(self, x: FloatArray, number: int) -> dict[str, FloatArray]:
