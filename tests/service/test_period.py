@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -26,9 +27,9 @@ def store(tmp_path: Path) -> Iterator[Store]:
     opened.close()
 
 
-def save(store: Store, day: str, information: str = "perfect", **options: object) -> DayAccounts:
+def save(store: Store, day: str, information: str = "perfect", **options: Any) -> DayAccounts:
     plan = plan_of(day, information=information)
-    accounts = accounts_of(plan, **options)  # type: ignore[arg-type]
+    accounts = accounts_of(plan, **options)
     store.save_plan(plan, run_of(plan), carry_of(plan), accounts)
     return accounts
 

@@ -63,7 +63,9 @@ def test_a_store_of_the_version_before_is_migrated_with_what_it_holds(url: str) 
     engine.dispose()
     store.close()
     store = Store.open(url)
-    assert store.plan("toy", plan.day).document == plan.document  # type: ignore[union-attr]
+    kept = store.plan("toy", plan.day)
+    assert kept is not None
+    assert kept.document == plan.document
     carry = store.carry_over("toy", "2016-06-22")
     assert carry is not None
     assert carry == replace(carry_of(plan), carbon_range_kg={})
