@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from energy.cli_registry import factors_app, import_command
-from energy.cli_reports import explain_command, report_command, reports_app
+from energy.cli_reports import explain_command, inventory_command, report_command, reports_app
 from energy.domain.errors import Fault, InputError, WattshedError
 from energy.domain.progress import Progress
 from energy.feeds.documents import read_json, write_bytes, write_json
@@ -38,6 +38,7 @@ app.add_typer(carbon_app, name="carbon")
 app.add_typer(factors_app, name="factors")
 app.command("import")(import_command)
 app.command("report")(report_command)
+app.command("inventory")(inventory_command)
 app.add_typer(reports_app, name="reports")
 carbon_app.command("explain")(explain_command)
 
@@ -193,7 +194,7 @@ def carbon_tank(ledger: Input, output: Output = None) -> None:
 @app.command()
 def schema(
     name: Annotated[
-        str, typer.Argument(help="dispatch, schedule, flows, trace, tank, plan, city or series.")
+        str, typer.Argument(help="dispatch, schedule, flows, trace, tank, plan, city, series or inventory.")
     ],
     output: Output = None,
 ) -> None:

@@ -1,4 +1,4 @@
-"""``wattshed report``, ``wattshed reports`` and ``wattshed carbon explain``: reports and their versions."""
+"""``wattshed report``, ``reports``, ``inventory``, ``carbon explain``: reports, versions, entries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.report import ReportKey
 from energy.domain.report_document import edition_document
-from energy.feeds.documents import write_bytes, write_json
+from energy.feeds.documents import read_json, read_text, write_bytes, write_json
 
 if TYPE_CHECKING:
     from energy.service.service import Service
@@ -134,6 +134,48 @@ def explain_command(
     """What a figure is made of, down to the factors, inputs and runs behind it."""
     service, _ = _open(city)
     write_json(service.reports.explain(figure), None)
+
+
+def inventory_command(
+    city: CityDirectory,
+    source: Annotated[
+        str | None,
+        typer.Option("--set", metavar="FILE", help="Store these entries: a CSV, or JSON with rows."),
+    ] = None,
+    whole: Annotated[
+        bool, typer.Option("--all", help="With --set: in place of all rows, other years' too.")
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Its ending is the format; default JSON."),
+    ] = None,
+) -> None:
+    """The officer's own numbers for the city inventory; or, with --set, store new ones.
+
+    New rows take the place of the stored ones of the years they name. All rows hold, or nothing is stored
+    and every fault is named.
+    """
+    from energy.service.inventory import EntryDraft
+
+    if whole and source is None:
+        raise InputError(Fault("--all", "goes with --set FILE"))
+    draft = None
+    if source is not None:
+        draft = (
+            EntryDraft.from_document(read_json(source))
+            if source == "-" or source.lower().endswith(".json")
+            else EntryDraft.from_csv(read_text(source), source)
+        )
+    service, city_id = _open(city)
+    found = (
+        service.inventory(city_id)
+        if draft is None
+        else service.replace_inventory(city_id, draft, replaced="all" if whole else "years")
+    )
+    if output is not None and output.lower().endswith(".csv"):
+        write_bytes(found.csv().encode(), output)
+    else:
+        write_json(found.document(), output)
 
 
 def _open(city: Path) -> tuple[Service, str]:

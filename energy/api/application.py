@@ -11,10 +11,10 @@ from fastapi.routing import APIRoute
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
-from energy.api import carbon, cities, jobs, operations, problems, reports, schemas
+from energy.api import carbon, cities, inventory, jobs, operations, problems, reports, schemas
 from energy.service.service import Service
 
-_ROUTERS = (operations.router, carbon.router, jobs.router, cities.router, reports.router)
+_ROUTERS = (operations.router, carbon.router, jobs.router, cities.router, inventory.router, reports.router)
 
 
 @asynccontextmanager

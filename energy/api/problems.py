@@ -13,7 +13,16 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from energy.domain.documents import located
-from energy.domain.errors import DeadlineError, Fault, InputError, StoreError, UnknownError, WattshedError
+from energy.domain.errors import (
+    ChangedError,
+    DeadlineError,
+    Fault,
+    InputError,
+    ReadOnlyError,
+    StoreError,
+    UnknownError,
+    WattshedError,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -71,6 +80,14 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(UnknownError)
     def unknown(_request: Request, error: UnknownError) -> JSONResponse:
         return problem(404, str(error))
+
+    @app.exception_handler(ReadOnlyError)
+    def read_only(_request: Request, error: ReadOnlyError) -> JSONResponse:
+        return problem(403, str(error), title="Read only")
+
+    @app.exception_handler(ChangedError)
+    def changed(_request: Request, error: ChangedError) -> JSONResponse:
+        return problem(412, str(error), title="Changed meanwhile")
 
     @app.exception_handler(InputError)
     def refused(_request: Request, error: InputError) -> JSONResponse:

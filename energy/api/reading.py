@@ -53,8 +53,8 @@ async def accepted_at() -> float:
 Accepted = Annotated[float, Depends(accepted_at)]
 
 
-async def json_body(request: Request) -> Any:
-    """The body as strict JSON: no NaN, no key twice, UTF-8, at most `MAX_BODY_BYTES`."""
+async def raw_body(request: Request) -> bytes:
+    """The body, at most `MAX_BODY_BYTES`."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -62,16 +62,31 @@ async def json_body(request: Request) -> Any:
             raise HTTPException(
                 413, f"the body is larger than {MAX_BODY_BYTES // 2**20} MiB; split the problem"
             )
-    return await run_in_threadpool(_parsed, bytes(body))
+    return bytes(body)
 
 
-def _parsed(body: bytes) -> Any:
+RawBody = Annotated[bytes, Depends(raw_body)]
+
+
+async def json_body(body: RawBody) -> Any:
+    """The body as strict JSON: no NaN, no key twice, UTF-8."""
+    return await run_in_threadpool(parsed_json, body)
+
+
+def utf8(body: bytes) -> str:
+    """The body as text."""
     try:
-        text = body.decode("utf-8-sig")
+        return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UnreadableError(InputError(Fault("body", f"is not UTF-8 at byte {error.start}"))) from None
+        raise UnreadableError(
+            InputError(Fault("body", f"is not UTF-8 at byte {error.start}; save it as UTF-8"))
+        ) from None
+
+
+def parsed_json(body: bytes) -> Any:
+    """The body as strict JSON."""
     try:
-        return parse_json(text, "body")
+        return parse_json(utf8(body), "body")
     except InputError as error:
         raise UnreadableError(error) from None
 
@@ -176,9 +191,9 @@ def cached(request: Request, document: Any, media_type: str = "application/json"
     return cached_bytes(request, body, media_type)
 
 
-def cached_bytes(request: Request, body: bytes, media_type: str) -> Response:
-    """A file with an ETag; 304 without it where the caller has it already."""
-    etag = f'"{hashlib.sha256(body).hexdigest()}"'
+def cached_bytes(request: Request, body: bytes, media_type: str, etag: str = "") -> Response:
+    """A file with an ETag, by default of its bytes; 304 without it where the caller has it already."""
+    etag = etag or f'"{hashlib.sha256(body).hexdigest()}"'
     headers = {"ETag": etag, "Cache-Control": "no-cache"}
     if etag in request.headers.get("If-None-Match", ""):
         return Response(status_code=304, headers=headers)

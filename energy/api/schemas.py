@@ -9,7 +9,17 @@ from fastapi.openapi.utils import get_openapi
 
 from energy.service.schemas import json_schema
 
-DOCUMENTS = ("dispatch", "schedule", "flows", "trace", "plan", "report", "report_version", "figure")
+DOCUMENTS = (
+    "dispatch",
+    "schedule",
+    "flows",
+    "trace",
+    "plan",
+    "inventory",
+    "report",
+    "report_version",
+    "figure",
+)
 _COMPONENTS = "#/components/schemas/"
 
 _FAULTS = {
@@ -122,6 +132,14 @@ _APPROVE_REQUEST = {
 }
 
 
+_INVENTORY_REQUEST = {
+    "type": "object",
+    "properties": {"rows": {"type": "array", "items": {"$ref": _COMPONENTS + "inventory.InventoryEntry"}}},
+    "required": ["rows"],
+    "additionalProperties": False,
+}
+
+
 def body_of(schema: str) -> dict[str, Any]:
     """The request body of a call that takes the document `schema`."""
     reference = {"$ref": _COMPONENTS + schema}
@@ -156,6 +174,7 @@ def install_openapi(app: FastAPI) -> None:
                 "job": _JOB,
                 "plan_request": _PLAN_REQUEST,
                 "operation_request": _OPERATION_REQUEST,
+                "inventory_request": _INVENTORY_REQUEST,
                 "report_request": _REPORT_REQUEST,
                 "approve_request": _APPROVE_REQUEST,
                 "publish_request": _PUBLISH_REQUEST,

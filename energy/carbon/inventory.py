@@ -11,7 +11,7 @@ A cell holds numbers or a notation key with its reason, never both and never nei
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -165,8 +165,13 @@ class Quality:
 def metered_references(period: Period) -> tuple[str, ...]:
     """The references that `inventory` fills with electricity for `period`: not open to entries."""
     seen = {user for asset in period.assets for user, share in asset.classes.items() if share > 0}
-    found = {f"{SUB_SECTOR_OF_CLASS[user]}.{scope}" for user in seen for scope in (2, 3)}
-    if any(asset.technology for asset in period.assets):
+    return references_of(seen, generation=any(asset.technology for asset in period.assets))
+
+
+def references_of(classes: Collection[UserClass], *, generation: bool) -> tuple[str, ...]:
+    """The references that electricity of these user classes fills, and I.4.4 where there is generation."""
+    found = {f"{SUB_SECTOR_OF_CLASS[user]}.{scope}" for user in classes for scope in (2, 3)}
+    if generation:
         found.add("I.4.4")
     return tuple(key for key in REFERENCES if key in found)
 

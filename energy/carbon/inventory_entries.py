@@ -6,7 +6,8 @@ a notation key with the reason for it. All faults of all rows are named at once.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -79,6 +80,15 @@ class InventoryEntries(RowsDocument):
     rows: Items[InventoryEntry] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class EntryFault:
+    """What is wrong with row `row`, counted from 0: in `column`, or in all of it where that is empty."""
+
+    row: int
+    column: str
+    message: str
+
+
 def check_entries(entries: InventoryEntries, reported: Collection[str] = ()) -> tuple[InventoryEntry, ...]:
     """The rows, if all of them hold.
 
@@ -89,58 +99,73 @@ def check_entries(entries: InventoryEntries, reported: Collection[str] = ()) -> 
     Raises:
         InputError: every fault of every row.
     """
-    rows = entries.rows
-    faults = [
-        Fault(entries.place(k), message) for k, row in enumerate(rows) for message in _faults(row, reported)
-    ]
-    faults += _contradictions(entries)
+    faults = entry_faults(entries.rows, reported)
     if faults:
-        raise InputError(faults)
-    return rows
+        raise InputError([Fault(entries.place(fault.row), fault.message) for fault in faults])
+    return entries.rows
 
 
-def _faults(row: InventoryEntry, reported: Collection[str]) -> Iterator[str]:
+def entry_faults(
+    rows: Sequence[InventoryEntry | None], reported: Collection[str] = ()
+) -> tuple[EntryFault, ...]:
+    """Every fault of every row, as `check_entries`; None is a row that could not be read: passed over."""
+    faults = [
+        EntryFault(k, column, message)
+        for k, row in enumerate(rows)
+        if row is not None
+        for column, message in _faults(row, reported)
+    ]
+    return (*faults, *_contradictions(rows))
+
+
+def _faults(row: InventoryEntry, reported: Collection[str]) -> Iterator[tuple[str, str]]:
     reference = REFERENCES.get(row.reference)
     if reference is None:
-        yield f"reference {row.reference!r} is not of the GPC; {nearest(row.reference, REFERENCES)}"
+        known = nearest(row.reference, REFERENCES)
+        yield "reference", f"reference {row.reference!r} is not of the GPC; {known}"
     elif row.scope is not None and row.scope != reference.scope:
-        yield f"{row.reference} is scope {reference.scope}, not {row.scope}; correct one of the two"
+        yield "scope", f"{row.reference} is scope {reference.scope}, not {row.scope}; correct one of the two"
     grid = reference is not None and reference.sector in ("I", "II") and reference.scope == 2
     numbers = [row.amount is not None or row.factor is not None, row.tonnes is not None]
     if row.notation is not None:
         if any(numbers):
-            yield f"has a number and notation key {row.notation}; give one of the two"
+            yield "notation", f"has a number and notation key {row.notation}; give one of the two"
         if not row.explanation.strip():
-            yield f"notation key {row.notation} needs an explanation"
+            yield "explanation", f"notation key {row.notation} needs an explanation"
         if row.reference in reported:
-            yield f"{row.reference} is reported from the city's own meters; take the row out"
+            yield "notation", f"{row.reference} is reported from the city's own meters; take the row out"
         return
     if not any(numbers):
-        yield "has no number; give amount and factor, tonnes, or a notation key with its explanation"
+        yield "", "has no number; give amount and factor, tonnes, or a notation key with its explanation"
         return
     if all(numbers):
-        yield "has tonnes as well as an amount or factor; give one of the two"
-    elif row.tonnes is None and (row.amount is None or row.factor is None):
-        yield f"has {'a factor but no amount' if row.amount is None else 'an amount but no factor'}"
+        yield "tonnes", "has tonnes as well as an amount or factor; give one of the two"
+    elif row.tonnes is None and row.amount is None:
+        yield "amount", "has a factor but no amount"
+    elif row.tonnes is None and row.factor is None:
+        yield "factor", "has an amount but no factor"
     if row.tonnes is None and not row.unit.strip():
-        yield "the amount has no unit; name it, as in MWh, TJ, t, m³"
+        yield "unit", "the amount has no unit; name it, as in MWh, TJ, t, m³"
     if row.tonnes is None and not row.factor_source.strip():
-        yield "the factor has no source; name it (factor_source)"
+        yield "factor_source", "the factor has no source; name it (factor_source)"
     if not row.data_source.strip():
-        yield "the number has no source; name it (data_source)"
+        yield "data_source", "the number has no source; name it (data_source)"
     if row.year is None:
-        yield "the number has no year; give the year of the data"
+        yield "year", "the number has no year; give the year of the data"
     if row.activity_quality is None or (row.tonnes is None and row.factor_quality is None):
-        yield "the data quality is missing; give H, M or L for activity and factor"
+        column = "activity_quality" if row.activity_quality is None else "factor_quality"
+        yield column, "the data quality is missing; give H, M or L for activity and factor"
     if row.kg < 0 and row.reference != REMOVALS:
-        yield f"is negative ({row.kg:g} kg); only {REMOVALS} may be, for what land takes up"
+        column = "factor" if row.tonnes is None else "tonnes"
+        yield column, f"is negative ({row.kg:g} kg); only {REMOVALS} may be, for what land takes up"
     if grid and row.carrier in ("", "fuel"):
-        yield "grid-supplied energy needs its carrier: electricity, heat, steam or cooling"
+        yield "carrier", "grid-supplied energy needs its carrier: electricity, heat, steam or cooling"
     if row.reference in reported and row.carrier in ("", "electricity") and not _journeys(row):
-        yield (
+        again = (
             f"the electricity of {row.reference} is reported from the city's own meters already; a number "
             "here would count it twice. Take the row out, or add what is missing to the city's assets"
         )
+        yield "reference", again
 
 
 def _journeys(row: InventoryEntry) -> bool:
@@ -148,19 +173,28 @@ def _journeys(row: InventoryEntry) -> bool:
     return row.reference == "II.1.3" and row.carrier == "fuel"
 
 
-def _contradictions(entries: InventoryEntries) -> Iterator[Fault]:
-    """Rows of one cell and year that say a number and a notation key; a key without a year is of all."""
-    numbered = {
-        (row.reference, year) for row in entries.rows if not row.notation for year in (row.year, None)
-    }
+def _contradictions(rows: Sequence[InventoryEntry | None]) -> Iterator[EntryFault]:
+    """A number that stands twice; and rows of one cell and year that say a number and a notation key, where
+    a key without a year is of all."""
+    known = [(k, row) for k, row in enumerate(rows) if row is not None]
+    numbered = {(row.reference, year) for _, row in known if not row.notation for year in (row.year, None)}
     keys: dict[tuple[str, int | None], str] = {}
-    for k, row in enumerate(entries.rows):
+    seen = set()
+    for k, row in known:
         if row.notation is None:
+            same = row.model_dump(exclude={"scope", "activity_quality", "factor_quality", "explanation"})
+            number = tuple(same.values())
+            if number in seen and (row.tonnes is not None or row.amount is not None):
+                yield EntryFault(k, "", f"{row.reference} has the same number in another row; take one out")
+            seen.add(number)
             continue
-        at = entries.place(k)
         cell = (row.reference, row.year)
         if cell in numbered:
-            yield Fault(at, f"{row.reference} has a number in another row; take {row.notation} out")
+            yield EntryFault(
+                k, "notation", f"{row.reference} has a number in another row; take {row.notation} out"
+            )
         if cell in keys:
-            yield Fault(at, f"{row.reference} has a notation key already ({keys[cell]}); keep one")
+            yield EntryFault(
+                k, "notation", f"{row.reference} has a notation key already ({keys[cell]}); keep one"
+            )
         keys[cell] = row.notation

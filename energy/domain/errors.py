@@ -3,6 +3,8 @@
 WattshedError
 ├── InputError        bad input, all faults at once            exit code 2
 ├── DeadlineError     nothing to return within the deadline    exit code 4
+├── ReadOnlyError     what was to be changed takes no changes exit code 2
+├── ChangedError      somebody else changed it meanwhile      exit code 2
 ├── CancelledError    stopped by whoever asked for it          exit code 130
 ├── StoreError        the store cannot be reached or read      exit code 5
 └── SolverError       a solver or an invariant failed          exit code 1
@@ -81,5 +83,17 @@ class SolverError(WattshedError):
 
 class UnknownError(WattshedError):
     """What was asked for is not there: a city, a stored plan, an asset."""
+
+    exit_code = 2
+
+
+class ReadOnlyError(WattshedError):
+    """What was to be changed takes no changes."""
+
+    exit_code = 2
+
+
+class ChangedError(WattshedError):
+    """Somebody else changed it meanwhile; nothing was written."""
 
     exit_code = 2

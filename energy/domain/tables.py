@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
 from pydantic import ValidationError
@@ -49,13 +49,62 @@ def read_rows(text: str, model: type[Row], name: str) -> tuple[tuple[Row, ...], 
         InputError: a header that lacks or repeats a column or has one that is not known; and every cell
             that cannot be read.
     """
+    found, lines, faults = _read(text, model, name)
+    rows = []
+    for cells, line in zip(found, lines, strict=True):
+        row, wrong = read_row(model, cells)
+        faults += [Fault(f"{name}: line {line}", f"{fault.path}: {fault.message}") for fault in wrong]
+        if row is not None:
+            rows.append(row)
+    if faults:
+        raise InputError(sorted(faults, key=_line))
+    return tuple(rows), tuple(lines)
+
+
+def read_cells(
+    text: str, model: type[Document], name: str
+) -> tuple[tuple[dict[str, str], ...], tuple[int, ...]]:
+    """The filled cells of each row by column, as text, and the line on which it begins; as `read_rows`, but
+    whether a cell can be what `model` asks for is left to `read_row`."""
+    found, lines, faults = _read(text, model, name)
+    if faults:
+        raise InputError(faults)
+    return tuple(found), tuple(lines)
+
+
+def read_row(model: type[Row], cells: Mapping[str, str]) -> tuple[Row | None, list[Fault]]:
+    """A row of text as `model`; or None, and what is wrong with it by column."""
+    try:
+        return model.model_validate_strings(dict(cells), strict=False), []
+    except ValidationError as error:
+        return None, faults_of(error, model)
+
+
+def written(model: type[Document], rows: Iterable[Document]) -> str:
+    """`rows` of text and numbers as the CSV that `read_rows` takes, every column of `model`, every digit."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(model.model_fields)
+    writer.writerows([_cell(getattr(row, key)) for key in model.model_fields] for row in rows)
+    return text.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
+
+
+def _read(text: str, model: type[Document], name: str) -> tuple[list[dict[str, str]], list[int], list[Fault]]:
+    """Rows, lines, and faults of rows of another length; `InputError` where no rows can be told apart."""
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    rows: list[dict[str, str]] = []
+    lines: list[int] = []
     try:
         header = [cell.strip() for cell in next(reader, [])]
         faults = _header_faults(header, model, name)
         if faults:
             raise InputError(faults)
-        rows, lines = [], []
         line = reader.line_num + 1
         for cells in reader:
             at, line = line, reader.line_num + 1
@@ -69,26 +118,17 @@ def read_rows(text: str, model: type[Row], name: str) -> tuple[tuple[Row, ...], 
                     )
                 )
                 continue
-            filled = {key: cell.strip() for key, cell in zip(header, cells, strict=True) if cell.strip()}
-            found = _row(model, filled, f"{name}: line {at}", faults)
-            if found is not None:
-                rows.append(found)
-                lines.append(at)
+            rows.append({key: cell.strip() for key, cell in zip(header, cells, strict=True) if cell.strip()})
+            lines.append(at)
     except csv.Error as error:
         raise InputError(
             Fault(f"{name}: line {reader.line_num}", f"{error}; save the table as CSV in UTF-8")
         ) from None
-    if faults:
-        raise InputError(faults)
-    return tuple(rows), tuple(lines)
+    return rows, lines, faults
 
 
-def _row(model: type[Row], filled: Mapping[str, Any], at: str, faults: list[Fault]) -> Row | None:
-    try:
-        return model.model_validate_strings(filled, strict=False)
-    except ValidationError as error:
-        faults += [Fault(at, f"{fault.path}: {fault.message}") for fault in faults_of(error, model)]
-        return None
+def _line(fault: Fault) -> int:
+    return int(fault.path.rsplit(" ", 1)[1])
 
 
 def _header_faults(header: list[str], model: type[Document], name: str) -> list[Fault]:

@@ -57,16 +57,23 @@ def parse_json(text: str, name: str) -> Any:
 
 def read_json(source: str) -> Any:
     """The JSON document in the file `source`, or on standard input where `source` is ``-``."""
-    name = "standard input" if source == "-" else source
+    return parse_json(read_text(source), _named(source))
+
+
+def read_text(source: str) -> str:
+    """The text of the file `source`, or of standard input where it is ``-``; `InputError` unless UTF-8."""
     try:
         data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
     except OSError as error:
-        raise InputError(Fault(name, f"cannot be read: {error.strerror}")) from None
+        raise InputError(Fault(_named(source), f"cannot be read: {error.strerror}")) from None
     try:
-        text = data.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError(Fault(name, f"is not UTF-8 at byte {error.start}")) from None
-    return parse_json(text, name)
+        raise InputError(Fault(_named(source), f"is not UTF-8 at byte {error.start}")) from None
+
+
+def _named(source: str) -> str:
+    return "standard input" if source == "-" else source
 
 
 def json_bytes(document: Any) -> bytes:

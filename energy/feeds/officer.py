@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from energy.domain.errors import Fault, InputError
+from energy.domain.errors import Fault, InputError, StoreError
 from energy.domain.report import InputUse
+from energy.feeds.documents import replacing
 
 INVENTORY_FILE = "inventory.csv"
 TARGETS_FILE = "targets.toml"
@@ -47,14 +48,12 @@ def read_officer_inputs(directory: Path | None) -> OfficerInputs:
         if not path.exists():
             return ""
         try:
-            data = path.read_bytes()
-            files.append(InputUse(name, name, "", 0.0, f"sha256:{hashlib.sha256(data).hexdigest()}"))
-            return data.decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            faults.append(Fault(name, f"is not UTF-8 at byte {error.start}; save it as UTF-8"))
-        except OSError as error:
-            faults.append(Fault(name, f"cannot be read: {error.strerror}"))
-        return ""
+            text, version = _read(path)
+        except InputError as error:
+            faults.extend(error.faults)
+            return ""
+        files.append(InputUse(name, name, "", 0.0, version))
+        return text
 
     inventory, contracts, certificates, targets = (
         read(name) for name in (INVENTORY_FILE, CONTRACTS_FILE, CERTIFICATES_FILE, TARGETS_FILE)
@@ -67,3 +66,31 @@ def read_officer_inputs(directory: Path | None) -> OfficerInputs:
     if faults:
         raise InputError(faults)
     return OfficerInputs(inventory, contracts, certificates, document, tuple(files))
+
+
+def read_inventory(directory: Path | None) -> tuple[str, str]:
+    """Text of the officer's table of entries and its hash, both empty where there is none; `InputError` where
+    it cannot be read."""
+    if directory is None or not (directory / INVENTORY_FILE).exists():
+        return "", ""
+    return _read(directory / INVENTORY_FILE)
+
+
+def write_inventory(directory: Path, text: str) -> None:
+    """Put `text` in place of the officer's table of entries, whole or not at all; `StoreError` where that
+    fails."""
+    try:
+        with replacing(directory / INVENTORY_FILE) as temporary:
+            temporary.write_bytes(text.encode())
+    except OSError as error:
+        raise StoreError(f"{INVENTORY_FILE} cannot be written: {error.strerror}") from None
+
+
+def _read(path: Path) -> tuple[str, str]:
+    try:
+        data = path.read_bytes()
+        return data.decode("utf-8-sig"), f"sha256:{hashlib.sha256(data).hexdigest()}"
+    except UnicodeDecodeError as error:
+        raise InputError(Fault(path.name, f"is not UTF-8 at byte {error.start}; save it as UTF-8")) from None
+    except OSError as error:
+        raise InputError(Fault(path.name, f"cannot be read: {error.strerror}")) from None

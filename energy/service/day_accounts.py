@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from energy.carbon.inventory import references_of
 from energy.domain.city import BOUNDARY, UNCLASSIFIED, City
 from energy.domain.network import FloatArray
 from energy.domain.period import AssetEntry, UserClass
 from energy.domain.plan import SeriesTable
 from energy.domain.records import DayAccounts
 from energy.domain.time import TimeGrid
-from energy.service.cases import Case
-from energy.service.city_day import CityDay
 from energy.service.upstream import INTENSITY
+
+if TYPE_CHECKING:
+    from energy.service.cases import Case
+    from energy.service.city_day import CityDay
 
 HOUR = timedelta(hours=1)
 _GENERATION: Mapping[UserClass, float] = {"energy_industries": 1.0}
@@ -83,16 +87,7 @@ class _Hourly:
 
 def asset_entries(city: City, case: Case) -> tuple[AssetEntry, ...]:
     """Everything that draws or injects in `case`: end use, generation, storages, in this order."""
-    of_loads = {load.id: (load.name, "load", load.classes, "", "") for load in city.loads}
-    known = of_loads | {
-        site.id: (site.name, "renewable", _GENERATION, site.technology, "") for site in city.renewables
-    }
-    known |= {battery.id: (battery.name, "battery", _GENERATION, "", "") for battery in city.batteries}
-    known |= {vehicle.id: (vehicle.id, "ev", _CHARGING, "", vehicle.fleet) for vehicle in city.vehicles}
-    known |= {
-        unit.id: (unit.name, unit.type, _UNIT_CLASSES.get(unit.type, UNCLASSIFIED), unit.technology, "")
-        for unit in city.units
-    }
+    known = _known(city)
     taking_part = (
         *zip(case.use.ids, case.use.buses.tolist(), strict=True),
         *zip(case.supply.ids, case.supply.buses.tolist(), strict=True),
@@ -104,6 +99,28 @@ def asset_entries(city: City, case: Case) -> tuple[AssetEntry, ...]:
         district = city.district_of_bus.get(bus, BOUNDARY)
         entries.append(AssetEntry(key, name, kind, bus, district, dict(classes), technology, group))
     return tuple(entries)
+
+
+def fed_references(city: City) -> tuple[str, ...]:
+    """The references of the GPC that the assets of `city` fill with electricity, as it is now."""
+    known = _known(city).values()
+    seen = {user for _, _, classes, _, _ in known for user, share in classes.items() if share > 0}
+    return references_of(seen, generation=any(technology for *_, technology, _ in known))
+
+
+def _known(city: City) -> dict[str, tuple[str, str, Mapping[UserClass, float], str, str]]:
+    """By id: name, kind, user classes, technology and fleet of everything that draws or injects."""
+    known: dict[str, tuple[str, str, Mapping[UserClass, float], str, str]] = {
+        load.id: (load.name, "load", load.classes, "", "") for load in city.loads
+    }
+    known |= {site.id: (site.name, "renewable", _GENERATION, site.technology, "") for site in city.renewables}
+    known |= {battery.id: (battery.name, "battery", _GENERATION, "", "") for battery in city.batteries}
+    known |= {vehicle.id: (vehicle.id, "ev", _CHARGING, "", vehicle.fleet) for vehicle in city.vehicles}
+    known |= {
+        unit.id: (unit.name, unit.type, _UNIT_CLASSES.get(unit.type, UNCLASSIFIED), unit.technology, "")
+        for unit in city.units
+    }
+    return known
 
 
 def _districts(hourly: _Hourly, case: Case) -> SeriesTable:

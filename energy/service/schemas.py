@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from energy.domain.errors import Fault, InputError
 from energy.service.documents import PlanDocument, ScheduleDocument, schema_of
+from energy.service.inventory import InventoryDocument
 from energy.service.report_documents import FigureExplained, ReportDocument, ReportVersion
 
 
@@ -53,6 +54,7 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
     "dispatch": _dispatch,
     "figure": lambda: FigureExplained,
     "flows": _flows,
+    "inventory": lambda: InventoryDocument,
     "plan": lambda: PlanDocument,
     "report": lambda: ReportDocument,
     "report_version": lambda: ReportVersion,

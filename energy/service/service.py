@@ -30,6 +30,13 @@ from energy.service.city_day import Information, check_day, start_hash
 from energy.service.days import DayOutcome, DaysOperation
 from energy.service.dispatch import answer_by, dispatch_document, read_dispatch
 from energy.service.factors import city_factors
+from energy.service.inventory import (
+    CityInventory,
+    EntryDraft,
+    Replaced,
+    city_inventory,
+    replace_inventory,
+)
 from energy.service.jobs import Jobs
 from energy.service.period import days_of, load_period
 from energy.store import Store
@@ -53,6 +60,7 @@ class Service:
         self._cities = {city.id: city for city in cities}
         self._twins: dict[str, Twin] = {}
         self._planning = threading.Lock()
+        self._entering = threading.Lock()
         self._jobs = Jobs()
 
     # cities
@@ -399,6 +407,30 @@ class Service:
         work = functools.partial(self._report_job, city_id, name, period, information, picked)
         fingerprint = json.dumps([city_id, name, period, information, picked], sort_keys=True)
         return self._jobs.submit("report", work, key=key, fingerprint=fingerprint)
+
+    # the officer's entries
+
+    def inventory(self, city_id: str) -> CityInventory:
+        """The officer's entries of a city as they stand; `InputError` for a file that is no table."""
+        return city_inventory(self.city(city_id), self._directories.get(city_id))
+
+    def replace_inventory(
+        self, city_id: str, draft: EntryDraft, *, replaced: Replaced = "years", version: str | None = None
+    ) -> CityInventory:
+        """Store entries of a city, checked whole and written whole or not at all; the new state.
+
+        By default stored entries of years that `draft` does not name stay. With the `version` that the draft
+        was made from, `ChangedError` where another is stored by now. Raises `InputError` with every fault of
+        every row, and `ReadOnlyError` where the city's directory takes no entries.
+        """
+        with self._entering:
+            return replace_inventory(
+                self.city(city_id),
+                self._directories.get(city_id),
+                draft,
+                replaced=replaced,
+                version=version,
+            )
 
     def explain(self, city_id: str, figure: str) -> dict[str, Any]:
         """What a figure of a city's reports is made of; `UnknownError` where no report of it has the id."""

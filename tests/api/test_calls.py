@@ -364,6 +364,7 @@ def test_the_openapi_document_has_the_real_schemas(client: httpx.Client) -> None
         "/api/v1/cities/{city}/carbon",
         "/api/v1/cities/{city}/grid",
         "/api/v1/cities/{city}/schedules/{asset}",
+        "/api/v1/cities/{city}/inventory",
         "/api/v1/reports",
         "/api/v1/cities/{city}/reports",
         "/api/v1/cities/{city}/reports/{name}",
@@ -374,6 +375,8 @@ def test_the_openapi_document_has_the_real_schemas(client: httpx.Client) -> None
     assert schemas["dispatch_request"]["properties"].keys() - schemas["dispatch"]["properties"].keys() == {
         "previous"
     }
+    body = document["paths"]["/api/v1/cities/{city}/inventory"]["put"]["requestBody"]["content"]
+    assert body.keys() == {"application/json", "text/csv"}
     text = json.dumps(document)
     references = {part.split('"')[0] for part in text.split('"$ref": "')[1:]}
     assert references
