@@ -277,7 +277,9 @@ class Stages:
             self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
             if near is not None and self.solver.is_integer and len(near) == self.solver.columns:
                 self.solver.start_from(near)
-            solution = self.solver.run(self.remaining(), feasible=feasible and not exclusions.chosen)
+            # presolve of HiGHS also calls infeasible what has integers and is not
+            doubted = (feasible or self.solver.is_integer) and not exclusions.chosen
+            solution = self.solver.run(self.remaining(), feasible=doubted)
             if solution.status == "no_solution":
                 raise DeadlineError("the deadline passed before a schedule was found; allow more time")
             if solution.x is None and self._holding and not loose:

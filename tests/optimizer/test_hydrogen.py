@@ -76,6 +76,27 @@ def test_same_optimum_as_the_independent_formulation(document: Document) -> None
     assert cost == pytest.approx(expected[1], abs=1e-6)
 
 
+def test_an_electrolyser_above_the_limit_may_stand_still() -> None:
+    """Presolve of HiGHS calls this infeasible."""
+    station = hydrogen_station(
+        electrolyser={"p_min_kw": 50.0, "p_max_kw": 50.0, "kwh_per_kg": 50.0},
+        fuel_cell={"p_min_kw": 0.0, "p_max_kw": 20.0, "kwh_per_kg": 20.0},
+        tank={"start_kg": 2.0, "min_kg": 0.0, "max_kg": 4.0, "end_min_kg": 2.0},
+    )
+    answer = solve(
+        problem_of(
+            [load([0.0, 4.0]), station],
+            steps=2,
+            import_limit_kw=30.0,
+            export_limit_kw=200.0,
+            import_price_per_mwh=0.0,
+            export_price_per_mwh=0.0,
+        )
+    )
+    assert answer["status"] == "optimal"
+    assert answer["assets"]["h2"]["electrolyser_kw"] == [0.0, 0.0]
+
+
 def test_a_start_is_avoided_where_waiting_on_is_cheaper() -> None:
     machine = {"p_min_kw": 50.0, "p_max_kw": 100.0, "kwh_per_kg": 50.0, "start_cost": 3.0}
     station = hydrogen_station(

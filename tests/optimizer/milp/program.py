@@ -77,5 +77,6 @@ class Program:
             constraints=LinearConstraint(matrix, [r[1] for r in self._rows], [r[2] for r in self._rows]),
             bounds=Bounds(lower, upper),
             integrality=integer,
-            options={"mip_rel_gap": 0.0},
+            # presolve of HiGHS 1.12, which SciPy carries, calls some of these infeasible that are not
+            options={"mip_rel_gap": 0.0, "presolve": False},
         )
