@@ -9,6 +9,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -177,9 +178,15 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+@cache
+def _schema_of(model: type[BaseModel]) -> Mapping[str, Any]:
+    """The JSON schema of a model; pydantic takes 0.1 s for that of a problem, each time it is asked."""
+    return model.model_json_schema()
+
+
 def _known_keys(model: type[BaseModel], location: tuple[str | int, ...]) -> list[str]:
     """The keys of the object at `location`, found by walking the model's annotations."""
-    schema = model.model_json_schema()
+    schema = _schema_of(model)
     definitions: Mapping[str, Any] = schema.get("$defs", {})
 
     def resolve(node: Mapping[str, Any]) -> list[Mapping[str, Any]]:
