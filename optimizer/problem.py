@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -10,8 +9,8 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import rfc8785
 
+from energy.domain.canonical import sha256
 from energy.domain.documents import Document, expand
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, NodalPower, Terminal
@@ -150,7 +149,7 @@ class DispatchProblem:
     @cached_property
     def input_hash(self) -> str:
         """SHA-256 of the RFC 8785 JSON of the normalised problem."""
-        return "sha256:" + hashlib.sha256(rfc8785.dumps(self.document())).hexdigest()
+        return sha256(self.document())
 
     @cached_property
     def islands(self) -> Islands:

@@ -4,15 +4,14 @@ the month's peak so far, and the dispatch problem made of these.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Literal
 
 import numpy as np
-import rfc8785
 
+from energy.domain.canonical import sha256
 from energy.domain.city import ChargingSession, City, Profiles, Scaled, SiteBattery, Vehicle
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray
@@ -142,7 +141,7 @@ class CityDay:
             "renewable_kwh": {key: tank.renewable_kwh for key, tank in self.tanks.items()},
             "factors": factors_version,
         }
-        return f"sha256:{hashlib.sha256(rfc8785.dumps(inputs)).hexdigest()}"
+        return sha256(inputs)
 
     def _loads(self) -> list[dict[str, Any]]:
         loads = self.city.loads
@@ -317,7 +316,7 @@ def start_hash(
         "units_before": day_before,
         "factors": factors_version,
     }
-    return f"sha256:{hashlib.sha256(rfc8785.dumps(inputs)).hexdigest()}"
+    return sha256(inputs)
 
 
 def load_id(bus: int) -> str:
