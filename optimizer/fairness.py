@@ -151,17 +151,17 @@ class FairnessRows(AssetRows):
         )
         tied = [none, *links]
         self.sparse = SparseBlock(
-            entries=(row_of.astype(np.int64), column_of.astype(np.int64), value.astype(float)),
+            entries=[(row_of.astype(np.int64), column_of.astype(np.int64), value.astype(float))],
             links=(
                 np.concatenate([link[0] for link in tied]),
                 np.concatenate([link[1] for link in tied]),
                 np.concatenate([link[2] for link in tied]),
             ),
-            lower=np.zeros(count),
-            upper=np.full(count, np.inf),
-            cost=np.array(cost),
-            row_lower=np.zeros(rows_count),
-            row_upper=np.full(rows_count, np.inf),
+            lower=[np.zeros(count)],
+            upper=[np.full(count, np.inf)],
+            cost=[np.array(cost)],
+            row_lower=[np.zeros(rows_count)],
+            row_upper=[np.full(rows_count, np.inf)],
             column_names=lambda: names,
             row_names=lambda: row_names,
         )

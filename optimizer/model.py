@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,7 +19,7 @@ from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from energy.domain.documents import expand
 from energy.domain.network import FloatArray, IntArray
-from optimizer.assets.base import Asset, AssetRows, Controllable, Phases, SparseBlock
+from optimizer.assets.base import Asset, AssetRows, Controllable, Entries, Phases, SparseBlock
 from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
 from optimizer.islands import IslandRows
@@ -206,7 +205,9 @@ def _compile(
     row_number = {row.constraint: number for number, row in enumerate(form.rows)}
     connections.place(row_number)
 
-    triplets: list[tuple[Any, Any, Any]] = [(entries.row, kept[entries.col], entries.data)]
+    placed: list[tuple[Entries, int, int]] = [
+        ((entries.row.astype(np.int64), kept[entries.col], entries.data), 0, 0)
+    ]
     lower, upper = site.bounds()
     parts = {
         "lower": [lower],
@@ -225,15 +226,13 @@ def _compile(
         if block is None:
             continue
         sparse.append(block)
-        row, column, value = block.entries
-        triplets.append((row + first_row, column + first, value))
-        row, column, value = block.links
-        triplets.append((row + first_row, column, value))
-        first, first_row = first + len(block.lower), first_row + len(block.row_lower)
+        placed += [(part, first_row, first) for part in block.entries]
+        placed.append((block.links, first_row, 0))
+        first += sum(map(len, block.lower))
+        first_row += sum(map(len, block.row_lower))
         for name, store in parts.items():
-            store.append(getattr(block, name))
-    row, column, value = (np.concatenate([part[k] for part in triplets]) for k in range(3))
-    matrix = sp.csc_array((value, (row, column)), shape=(first_row, first))
+            store += getattr(block, name)
+    matrix = _matrix(placed, (first_row, first))
     vectors = {name: np.concatenate(store) for name, store in parts.items()}
     program = LinearProgram(matrix, **vectors, integer=site.integers())
 
@@ -246,6 +245,22 @@ def _compile(
 
     part = Part(problem, connections, assets, reactive, slice(0, first), slice(0, first_row))
     return Program(program, (part,), names, row_names, site.mwh_per_kw)
+
+
+def _matrix(placed: Sequence[tuple[Entries, int, int]], shape: tuple[int, int]) -> sp.csc_array:
+    """The matrix of all parts, each with the row and the column that its numbers count from.
+
+    It is written in one pass: for a fleet, copies would cost more than all else about it.
+    """
+    size = sum(len(row) for (row, _, _), *_ in placed)
+    rows, columns, values = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size)
+    end = 0
+    for (row, column, value), first_row, first_column in placed:
+        begin, end = end, end + len(row)
+        np.add(row, first_row, out=rows[begin:end], casting="same_kind")
+        np.add(column, first_column, out=columns[begin:end], casting="same_kind")
+        values[begin:end] = value
+    return sp.csc_array((values, (rows, columns)), shape=shape)
 
 
 @contextmanager

@@ -220,13 +220,13 @@ class OfferRows(AssetRows):
         own = column >= self._first
         names, row_names = self._names, self._row_names
         return SparseBlock(
-            entries=(row[own], column[own] - self._first, value[own].astype(float)),
+            entries=[(row[own], column[own] - self._first, value[own].astype(float))],
             links=(row[~own], column[~own], value[~own].astype(float)),
-            lower=np.array(self._lower),
-            upper=np.array(self._upper),
-            cost=np.array(self._cost),
-            row_lower=np.array([low for low, _ in self._bounds]),
-            row_upper=np.array([high for _, high in self._bounds]),
+            lower=[np.array(self._lower)],
+            upper=[np.array(self._upper)],
+            cost=[np.array(self._cost)],
+            row_lower=[np.array([low for low, _ in self._bounds])],
+            row_upper=[np.array([high for _, high in self._bounds])],
             column_names=lambda: names,
             row_names=lambda: row_names,
         )

@@ -65,17 +65,17 @@ class ReactiveRows:
         position, columns, coefficients = (np.concatenate([part[k] for part in active]) for k in range(3))
         limit = np.cos(np.pi / SIDES) * kva[:, None] - constant[:, None] * np.cos(angle)
         return SparseBlock(
-            entries=(rows, np.repeat(np.arange(count), SIDES), np.tile(np.sin(angle), count)),
+            entries=[(rows, np.repeat(np.arange(count), SIDES), np.tile(np.sin(angle), count))],
             links=(
                 (position[:, None] * SIDES + side).ravel(),
                 np.repeat(columns, SIDES),
                 (coefficients[:, None] * np.cos(angle)).ravel(),
             ),
-            lower=-kva,
-            upper=kva,
-            cost=np.zeros(count),
-            row_lower=np.full(count * SIDES, -np.inf),
-            row_upper=limit.ravel(),
+            lower=[-kva],
+            upper=[kva],
+            cost=[np.zeros(count)],
+            row_lower=[np.full(count * SIDES, -np.inf)],
+            row_upper=[limit.ravel()],
             column_names=lambda: [f"q_kvar({label})" for label in self._labels()],
             row_names=lambda: [f"inverter({label},{k})" for label in self._labels() for k in range(SIDES)],
         )

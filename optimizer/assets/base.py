@@ -491,21 +491,25 @@ class AssetRows(ABC):
         yield from ()
 
 
+Entries = tuple[IntArray, IntArray, FloatArray | float]
+"""Rows, columns and values of a part of a matrix; one number where all values are the same."""
+
+
 @dataclass
 class SparseBlock:
     """Columns and rows that enter the linear program beside the Pyomo model.
 
-    `entries` are the rows, columns and values of its matrix, numbered from the block's first; `links` tie
-    its rows to columns of the model, numbered as the model's. `column_names` and `row_names` are made
-    only when somebody reads the problem.
+    `entries` are the parts of its matrix, numbered from the block's first row and column; `links` tie its
+    rows to columns of the model, numbered as the model's. Bounds and costs come in parts too, one after
+    the other. `column_names` and `row_names` are made only when somebody reads the problem.
     """
 
-    entries: tuple[IntArray, IntArray, FloatArray]
-    links: tuple[IntArray, IntArray, FloatArray]
-    lower: FloatArray
-    upper: FloatArray
-    cost: FloatArray
-    row_lower: FloatArray
-    row_upper: FloatArray
+    entries: Sequence[Entries]
+    links: Entries
+    lower: Sequence[FloatArray]
+    upper: Sequence[FloatArray]
+    cost: Sequence[FloatArray]
+    row_lower: Sequence[FloatArray]
+    row_upper: Sequence[FloatArray]
     column_names: Callable[[], list[str]]
     row_names: Callable[[], list[str]]

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from math import ceil, floor
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 
@@ -164,16 +164,18 @@ class ElectricVehicle(Controllable, Asset):
     def stays(self, time: TimeGrid) -> list[Stay]:
         """The sessions inside the horizon, in order of arrival."""
         found = []
-        for session in sorted(self.sessions, key=lambda session: session.arrival):
-            begin, end = max(time.position(session.arrival), 0.0), time.position(session.departure)
-            outside = max(end - time.steps, 0.0)
-            end = min(end, float(time.steps))
+        # most have one, and fleets are long
+        ordered = self.sessions if len(self.sessions) < 2 else sorted(self.sessions, key=_arrival)
+        for session in ordered:
+            begin, end = time.position(session.arrival), time.position(session.departure)
+            begin = begin if begin > 0 else 0.0
+            need, at = session.e_departure_min_kwh or 0.0, session.departure
+            if end > time.steps:
+                outside = end - time.steps
+                need -= self.charge_efficiency * session.charge_max_kw * outside * time.hours
+                end, at = float(time.steps), time.end
             if begin >= end:
                 continue
-            need = session.e_departure_min_kwh or 0.0
-            if outside:
-                need -= self.charge_efficiency * session.charge_max_kw * outside * time.hours
-            at = time.end if outside else session.departure
             found.append(Stay(session, begin, end, floor(begin), ceil(end) - 1, need, at))
         return found
 
@@ -274,8 +276,10 @@ class ElectricVehicle(Controllable, Asset):
         return FleetRows(site, assets)
 
 
-@dataclass(frozen=True, slots=True)
-class Stay:
+_arrival = attrgetter("arrival")
+
+
+class Stay(NamedTuple):
     """A session inside the horizon, in steps: from `begin` to `end`, touching steps `first` to `last`.
 
     `need_kwh` is due at the end of step `last`, reported at time `at`.

@@ -12,9 +12,12 @@ the fleet's power, and those of the segments.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
-from typing import TYPE_CHECKING
+from functools import cached_property
+from itertools import chain, pairwise
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +27,7 @@ from optimizer.assets.base import (
     AssetRows,
     Burden,
     Control,
+    Entries,
     Flexibility,
     InverterPower,
     SparseBlock,
@@ -38,8 +42,16 @@ if TYPE_CHECKING:
     from optimizer.assets.ev import ElectricVehicle
     from optimizer.site import Columns, Site
 
-Entries = tuple[IntArray, IntArray, FloatArray]
-"""Rows, columns and values of a part of a matrix."""
+STATED = (
+    "e_min_kwh",
+    "e_max_kwh",
+    "e_start_kwh",
+    "charge_efficiency",
+    "discharge_efficiency",
+    "v2g_reserve_kwh",
+    "least_wear_cost_per_mwh",
+)
+"""What every EV states."""
 
 
 class FleetRows(AssetRows):
@@ -47,11 +59,13 @@ class FleetRows(AssetRows):
 
     def __init__(self, site: Site, evs: Sequence[ElectricVehicle]) -> None:
         self._evs, self._time = evs, site.time
+        self._stated = dict(zip(STATED, _table(evs, *STATED), strict=True))
         self._connections = sorted({ev.connection for ev in evs})
         self._stays = [(number, stay) for number, ev in enumerate(evs) for stay in ev.stays(site.time)]
         self._drives = [
             (number, order, step, trip)
             for number, ev in enumerate(evs)
+            if ev.trips
             for order, (step, trip) in enumerate(ev.drives(site.time))
         ]
         self._cut_into_pieces()
@@ -74,64 +88,59 @@ class FleetRows(AssetRows):
             first_column=sum(widths),
             first_row=first_link + len(self._link_keys),
         )
-        entries = energy_entries + need_entries + link_entries + segments.entries
-        rows, columns, values = (np.concatenate([entry[k] for entry in entries]) for k in range(3))
-        equal = np.concatenate([energy_rhs, need_rhs, np.zeros(len(self._link_keys))])
-        upper = equal.copy()
-        upper[len(energy_rhs) : first_link] = np.inf
-        lowest, cost = np.zeros(sum(widths)), np.zeros(sum(widths))
-        e_min = self._of_evs("e_min_kwh")
-        lowest[energy] = e_min[self._state_ev]
-        cost[discharge] = self._of_evs("least_wear_cost_per_mwh")[self._piece_ev[self._v2g]]
-        need_upper = self._need_kwh - e_min[self._need_ev]
-        highest = [
-            self._charge_max,
-            self._discharge_max[self._v2g],
-            self._of_evs("e_max_kwh")[self._state_ev],
-            self._drive_kwh,
-            need_upper,
-        ]
-        links = np.arange(first_link, len(equal)), fleet.index.ravel()[self._link_keys]
+        linked, above = _zeros(len(self._link_keys)), np.full(len(need_rhs), np.inf)
+        e_min, wear = self._stated["e_min_kwh"], self._stated["least_wear_cost_per_mwh"]
+        unmet = len(trip_short) + len(need_short)
+        links = first_link + np.arange(len(linked)), fleet.index.ravel()[self._link_keys]
         self.sparse = SparseBlock(
-            entries=(rows, columns, values),
-            links=(*links, -np.ones(len(self._link_keys))),
-            lower=np.concatenate([lowest, np.zeros(len(segments.upper))]),
-            upper=np.concatenate([*highest, segments.upper]),
-            cost=np.concatenate([cost, segments.cost]),
-            row_lower=np.concatenate([equal, segments.row_lower]),
-            row_upper=np.concatenate([upper, segments.row_upper]),
+            entries=energy_entries + need_entries + link_entries + segments.entries,
+            links=(*links, -1.0),
+            lower=[
+                _zeros(len(charge) + len(discharge)),
+                e_min[self._state_ev],
+                _zeros(unmet + len(segments.upper)),
+            ],
+            upper=[
+                self._charge_max,
+                self._discharge_max[self._v2g],
+                self._stated["e_max_kwh"][self._state_ev],
+                self._drive_kwh,
+                self._need_kwh - e_min[self._need_ev],
+                segments.upper,
+            ],
+            cost=[
+                _zeros(len(charge)),
+                wear[self._piece_ev[self._v2g]],
+                _zeros(len(energy) + unmet),
+                segments.cost,
+            ],
+            row_lower=[energy_rhs, need_rhs, linked, segments.row_lower],
+            row_upper=[energy_rhs, above, linked, segments.row_upper],
             column_names=self._column_names,
             row_names=self._row_names,
         )
 
-    def _of_evs(self, name: str) -> FloatArray:
-        return np.array([getattr(ev, name) for ev in self._evs], float)
-
     def _cut_into_pieces(self) -> None:
         """The pieces of all sessions, by EV and step, with the power that the covered share allows."""
-        stays = self._stays
-
-        def of_stays(values: Iterator[float]) -> FloatArray:
-            return np.fromiter(values, float, len(stays))
-
-        stay_ev = np.array([number for number, _ in stays], np.int64)
-        first = np.array([stay.first for _, stay in stays], np.int64)
-        last = np.array([stay.last for _, stay in stays], np.int64)
-        begin, end = of_stays(stay.begin for _, stay in stays), of_stays(stay.end for _, stay in stays)
+        stays = [stay for _, stay in self._stays]
+        stay_ev = np.array([number for number, _ in self._stays], np.int64)
+        first, last = _table(stays, "first", "last").astype(np.int64)
+        begin, end, need = _table(stays, "begin", "end", "need_kwh")
+        charge_max, charge_min, discharge_min = _table(
+            [stay.session for stay in stays], "charge_max_kw", "charge_min_kw", "discharge_min_kw"
+        )
+        discharge_max = [self._evs[number].discharge_max_kw(stay.session) for number, stay in self._stays]
         length = last - first + 1
         stay_of = np.repeat(np.arange(len(stays)), length)
         start_of_stay = np.cumsum(length) - length
-        step = np.arange(int(length.sum())) - start_of_stay[stay_of] + first[stay_of]
+        step = np.arange(len(stay_of)) + (first - start_of_stay)[stay_of]
         share = np.minimum(step + 1.0, end[stay_of]) - np.maximum(step, begin[stay_of])
         self._piece_ev, self._piece_step, self._share = stay_ev[stay_of], step, share
-        self._charge_max = of_stays(s.session.charge_max_kw for _, s in stays)[stay_of] * share
-        self._charge_min = of_stays(s.session.charge_min_kw for _, s in stays)[stay_of] * share
-        discharge_max = of_stays(self._evs[number].discharge_max_kw(s.session) for number, s in stays)
-        self._discharge_max = discharge_max[stay_of] * share
-        self._discharge_min = of_stays(s.session.discharge_min_kw for _, s in stays)[stay_of] * share
+        self._charge_max, self._charge_min = charge_max[stay_of] * share, charge_min[stay_of] * share
+        self._discharge_max = np.array(discharge_max, float)[stay_of] * share
+        self._discharge_min = discharge_min[stay_of] * share
         self._v2g = np.flatnonzero(self._discharge_max > 0)
-        need = of_stays(stay.need_kwh for _, stay in stays)
-        self._needs = np.flatnonzero(need > self._of_evs("e_min_kwh")[stay_ev])
+        self._needs = np.flatnonzero(need > self._stated["e_min_kwh"][stay_ev])
         self._need_ev, self._need_kwh = stay_ev[self._needs], need[self._needs]
         self._need_step = last[self._needs]
 
@@ -151,41 +160,44 @@ class FleetRows(AssetRows):
         """e − e_before − gain·charge + loss·discharge − trip_short = e_start (first state) − trips."""
         charge, discharge, trip_short, _ = self._local
         states, v2g = len(energy), self._v2g
-        gain = self._of_evs("charge_efficiency") * self._time.hours
-        loss = self._time.hours / self._of_evs("discharge_efficiency")
+        gain = self._stated["charge_efficiency"] * self._time.hours
+        loss = self._time.hours / self._stated["discharge_efficiency"]
         first = np.concatenate([[True], self._state_ev[1:] != self._state_ev[:-1]])[:states]
         following = np.flatnonzero(~first)
-        entries = [
-            (np.arange(states), energy, np.ones(states)),
-            (following, energy[following - 1], -np.ones(len(following))),
+        entries: list[Entries] = [
+            (np.arange(states), energy, 1.0),
+            (following, energy[following - 1], -1.0),
             (self._state_of_piece, charge, -gain[self._piece_ev]),
             (self._state_of_piece[v2g], discharge, loss[self._piece_ev[v2g]]),
-            (self._state_of_drive, trip_short, -np.ones(len(trip_short))),
+            (self._state_of_drive, trip_short, -1.0),
         ]
         driven = np.bincount(self._state_of_drive, self._drive_kwh, minlength=states)
-        return entries, np.where(first, self._of_evs("e_start_kwh")[self._state_ev], 0.0) - driven
+        return entries, np.where(first, self._stated["e_start_kwh"][self._state_ev], 0.0) - driven
 
     def _need_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
         """e + need_short ≥ need, before the energy of a trip that begins after the session leaves."""
         _, _, trip_short, need_short = self._local
         rows = len(energy) + np.arange(len(self._needs))
         rhs = self._need_kwh.copy()
-        entries = [
-            (rows, energy[self._state_of_need], np.ones(len(rows))),
-            (rows, need_short, np.ones(len(rows))),
+        entries: list[Entries] = [
+            (rows, energy[self._state_of_need], 1.0),
+            (rows, need_short, 1.0),
         ]
-        for position, stay_number in enumerate(self._needs):
-            departure = self._stays[stay_number][1].session.departure
-            for order in np.flatnonzero(self._state_of_drive == self._state_of_need[position]):
+        drives_of: dict[int, list[int]] = defaultdict(list)
+        for order, state in enumerate(self._state_of_drive.tolist()):
+            drives_of[state].append(order)
+        for position, state in enumerate(self._state_of_need.tolist() if drives_of else ()):
+            departure = self._stays[self._needs[position]][1].session.departure
+            for order in drives_of.get(state, ()):
                 if self._drives[order][3].departure >= departure:
                     rhs[position] -= self._drive_kwh[order]
-                    entries.append((rows[[position]], trip_short[[order]], -np.ones(1)))
+                    entries.append((rows[[position]], trip_short[[order]], -1.0))
         return entries, rhs
 
     def _fleet_power(self, site: Site) -> Columns:
         """The power of all EVs at a connection, in Pyomo."""
         shape = len(self._connections), site.time.steps
-        key, count = self._link_key(), shape[0] * shape[1]
+        key, count = self._link_key, shape[0] * shape[1]
         self._link_labels = [site.named(connection) for connection in self._connections]
         fleet = site.columns(
             "fleet_kw",
@@ -197,21 +209,23 @@ class FleetRows(AssetRows):
             site.draw(connection, fleet, number, 1.0)
         return fleet
 
+    @cached_property
     def _link_key(self) -> IntArray:
         """Connection and step of each piece."""
-        fleet_of = np.array([self._connections.index(ev.connection) for ev in self._evs])
+        number = {connection: k for k, connection in enumerate(self._connections)}
+        fleet_of = np.array([number[ev.connection] for ev in self._evs])
         return fleet_of[self._piece_ev] * self._time.steps + self._piece_step
 
     def _link_rows(self) -> tuple[list[Entries], IntArray, int]:
         """Σ charge − Σ discharge − fleet_kw = 0, its key (connection and step) and the first row's number."""
         charge, discharge, _, _ = self._local
-        key = self._link_key()
+        key = self._link_key
         link_keys, link_at = _distinct(len(self._connections) * self._time.steps, key)
         first = len(self._keys) + len(self._needs)
         row = first + link_at[key]
-        entries = [
-            (row, charge, np.ones(len(charge))),
-            (row[self._v2g], discharge, -np.ones(len(discharge))),
+        entries: list[Entries] = [
+            (row, charge, 1.0),
+            (row[self._v2g], discharge, -1.0),
         ]
         return entries, link_keys, first
 
@@ -222,14 +236,16 @@ class FleetRows(AssetRows):
         )
         self._energies = first_column + self._local_energy
         self.exclusive = np.column_stack([self._charge[self._v2g], self._discharge])
-        least = np.concatenate([self._charge_min, self._discharge_min[self._v2g]])
-        self.semicontinuous = np.concatenate([self._charge, self._discharge])[least > 0]
-        self.semicontinuous_min = least[least > 0]
-        reserve = self._of_evs("v2g_reserve_kwh")[self._piece_ev[self._v2g]]
-        reserved = reserve > self._of_evs("e_min_kwh")[self._piece_ev[self._v2g]]
-        energy = first_column + self._local_energy[self._state_of_piece[self._v2g]]
-        self.reserves = np.column_stack([self._discharge, energy])[reserved]
-        self.reserved_kwh = reserve[reserved]
+        stepped, stepped_back = self._charge_min > 0, self._discharge_min[self._v2g] > 0
+        self.semicontinuous = np.concatenate([self._charge[stepped], self._discharge[stepped_back]])
+        least = self._charge_min[stepped], self._discharge_min[self._v2g[stepped_back]]
+        self.semicontinuous_min = np.concatenate(least)
+        reserve = self._stated["v2g_reserve_kwh"]
+        reserved = (reserve > self._stated["e_min_kwh"])[self._piece_ev[self._v2g]]
+        pieces = self._v2g[reserved]
+        energy = self._energies[self._state_of_piece[pieces]]
+        self.reserves = np.column_stack([self._discharge[reserved], energy])
+        self.reserved_kwh = reserve[self._piece_ev[pieces]]
         self.needs = np.concatenate([self._trip_short, self._need_short])
         of_drives = [self._evs[number].priority for number, *_ in self._drives]
         of_needs = [
@@ -414,6 +430,18 @@ class FleetRows(AssetRows):
     def _state_names(self) -> list[str]:
         steps = self._time.steps
         return [f"{self._evs[key // steps].id},{key % steps}" for key in self._keys]
+
+
+def _table(items: Sequence[Any], *names: str) -> FloatArray:
+    """Numbers that every item states, shape (names, items)."""
+    flat = chain.from_iterable(map(attrgetter(*names), items))
+    values = np.fromiter(flat, float, len(items) * len(names))
+    return np.ascontiguousarray(values.reshape(-1, len(names)).T)
+
+
+def _zeros(count: int) -> FloatArray:
+    """So many zeros that take no memory."""
+    return np.broadcast_to(0.0, count)
 
 
 def _distinct(size: int, *keys: IntArray) -> tuple[IntArray, IntArray]:

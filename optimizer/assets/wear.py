@@ -22,7 +22,7 @@ from pydantic import Field
 from energy.domain.documents import Document
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray
-from optimizer.assets.base import Positive
+from optimizer.assets.base import Entries, Positive
 
 if TYPE_CHECKING:
     from optimizer.assets.battery import Battery
@@ -210,12 +210,12 @@ class FleetSegments:
         holds = first_row + np.searchsorted(self.states, self.state)
         loses = first_row + len(self.states) + np.arange(len(deep))
         following = np.flatnonzero(before_it[deep] >= 0)
-        self.entries = [
-            (holds, kwh, np.ones(found)),
-            (first_row + np.arange(len(self.states)), energy[self.states], -np.ones(len(self.states))),
-            (loses, kwh[deep], np.ones(len(deep))),
-            (loses, lost, np.ones(len(deep))),
-            (loses[following], kwh[before_it[deep[following]]], -np.ones(len(following))),
+        self.entries: list[Entries] = [
+            (holds, kwh, 1.0),
+            (first_row + np.arange(len(self.states)), energy[self.states], -1.0),
+            (loses, kwh[deep], 1.0),
+            (loses, lost, 1.0),
+            (loses[following], kwh[before_it[deep[following]]], -1.0),
         ]
         self.upper = np.concatenate([*size, np.full(len(deep), np.inf)])
         self.cost = np.concatenate([np.zeros(found), np.concatenate(cost)[deep]])
