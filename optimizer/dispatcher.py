@@ -16,7 +16,7 @@ from optimizer.fairness import fairness_prices
 from optimizer.fallback import fallback
 from optimizer.frontier import Frontier
 from optimizer.grid_rows import UNITS, GridSlack
-from optimizer.marginal import with_marginal_emissions
+from optimizer.marginal import with_marginal_emissions, with_marginal_emissions_of_more
 from optimizer.outcome import outcome
 from optimizer.prices import with_grid_prices
 from optimizer.problem import DispatchProblem
@@ -49,6 +49,7 @@ class Dispatcher:
         self._program = self._stages.program
         self._build_seconds = clock.monotonic() - started
         self._for_prices = 0.0
+        self._last: FloatArray | None = None
 
     def update(self, problem: DispatchProblem) -> bool:
         """Go over to `problem`; grid limits that were added are gone.
@@ -99,6 +100,7 @@ class Dispatcher:
         self._stages.until = None if deadline_seconds is None else started + deadline_seconds
         self._for_prices = 0.0 if deadline_seconds is None else PRICING * max(deadline_seconds, 0.0)
         solution = self._stages.solve()
+        self._last = solution.x
         found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
         if explain:
             found = self.explained(found)
@@ -115,6 +117,16 @@ class Dispatcher:
             return replace(schedule, notices=(*schedule.notices, notice))
         asked = () if open_question is None else (open_question,)
         return replace(schedule, conflicts=conflicts, notices=(*schedule.notices, *asked))
+
+    def with_marginal_emissions(self, schedule: Schedule, steps: int) -> Schedule:
+        """`schedule`, the last answer or another one to the same problem, with what a kWh more emits at its
+        connections and at every bus with an asset, in the first `steps` steps.
+
+        It is the derivative of the last solution; see `optimizer.marginal`. Raises `DeadlineError`.
+        """
+        if self._last is None or self._scenarios is not None:
+            raise ValueError("marginal emissions are those of a solution without scenarios")
+        return with_marginal_emissions_of_more(schedule, self._stages, self._last, steps)
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
         problem, program = self.problem, self._program

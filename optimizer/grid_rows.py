@@ -302,19 +302,19 @@ class GridRows:
         entries += [
             (rows, limits, limits.loss_step, limits.loss_coefficients) for rows, limits in self._loss_rows
         ]
-        shape = (self._steps, self._solver.rows)
-        found = {
-            terminal.bus: sp.csr_array(shape)
-            for terminals in self._power
-            for terminal in terminals
-            if terminal.at_unity
+        found: dict[int, list[tuple[FloatArray, IntArray, IntArray]]] = {
+            terminal.bus: [] for terminals in self._power for terminal in terminals if terminal.at_unity
         }
         for rows, limits, step, per_kw in entries:
             for position, terminal in enumerate(limits.terminals):
                 if terminal.at_unity:
-                    more = sp.csr_array((per_kw[:, position], (step, rows)), shape=shape)
-                    found[terminal.bus] = sp.csr_array(found[terminal.bus] + more)
-        return found
+                    found[terminal.bus].append((per_kw[:, position], step, rows))
+        shape, none = (self._steps, self._solver.rows), np.zeros(0, np.int64)
+        moved = {}
+        for bus, parts in found.items():
+            value, step, row = map(np.concatenate, zip((np.zeros(0), none, none), *parts, strict=True))
+            moved[bus] = sp.csr_array((value, (step, row)), shape=shape)
+        return moved
 
     def binding(self, dual: FloatArray) -> Iterator[tuple[int, str, str, dict[int, float]]]:
         """Step, kind and element of every limit that binds, and what it adds per MWh drawn at each bus."""

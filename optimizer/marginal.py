@@ -13,15 +13,16 @@ Of schedules that cost the same, the answer's is the one that is moved.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.network import FloatArray
+from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.schedule import MarginalEmissions, MarginalSide, Schedule
 from optimizer.problem import DispatchProblem
+from optimizer.solver import Basis
 from optimizer.stages import Stages
 
 MOVED_KW = 1e-3
@@ -37,18 +38,29 @@ def with_marginal_emissions(schedule: Schedule, stages: Stages, x: FloatArray) -
     of them would give way is no matter of cost. Raises `DeadlineError`.
     """
     (part,) = stages.program.parts
-    problem = part.problem
-    why = _unknown(problem, schedule)
+    places = _places(stages, schedule.buses)
+    why = _unknown(part.problem, schedule)
     if why is not None:
-        none = MarginalEmissions(np.full(problem.time.steps, np.nan), (None,) * problem.time.steps)
-        nowhere: dict[str | int, MarginalEmissions] = dict.fromkeys(schedule.connections, none)
-        nowhere.update(dict.fromkeys(schedule.buses, none))
-        notices = (*schedule.notices, f"marginal_g_per_kwh is not estimated: {why}")
-        return _with(replace(schedule, notices=notices), nowhere)
-    weights = np.zeros(stages.solver.columns)
-    weights[: len(stages.program.linear.cost)] = part.emissions(at_margin=True)
-    places = _places(schedule, stages)
-    return _with(schedule, _found(stages, x, weights * 1000 / problem.time.hours, places))
+        return _not_estimated(schedule, places, part.problem.time.steps, why)
+    return _with(schedule, _Derivative(stages, x, places).both_ways())
+
+
+def with_marginal_emissions_of_more(
+    schedule: Schedule, stages: Stages, x: FloatArray, steps: int
+) -> Schedule:
+    """`schedule` with the marginal emissions of its connections, and of every bus with an asset, in the first
+    `steps` steps; the others are not estimated.
+
+    Where a kWh more and one less differ it is that of more; less is asked only where no more can be served.
+    `x` are the columns of the last solution of `stages`; `schedule` may be another answer to its problem.
+    Raises `DeadlineError`.
+    """
+    (part,) = stages.program.parts
+    places = _places(stages, None)
+    why = _unknown(part.problem, schedule)
+    if why is not None:
+        return _not_estimated(schedule, places, part.problem.time.steps, why)
+    return _with(schedule, _Derivative(stages, x, places).of_more(steps))
 
 
 def _unknown(problem: DispatchProblem, schedule: Schedule) -> str | None:
@@ -62,8 +74,15 @@ def _unknown(problem: DispatchProblem, schedule: Schedule) -> str | None:
     return "needs are unserved" if schedule.shortfalls else None
 
 
-def _places(schedule: Schedule, stages: Stages) -> dict[str | int, sp.csr_array]:
-    """What a kW more at each connection and bus moves the bounds of rows by, shape (steps, rows)."""
+def _not_estimated(schedule: Schedule, places: Collection[str | int], steps: int, why: str) -> Schedule:
+    nowhere = dict.fromkeys(places, MarginalEmissions(np.full(steps, np.nan), (None,) * steps))
+    notices = (*schedule.notices, f"marginal_g_per_kwh is not estimated: {why}")
+    return _with(replace(schedule, notices=notices), nowhere)
+
+
+def _places(stages: Stages, buses: Collection[int] | None) -> dict[str | int, sp.csr_array]:
+    """What a kW more at each connection and at `buses` (None: at all of them) moves the bounds of rows by,
+    shape (steps, rows)."""
     (part,) = stages.program.parts
     problem, steps = part.problem, part.problem.time.steps
     of_grid = stages.grid.moved()
@@ -80,51 +99,114 @@ def _places(schedule: Schedule, stages: Stages) -> dict[str | int, sp.csr_array]
         elif isinstance(connection.bus, int) and connection.bus in of_grid:
             moved = sp.csr_array(moved + of_grid[connection.bus])
         places[key] = moved
-    return places | {bus: sp.csr_array(root + of_grid[bus]) for bus in schedule.buses}
+    return places | {bus: sp.csr_array(root + of_grid[bus]) for bus in (of_grid if buses is None else buses)}
 
 
-def _found(
-    stages: Stages, x: FloatArray, weights: FloatArray, places: Mapping[str | int, sp.csr_array]
-) -> dict[str | int, MarginalEmissions]:
-    solver = stages.solver
-    with solver.integers_fixed(x):
-        # from its last basis, to have it factorised; with integers for the first time
-        solver.run(stages.remaining(), feasible=True)
-        basis = solver.basis
-        rates = basis.rates(weights)
-        every = [(place, step) for place, moved in places.items() for step in range(moved.shape[0])]
+class _Derivative:
+    """The derivative of one solved program, by place and step."""
 
-        def move(place: str | int, step: int) -> FloatArray:
-            return np.asarray(places[place][[step]].toarray()).ravel()
+    def __init__(self, stages: Stages, x: FloatArray, places: Mapping[str | int, sp.csr_array]) -> None:
+        (part,) = stages.program.parts
+        self._stages, self._solver, self._x = stages, stages.solver, x
+        self._steps, self._places = part.problem.time.steps, tuple(places)
+        # row place · steps + step
+        self._moved = sp.csr_array(sp.vstack(list(places.values()), format="csr"))
+        weights = np.zeros(stages.solver.columns)
+        weights[: len(stages.program.linear.cost)] = part.emissions(at_margin=True)
+        self._weights = weights * 1000 / part.problem.time.hours
 
-        # all of them first: a run makes an end of the basis
-        holding = {at: basis.holds(MOVED_KW * move(*at)) for at in every}
+    def both_ways(self) -> dict[str | int, MarginalEmissions]:
+        """Of a kWh more, and whether it is the same of one less."""
+        return self._found(self._steps, self._of_both)
 
-        def rate(at: tuple[str | int, int], holds: bool, sign: int) -> float:
-            if holds:
-                return float(rates @ move(*at))
-            with solver.rows_moved(sign * MOVED_KW * move(*at)):
-                if solver.run(stages.remaining()).status != "optimal":
-                    return np.nan
-                return float(solver.basis.rates(weights) @ move(*at))
+    def of_more(self, steps: int) -> dict[str | int, MarginalEmissions]:
+        """Of a kWh more in the first `steps` steps; of one less only where no more can be served."""
+        return self._found(steps, self._of_more)
 
-        sides = {at: _side(rate(at, more, 1), rate(at, less, -1)) for at, (more, less) in holding.items()}
-    return {
-        place: MarginalEmissions(np.array(grams), side)
-        for place, moved in places.items()
-        for grams, side in [zip(*(sides[place, step] for step in range(moved.shape[0])), strict=True)]
-    }
+    def _found(
+        self, steps: int, sides: Callable[[_Step], tuple[FloatArray, list[MarginalSide | None]]]
+    ) -> dict[str | int, MarginalEmissions]:
+        grams = np.full((len(self._places), self._steps), np.nan)
+        side: list[list[MarginalSide | None]] = [[None] * self._steps for _ in self._places]
+        with self._solver.integers_fixed(self._x):
+            # from its last basis, to have it factorised; with integers for the first time
+            self._solver.run(self._stages.remaining(), feasible=True)
+            # all of them first: a run makes an end of the basis
+            basis = self._solver.basis
+            rates = basis.rates(self._weights)
+            for step in [self._step(number, basis, rates) for number in range(steps)]:
+                grams[:, step.number], of_step = sides(step)
+                for of_place, one in zip(side, of_step, strict=True):
+                    of_place[step.number] = one
+        return {place: MarginalEmissions(grams[k], tuple(side[k])) for k, place in enumerate(self._places)}
+
+    def _step(self, number: int, basis: Basis, rates: FloatArray) -> _Step:
+        moved = self._moved[number :: self._steps]
+        rows = np.unique(moved.indices).astype(np.int64)
+        kw = moved[:, rows].toarray()
+        more, less = basis.hold(rows, MOVED_KW * kw)
+        return _Step(number, rows, kw, kw @ rates[rows], more, less)
+
+    def _of_both(self, step: _Step) -> tuple[FloatArray, list[MarginalSide | None]]:
+        more, less = self._rates(step, 1), self._rates(step, -1)
+        return np.where(np.isnan(more), less, more), list(map(_side, more.tolist(), less.tolist()))
+
+    def _of_more(self, step: _Step) -> tuple[FloatArray, list[MarginalSide | None]]:
+        grams = self._rates(step, 1)
+        unserved = np.isnan(grams)
+        if unserved.any():
+            grams = np.where(unserved, self._rates(step, -1), grams)
+        side: list[MarginalSide | None] = [
+            None if unknown else "less" if full else "both" if alike else "more"
+            for unknown, full, alike in zip(
+                np.isnan(grams).tolist(), unserved.tolist(), (step.more & step.less).tolist(), strict=True
+            )
+        ]
+        return grams, side
+
+    def _rates(self, step: _Step, sign: int) -> FloatArray:
+        """g/kWh of a change of that sign at each place, shape (places,); NaN where it cannot be."""
+        grams = np.where(step.more if sign > 0 else step.less, step.g_per_kwh, np.nan)
+        left = np.flatnonzero(np.isnan(grams))
+        while len(left):
+            by = np.zeros(self._solver.rows)
+            by[step.rows] = sign * MOVED_KW * step.kw[left[0]]
+            with self._solver.rows_moved(by):
+                if self._solver.run(self._stages.remaining()).status != "optimal":
+                    left = left[1:]
+                    continue
+                basis = self._solver.basis
+                # one basis tells of every place to which it still holds from here
+                holds, _ = basis.hold(step.rows, sign * MOVED_KW * (step.kw[left] - step.kw[left[0]]))
+                holds[0] = True
+                rates = basis.rates(self._weights)[step.rows]
+                grams[left[holds]] = step.kw[left[holds]] @ rates
+                left = left[~holds]
+        return grams
 
 
-def _side(more: float, less: float) -> tuple[float, MarginalSide | None]:
+@dataclass(frozen=True)
+class _Step:
+    """What a kW more at each place moves `rows` by in one step, `kw`, shape (places, rows), what the present
+    basis says it emits, g/kWh, and whether that basis holds of more and of less, shape (places,) each."""
+
+    number: int
+    rows: IntArray
+    kw: FloatArray
+    g_per_kwh: FloatArray
+    more: BoolArray
+    less: BoolArray
+
+
+def _side(more: float, less: float) -> MarginalSide | None:
     if np.isnan(more):
-        return less, None if np.isnan(less) else "less"
-    return more, "both" if abs(more - less) <= SAME * max(1.0, abs(more)) else "more"
+        return None if np.isnan(less) else "less"
+    return "both" if abs(more - less) <= SAME * max(1.0, abs(more)) else "more"
 
 
 def _with(schedule: Schedule, found: Mapping[str | int, MarginalEmissions]) -> Schedule:
     connections = {
         key: replace(connection, marginal=found[key]) for key, connection in schedule.connections.items()
     }
-    buses = {bus: found[bus] for bus in schedule.buses}
+    buses = {place: marginal for place, marginal in found.items() if isinstance(place, int)}
     return replace(schedule, connections=connections, marginal_at_buses=buses)

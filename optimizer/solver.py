@@ -14,7 +14,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from energy.domain.errors import CancelledError, SolverError
-from energy.domain.network import FloatArray, IntArray
+from energy.domain.network import BoolArray, FloatArray, IntArray
 
 NAME = f"HiGHS {highspy.Highs().version()}"
 NEGLIGIBLE = 1e-9
@@ -91,15 +91,22 @@ class Basis:
         of_basic = np.concatenate([weights, np.zeros(self._rows)])[self._basic]
         return self._solved(self._highs.getBasisTransposeSolve(of_basic))
 
-    def holds(self, moved: FloatArray) -> tuple[bool, bool]:
-        """Whether it stays feasible, and so optimal, where the bounds of rows move by so much, and where they
-        move as far the other way."""
+    def hold(self, rows: IntArray, moved: FloatArray) -> tuple[BoolArray, BoolArray]:
+        """Whether it stays feasible, and so optimal, where the bounds of `rows` move by `moved`, shape
+        (moves, rows), and where they move as far the other way; shape (moves,) each."""
         # a basic row stands for how far its bounds move away from its activity
-        step = self._sign * self._solved(self._highs.getBasisSolve(moved))
-        more, less = (
-            bool(((value >= self._lower - FEASIBLE) & (value <= self._upper + FEASIBLE)).all())
-            for value in (self._value + step, self._value - step)
-        )
+        unit, per_unit = np.zeros(self._rows), []
+        for row in rows.tolist():
+            unit[row] = 1.0
+            per_unit.append(self._solved(self._highs.getBasisSolve(unit)))
+            unit[row] = 0.0
+        some = np.unique(np.concatenate([np.zeros(0, np.int64), *map(np.flatnonzero, per_unit)]))
+        taken = np.array([values[some] for values in per_unit]).reshape(len(rows), len(some))
+        step, value = moved @ (taken * self._sign[some]), self._value[some]
+        # what is beyond its bounds already is the run's own tolerance
+        lower = np.minimum(self._lower[some], value) - FEASIBLE
+        upper = np.maximum(self._upper[some], value) + FEASIBLE
+        more, less = (((value + way >= lower) & (value + way <= upper)).all(axis=1) for way in (step, -step))
         return more, less
 
     @staticmethod

@@ -192,7 +192,7 @@ def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
     )
     at_margin = None
     if marginal is not None:
-        at_margin = marginal.hourly_kg(charged - exported, [asset.bus for asset in evs])
+        at_margin = np.where(unknown, np.nan, marginal.kg[:, plug])
     return EvLedger(
         period=period,
         evs=evs,

@@ -181,6 +181,8 @@ class CarbonSettings:
     Attributes:
         coupling, losses: of the traced account, stored with each day. basis: of its factors.
         operator, menu: the supplier and its product, where official factors are by supplier (Japan).
+        marginal: whether a kWh more counts at its bus as the dispatch of the day has it, with network losses
+            and limits, or at the upstream's marginal intensity everywhere.
     """
 
     coupling: Coupling = "direct"
@@ -188,6 +190,7 @@ class CarbonSettings:
     basis: Literal["life-cycle", "direct"] = "life-cycle"
     operator: str | None = None
     menu: str | None = None
+    marginal: Literal["dispatch", "upstream"] = "dispatch"
 
 
 @dataclass(frozen=True, slots=True)

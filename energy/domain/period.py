@@ -107,6 +107,9 @@ class Period:
             ``estimated_share`` (0 measured, 1 a model's estimate), shape (hours,).
         import_price_per_mwh, export_price_per_mwh: at the root, shape (hours,).
         coupling, losses: how carbon was traced; the same over the whole period.
+        marginal_kg: what the net draw of each asset causes at the rates of its bus in the planned dispatch,
+            columns as `assets`; marginal_at_bus, marginal_at_root: means of those rates, g/kWh, columns as
+            `buses` and shape (hours,). NaN in hours whose day has none; None where no day has any.
     """
 
     city: str
@@ -139,6 +142,9 @@ class Period:
     export_price_per_mwh: FloatArray
     coupling: Coupling
     losses: LossTreatment
+    marginal_kg: FloatArray | None = None
+    marginal_at_bus: FloatArray | None = None
+    marginal_at_root: FloatArray | None = None
 
     @property
     def covered(self) -> float:

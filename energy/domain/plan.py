@@ -54,6 +54,8 @@ class Plan:
     * ``CASE.district.energy_mwh``, ``.emissions_kg``, ``.loss_emissions_kg``, ``.carbon_g_per_kwh``,
       ``.renewable_share``, ``.charged_kg``, ``.discharged_kg``, ``.local_generation_mwh``,
       ``.exchange_mwh``, ``.exchange_kg``: district ids, ``boundary`` included; exchange ``+`` is received
+    * ``planned.marginal_g_per_kwh``: ``grid`` (the connection) and bus index as text; what a kWh more there
+      emits with the planned dispatch, NaN where it is not estimated; only where the city wants it
     * ``CASE.district_source_mwh``: ``district/technology``; MWh (``import`` is the upstream grid)
     * ``market``: import_price_eur_per_mwh, export_price_eur_per_mwh, upstream_g_per_kwh,
       upstream_marginal_g_per_kwh, price_eur_per_mwh (the plan's total price at the root)

@@ -56,6 +56,10 @@ class MarginalEmissions:
     g_per_kwh: FloatArray
     side: tuple[MarginalSide | None, ...]
 
+    def of_first(self, steps: int) -> MarginalEmissions:
+        """The same of the first `steps` steps."""
+        return MarginalEmissions(self.g_per_kwh[:steps], self.side[:steps])
+
     def document(self) -> dict[str, Any]:
         grams = [None if isnan(g) else g for g in self.g_per_kwh.tolist()]
         return {"marginal_g_per_kwh": grams, "marginal_side": list(self.side)}

@@ -429,6 +429,11 @@ class CarbonSection(Document):
         default=None, description="The supplier whose official factor counts (Japan)."
     )
     menu: str | None = Field(default=None, description="The supplier's product (menu).")
+    marginal: Literal["dispatch", "upstream"] = Field(
+        default="dispatch",
+        description="dispatch: what a kWh more at a bus emits is the derivative of the day's dispatch, with "
+        "network losses and limits; upstream: the upstream's marginal intensity at every bus.",
+    )
 
     @model_validator(mode="after")
     def _supplier(self) -> CarbonSection:

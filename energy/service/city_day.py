@@ -77,6 +77,14 @@ class CityDay:
         """The import that the month's demand charge is due for anyway: the day pays what goes beyond."""
         return max(self.metered_peak_mw or 0.0, self.unavoidable_peak_mw)
 
+    @property
+    def marginal_g_per_kwh(self) -> list[float] | None:
+        """The upstream's marginal intensity over the horizon; None where the city does not want it at buses
+        or where a step of it is not known."""
+        known = self.known.window(self.city.market.marginal_carbon, self.horizon)
+        wanted = self.city.carbon.marginal == "dispatch" and np.isfinite(known).all()
+        return known.tolist() if wanted else None
+
     def problem_document(self) -> dict[str, Any]:
         """The ``wattshed.dispatch/1`` of the horizon.
 
@@ -95,6 +103,7 @@ class CityDay:
             "import_price_per_mwh": series(market.import_price),
             "export_price_per_mwh": series(market.export_price),
             "carbon_g_per_kwh": series(market.carbon),
+            "marginal_carbon_g_per_kwh": self.marginal_g_per_kwh,
             "peak_import_price_per_kw": market.peak_import_price_per_kw,
             "peak_import_so_far_kw": self.peak_so_far_mw * 1000,
         }
@@ -122,7 +131,8 @@ class CityDay:
                 "loading_max_percent": limits.loading_max_percent,
             },
             "options": {
-                "bus_prices": False,
+                # what a kWh more emits is asked for at every bus with an asset, as prices are
+                "bus_prices": self.marginal_g_per_kwh is not None,
                 "explain": ["en", "ja"],
                 "explain_assets": [asset["id"] for asset in steered],
                 **({"mip_gap": MIP_GAP} if city.units else {}),

@@ -56,6 +56,7 @@ def dispatch_on_grid(
     deadline: float | None = None,
     progress: Progress = silent,
     for_now: Callable[[Schedule], None] | None = None,
+    marginal_steps: int = 0,
 ) -> tuple[Schedule, GridState]:
     """The best schedule of `problem` that AC power flow allows on `twin`, and its AC solution.
 
@@ -65,8 +66,10 @@ def dispatch_on_grid(
 
     With a deadline the safe rule is proven first; it is the answer, ``fallback``, where no schedule is
     found in time. `for_now` is given every answer that is better than those before.
+
+    The answer tells in its first `marginal_steps` steps what a kWh more emits at every bus with an asset.
     """
-    return _Loop(problem, twin, deadline, progress, for_now).run()
+    return _Loop(problem, twin, deadline, progress, for_now, marginal_steps).run()
 
 
 @dataclass(frozen=True)
@@ -99,11 +102,13 @@ class _Loop:
         deadline: float | None,
         progress: Progress,
         for_now: Callable[[Schedule], None] | None = None,
+        marginal_steps: int = 0,
     ) -> None:
         if deadline is None and problem.options.deadline is not None:
             deadline = problem.options.deadline.total_seconds()
         self._until = None if deadline is None else clock.monotonic() + deadline
         self._problem, self._twin, self._progress, self._for_now = problem, twin, progress, for_now
+        self._marginal_steps = marginal_steps
         self._safe: _Point | None = None
         self._root = next(key for key, c in problem.connections.items() if c.parent is None)
         self._best: _Point | None = None
@@ -186,7 +191,12 @@ class _Loop:
     ) -> tuple[Schedule, GridState]:
         best = self._best or self._safe
         assert best is not None
-        explained = best.schedule if cuts is None else cuts.dispatcher.explained(best.schedule)
+        explained = best.schedule
+        if cuts is not None and self._marginal_steps:
+            # of the last linear problem, which holds all rows: also where an earlier answer is the best
+            explained = cuts.dispatcher.with_marginal_emissions(explained, self._marginal_steps)
+        if cuts is not None:
+            explained = cuts.dispatcher.explained(explained)
         schedule = replace(
             explained,
             status=status or explained.status,

@@ -18,6 +18,7 @@ from energy.domain.time import TimeGrid
 from energy.service.upstream import INTENSITY
 
 if TYPE_CHECKING:
+    from energy.domain.schedule import Schedule
     from energy.service.cases import Case
     from energy.service.city_day import CityDay
 
@@ -33,10 +34,27 @@ _UNIT_CLASSES: Mapping[str, Mapping[UserClass, float]] = {
 """Whose demand a unit is, by type; heat pumps and other flexible loads say nothing of their users."""
 
 
+def marginal_table(day: CityDay, schedule: Schedule) -> SeriesTable | None:
+    """What a kWh more emits at the connection and at every bus with an asset, g/kWh by step of the day, NaN
+    where it is not estimated; None where `schedule` does not tell."""
+    ((root, connection),) = schedule.connections.items()
+    if connection.marginal is None:
+        return None
+    at_buses = sorted(schedule.marginal_at_buses.items())
+    found = {root: connection.marginal} | {str(bus): at for bus, at in at_buses}
+    grams = np.column_stack([at.g_per_kwh[: day.time.steps] for at in found.values()])
+    return SeriesTable(tuple(found), grams)
+
+
 def day_accounts(
-    day: CityDay, cases: Mapping[str, Case], start_hash: str, factors_version: str
+    day: CityDay,
+    cases: Mapping[str, Case],
+    start_hash: str,
+    factors_version: str,
+    marginal: SeriesTable | None = None,
 ) -> DayAccounts:
-    """The accounts of every case by the hour, and of the case that happened by asset, storage and bus."""
+    """The accounts of every case by the hour, and of the case that happened by asset, storage and bus;
+    with `marginal`, that of `marginal_table`, also what the assets cause at the margin."""
     happened = cases.get("actual", cases["planned"])
     hourly = _Hourly(day.time)
     tables = {}
@@ -53,6 +71,7 @@ def day_accounts(
         assets=asset_entries(day.city, happened),
         tables=tables
         | _assets(hourly, happened)
+        | ({} if marginal is None else _at_margin(hourly, happened, marginal))
         | _storages(hourly, happened)
         | _market(hourly, day, happened),
         opening_mwh=dict(zip(storages, happened.storage.e_start_mwh.tolist(), strict=True)),
@@ -175,6 +194,23 @@ def _assets(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:
     }
     ids = (*use.ids, *supply.ids, *storage.ids)
     return {name: SeriesTable(ids, hourly.total(np.hstack(parts))) for name, parts in values.items()}
+
+
+def _at_margin(hourly: _Hourly, case: Case, rates: SeriesTable) -> dict[str, SeriesTable]:
+    """What the net draw of each asset causes at the rates of its bus, step by step, and the rates' means."""
+    use, supply, storage = case.use, case.supply, case.storage
+    solved = np.where(case.state.converged, 1.0, np.nan)[:, None]
+    net_mw = np.hstack([use.p_mw, -supply.p_mw, storage.charge_mw - storage.discharge_mw])
+    column = {bus: k for k, bus in enumerate(rates.columns)}
+    unknown = np.full((len(net_mw), 1), np.nan)
+    at_bus = np.hstack([rates.values, unknown])
+    buses = np.concatenate([use.buses, supply.buses, storage.buses])
+    per_mwh = at_bus[:, [column.get(str(bus), -1) for bus in buses.tolist()]]
+    kg = np.where(net_mw == 0, 0.0, net_mw * per_mwh) * solved * case.account.time.hours
+    return {
+        "marginal_kg": SeriesTable((*use.ids, *supply.ids, *storage.ids), hourly.total(kg)),
+        "bus_marginal_g_per_kwh": SeriesTable(rates.columns, hourly.mean(rates.values)),
+    }
 
 
 def _storages(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:

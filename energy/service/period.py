@@ -16,7 +16,7 @@ from energy.domain.network import FloatArray
 from energy.domain.period import Account, AssetEntry, DayRun, Period
 from energy.domain.records import DayAccounts
 from energy.domain.time import TimeGrid
-from energy.service.city_day import INFORMATION
+from energy.service.city_day import INFORMATION, ROOT
 from energy.store import Store
 
 HOUR = timedelta(hours=1)
@@ -143,6 +143,7 @@ class _Joined:
         )
         assets, by_asset = self._assets()
         upstream, prices = self._series("upstream"), self._series("prices")
+        at_root = self._at_margin((ROOT,))
         return Period(
             city=self.city.id,
             label=self.label,
@@ -174,7 +175,18 @@ class _Joined:
             export_price_per_mwh=prices["export_price_per_mwh"],
             coupling=stored[0].coupling,
             losses=stored[0].losses,
+            marginal_kg=by_asset.get("marginal_kg"),
+            marginal_at_bus=self._at_margin(tuple(map(str, buses))),
+            marginal_at_root=None if at_root is None else at_root[:, 0],
         )
+
+    def _at_margin(self, columns: Sequence[str]) -> FloatArray | None:
+        """The marginal rates of some places; None where no day has any."""
+        return self._table("bus_marginal_g_per_kwh", columns, absent=np.nan) if self._marginal else None
+
+    @property
+    def _marginal(self) -> bool:
+        return any("marginal_kg" in accounts.tables for _, accounts in self.stored)
 
     def _columns(self, table: str) -> tuple[str, ...]:
         """The columns of a table over all days."""
@@ -187,18 +199,23 @@ class _Joined:
         absent: float = 0.0,
         names: Sequence[Sequence[str]] | None = None,
     ) -> FloatArray:
-        """A table over all hours, shape (hours, columns); `absent` where a day has no such column.
+        """A table over all hours, shape (hours, columns); `absent` where a day has no such column, NaN where
+        it has no such table.
 
         `names` are what the columns of each day are called here, in place of their own names.
         """
         position = {column: k for k, column in enumerate(columns)}
         filled = np.full((self.time.steps, len(columns)), np.nan)
         for k, (_, accounts) in enumerate(self.stored):
+            if name not in accounts.tables:
+                continue
             first = round(self.time.position(accounts.time.start))
             hours = slice(first, first + accounts.time.steps)
             table = accounts.tables[name]
+            found = names[k] if names else table.columns
+            kept = [number for number, key in enumerate(found) if key in position]
             filled[hours] = absent
-            filled[hours, [position[key] for key in (names[k] if names else table.columns)]] = table.values
+            filled[hours, [position[found[number]] for number in kept]] = table.values[:, kept]
         return filled
 
     def _series(self, name: str) -> Mapping[str, FloatArray]:
@@ -224,10 +241,9 @@ class _Joined:
             keys.append([_key(entry) for entry in accounts.assets])
             for key, entry in zip(keys[-1], accounts.assets, strict=True):
                 entries.setdefault(key, entry)
-        tables = {
-            name: self._table(name, tuple(entries), names=keys)
-            for name in ("drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg")
-        }
+        names = ["drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg"]
+        names += ["marginal_kg"] if self._marginal else []
+        tables = {name: self._table(name, tuple(entries), names=keys) for name in names}
         return tuple(entries.values()), tables
 
 

@@ -35,7 +35,7 @@ from energy.service.city_day import (
 )
 from energy.service.city_units import DayBefore
 from energy.service.coupling import dispatch_on_grid
-from energy.service.day_accounts import day_accounts
+from energy.service.day_accounts import day_accounts, marginal_table
 from energy.service.operation import operate
 from energy.service.previous import read_previous
 from energy.service.remedies import remedies
@@ -123,7 +123,10 @@ def plan_day(
 
     def dispatched(wanted: DispatchProblem) -> Schedule:
         return dispatch_on_grid(
-            wanted, twin, progress=lambda share, message: progress(0.05 + 0.75 * share, message)
+            wanted,
+            twin,
+            progress=lambda share, message: progress(0.05 + 0.75 * share, message),
+            marginal_steps=0 if start.marginal_g_per_kwh is None else start.time.steps,
         )[0]
 
     if revision is None:
@@ -165,7 +168,7 @@ def plan_day(
         tables=_tables(start, schedule, cases),
     )
     begun = start_hash(city, day, information, carry, metered_peak_mw, day_before, factors.version)
-    accounts = day_accounts(start, cases, begun, factors.version)
+    accounts = day_accounts(start, cases, begun, factors.version, marginal_table(start, schedule))
     watch.lap("document")
     carry_over = _carry_over(start, cases.get("actual", cases["planned"]))
     return PlannedDay(plan, accounts, carry_over, watch.seconds)
@@ -257,6 +260,9 @@ def _tables(day: CityDay, schedule: Schedule, cases: Mapping[str, Case]) -> dict
         "price_eur_per_mwh": schedule.connections[ROOT].price_per_mwh["total"][: time.steps],
     }
     tables = {"market": SeriesTable(tuple(market), np.column_stack(list(market.values())))}
+    marginal = marginal_table(day, schedule)
+    if marginal is not None:
+        tables["planned.marginal_g_per_kwh"] = marginal
     for name, case in cases.items():
         tables |= {f"{name}.{key}": table for key, table in case.tables().items()}
     return tables
@@ -466,6 +472,7 @@ def _day_schedule(day: CityDay, problem: DispatchProblem, schedule: Schedule, ca
         import_kw=np.maximum(root_kw, 0.0),
         export_kw=np.maximum(-root_kw, 0.0),
         price_per_mwh={name: price[:steps] for name, price in proposed.price_per_mwh.items()},
+        marginal=None if proposed.marginal is None else proposed.marginal.of_first(steps),
     )
     document = replace(
         schedule,

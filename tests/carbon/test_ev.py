@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from energy.carbon.ev import ev_ledger
 from energy.carbon.grid_average import grid_average
-from energy.carbon.marginal import of_assets, upstream_marginal
+from energy.carbon.marginal import marginal
 from energy.domain.period import Period
 from tests.carbon.periods import build, periods
 from tests.carbon.test_grid_average import flat
@@ -28,7 +28,7 @@ def close(found: float, expected: float) -> bool:
 @settings(max_examples=15)
 @given(periods())
 def test_what_is_charged_is_driven_exported_or_still_there(period: Period) -> None:
-    ledger = ev_ledger(period, upstream_marginal(period))
+    ledger = ev_ledger(period, marginal(period))
     groupings = (
         ledger.by_vehicle(),
         ledger.by_hub(),
@@ -46,16 +46,6 @@ def test_what_is_charged_is_driven_exported_or_still_there(period: Period) -> No
         assert close(sum(g.marginal.kg for g in groups.values() if g.marginal), city.marginal.kg)
     assert close(city.driven_kg, float(np.nansum(period.actual.city["ev_driven_kg"])))
     assert city.charged_mwh == 0.0 or city.estimated_share == pytest.approx(1.0)
-
-
-@settings(max_examples=15)
-@given(periods())
-def test_charging_at_the_margin_is_what_the_ledger_of_changes_says(period: Period) -> None:
-    marginal = upstream_marginal(period)
-    evs = [asset for asset in period.assets if asset.kind == "ev"]
-    found = of_assets(period, marginal, {"evs": evs, "none": []})
-    assert close(found["evs"].kg, ev_ledger(period, marginal).city().marginal.kg)
-    assert found["none"].kg == 0.0
 
 
 def test_an_asset_whose_entry_changed_counts_once() -> None:

@@ -1,48 +1,84 @@
-"""The consequential ledger: linear, signed, and not estimated where the margin is unknown."""
+"""The consequential ledger: it adds up, keeps its sign, and is not estimated where the margin is unknown."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from energy.carbon.ev import ev_ledger
-from energy.carbon.marginal import Marginal, upstream_marginal
-from tests.carbon.periods import build
-
-HOURS = 4
-changes = arrays(float, (HOURS, 2), elements=st.floats(-1e3, 1e3))
-rates = arrays(float, (HOURS, 2), elements=st.floats(-500.0, 1500.0))
+from energy.carbon.marginal import marginal
+from energy.domain.period import Period
+from tests.carbon.periods import build, periods
 
 
-@given(changes, changes, rates)
-def test_effects_of_changes_add_up(first: np.ndarray, second: np.ndarray, g_per_kwh: np.ndarray) -> None:
-    marginal = Marginal((1, 2), g_per_kwh, np.ones(HOURS))
-    apart = [marginal.of_change(change, (1, 2)) for change in (first, second)]
-    for k, both in enumerate(marginal.of_change(first + second, (1, 2))):
-        assert both.kg == pytest.approx(apart[0][k].kg + apart[1][k].kg, rel=1e-9, abs=1e-3)
-        assert both.mwh == pytest.approx(apart[0][k].mwh + apart[1][k].mwh, rel=1e-9, abs=1e-6)
+@st.composite
+def dispatched(draw: st.DrawFn) -> Period:
+    """A period whose days have marginal rates by asset and at the root, some hours of them none."""
+    period = draw(periods())
+    random = np.random.default_rng(draw(st.integers(0, 2**31)))
+    rates = random.uniform(-500.0, 1500.0, (len(period.drawn_mwh), len(period.assets) + 1))
+    rates[random.random(len(rates)) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = np.nan
+    kg = (period.drawn_mwh - period.injected_mwh) * rates[:, :-1]
+    return replace(period, marginal_kg=kg, marginal_at_root=rates[:, -1])
 
 
-def test_an_unknown_margin_is_not_estimated_unless_nothing_changes_there() -> None:
-    marginal = Marginal((1, 2), np.array([[100.0, np.nan], [200.0, 300.0]]), np.array([0.0, 1.0]))
-    touched, untouched = marginal.of_change(np.array([[1.0, 0.0], [1.0, 1.0]]), (1, 2))
-    assert (touched.kg, touched.estimated_share) == (300.0, 0.5)
-    assert untouched.kg == 300.0
-    (unknown,) = marginal.of_change(np.array([[1.0], [1.0]]), (2,))
-    assert not unknown.known
-    (elsewhere,) = marginal.of_change(np.array([[1.0], [1.0]]), (9,))
-    assert not elsewhere.known
+@settings(max_examples=25)
+@given(dispatched())
+def test_districts_kinds_and_assets_are_views_of_one_sum(period: Period) -> None:
+    ledger = marginal(period)
+    every = ledger.of_assets(range(len(period.assets)))
+    for groups in (ledger.by_district(), ledger.by_kind(), ledger.by_asset()):
+        assert sum(of.kg for of in groups.values()) == pytest.approx(every.kg, rel=1e-9, abs=1e-6)
+        assert sum(of.mwh for of in groups.values()) == pytest.approx(every.mwh, rel=1e-9, abs=1e-9)
+    evs = ev_ledger(period, ledger).city().marginal
+    assert evs is not None
+    assert evs.kg == pytest.approx(ledger.by_kind()["ev"].kg, rel=1e-9, abs=1e-6)
 
 
-def test_without_an_upstream_margin_charging_has_no_marginal_figure() -> None:
+@settings(max_examples=25)
+@given(dispatched())
+def test_hours_without_rates_of_their_dispatch_count_at_the_margin_upstream(period: Period) -> None:
+    ledger, upstream = marginal(period), marginal(period, dispatch=False)
+    without = ~ledger.by_dispatch
+    np.testing.assert_array_equal(ledger.kg[without], upstream.kg[without])
+    known = np.isfinite(period.upstream["carbon_g_per_kwh"])
+    assert ledger.method == (
+        "marginal-dispatch"
+        if not without[known].any()
+        else "marginal"
+        if without[known].all()
+        else "marginal-mixed"
+    )
+    assert upstream.method == "marginal"
+
+
+def test_at_the_margin_upstream_an_asset_causes_its_net_draw() -> None:
+    period = build(3, date(2016, 6, 29), 1)
+    ledger = marginal(period)
+    net = period.drawn_mwh - period.injected_mwh
+    expected = period.upstream["marginal_g_per_kwh"] @ net
+    for k in range(len(period.assets)):
+        assert ledger.of_assets([k]).kg == pytest.approx(expected[k])
+    assert ledger.of_assets([]).kg == 0.0
+    city = period.actual.city
+    assert ledger.of_connection().kg == pytest.approx(
+        period.upstream["marginal_g_per_kwh"] @ (city["import_mwh"] - city["export_mwh"])
+    )
+
+
+def test_without_an_upstream_margin_nothing_is_estimated_but_what_draws_nothing() -> None:
     period = build(3, date(2016, 6, 29), 1, marginal=False)
-    city = ev_ledger(period, upstream_marginal(period)).city()
+    ledger = marginal(period)
+    city = ev_ledger(period, ledger).city()
     assert city.marginal is not None
     assert np.isnan(city.marginal.kg)
     assert np.isnan(city.marginal_g_per_kwh)
+    assert np.isnan(ledger.of_connection().kg)
+    idle = replace(period, drawn_mwh=period.drawn_mwh * 0.0, injected_mwh=period.injected_mwh * 0.0)
+    assert marginal(idle).by_kind()["load"].kg == 0.0
     assert ev_ledger(period).city().marginal is None

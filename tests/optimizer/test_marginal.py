@@ -232,6 +232,28 @@ def test_at_a_bus_losses_and_limits_take_part(needs: tuple[float, float], bus: i
         assert found.g_per_kwh[step] == pytest.approx(difference, abs=0.05)
 
 
+@settings(max_examples=10, deadline=None)
+@given(needs=st.tuples(st.floats(1.0, 14.0), st.floats(1.0, 14.0)), steps=st.integers(1, 4))
+def test_asked_once_of_more_it_is_the_same(needs: tuple[float, float], steps: int) -> None:
+    schedule, document = on_grid(needs, np.zeros((4, 2)))
+    assume(not schedule.shortfalls)
+    document["options"] = {"bus_prices": False}
+    dispatcher = Dispatcher(DispatchProblem.from_document(document))
+    dispatcher.add(grid(np.zeros((4, 2))))
+    found = dispatcher.with_marginal_emissions(dispatcher.solve(), steps)
+    assert found.marginal_at_buses.keys() == {3, 5}
+    for of_more, both in (
+        (found.connections["poc"].marginal, schedule.connections["poc"].marginal),
+        *((found.marginal_at_buses[bus], schedule.marginal_at_buses[bus]) for bus in (3, 5)),
+    ):
+        assert of_more is not None
+        assert both is not None
+        np.testing.assert_allclose(of_more.g_per_kwh[:steps], both.g_per_kwh[:steps], atol=1e-3)
+        assert np.isnan(of_more.g_per_kwh[steps:]).all()
+        for one, other in zip(of_more.side[:steps], both.side[:steps], strict=True):
+            assert one == other or (one, other) == ("more", "both")
+
+
 def test_at_a_bus_behind_a_full_line_by_hand() -> None:
     """14 kWh behind 9 kW: what is drawn in the full hour is charged in the next; 2 % are lost on the way."""
     schedule, _ = on_grid((14.0, 0.0), np.zeros((4, 2)))

@@ -18,7 +18,7 @@ from energy.carbon.ev import ev_ledger
 from energy.carbon.grid_average import grid_average
 from energy.carbon.indicators import compare
 from energy.carbon.inventory import Quality, inventory
-from energy.carbon.marginal import upstream_marginal
+from energy.carbon.marginal import marginal
 from energy.carbon.rates import rate
 from energy.carbon.stores import tank_changes
 from energy.domain.errors import InputError, UnknownError
@@ -259,7 +259,7 @@ def test_ledgers_of_the_day_close(service: Service, plan: Plan) -> None:
     held = tank_changes(period).mwh[:, batteries].sum()
     supplied = (city["import_mwh"] - city["export_mwh"] - city["losses_mwh"]).sum() + generated
     assert ledger.city().scope2.mwh + held == pytest.approx(supplied, rel=1e-6)
-    evs = ev_ledger(period, upstream_marginal(period)).city()
+    evs = ev_ledger(period, marginal(period)).city()
     assert abs(evs.residual_kg) <= 1e-9 * evs.charged_kg
     assert evs.driven_kg == pytest.approx(city["ev_driven_kg"].sum(), rel=1e-9)
     assert 0.0 < evs.g_per_km < 500.0
@@ -271,6 +271,40 @@ def test_ledgers_of_the_day_close(service: Service, plan: Plan) -> None:
     assert avoided(period).average.reduction_kg == pytest.approx(
         compare(period).footprint_reduction_kg, rel=1e-9, abs=1e-6
     )
+
+
+def test_the_marginal_ledger_follows_the_dispatch_at_every_bus(service: Service, plan: Plan) -> None:
+    """Steps times rates by asset, as the plan has them, are the hours of the ledger; losses make a kWh at a
+    bus cost more than one at the connection, wherever no limit of the grid binds."""
+    rates, used = plan.tables["planned.marginal_g_per_kwh"], plan.tables["planned.asset_p_kw"]
+    period = service.period("reference", DAY)
+    ledger = marginal(period)
+    assert ledger.method == "marginal-dispatch"
+    hours = plan.time.hours
+    buses = {asset.id: str(asset.bus) for asset in period.assets}
+    for kind, sign in (("load", 1.0), ("ev", 1.0), ("battery", 1.0), ("renewable", -1.0)):
+        names = [asset.id for asset in period.assets if asset.kind == kind]
+        kw = np.column_stack([used.column(name) for name in names])
+        # what has no session in the horizon takes no part in its dispatch, and draws nothing
+        at_bus = np.column_stack(
+            [
+                rates.column(buses[name]) if buses[name] in rates.columns else np.full(len(kw), np.nan)
+                for name in names
+            ]
+        )
+        kg = sign * np.where(kw == 0, 0.0, kw * at_bus).sum() * hours / 1000
+        assert ledger.by_kind()[kind].kg == pytest.approx(kg, rel=1e-9)
+    assert sum(of.kg for of in ledger.by_district().values()) == pytest.approx(
+        sum(of.kg for of in ledger.by_kind().values()), rel=1e-9
+    )
+    root = rates.column("grid")
+    assert plan.document["schedule"]["connections"]["grid"]["marginal_g_per_kwh"] == root.tolist()
+    more = np.median(rates.values[:, 1:] / root[:, None], axis=1)
+    assert (more > 1.0).mean() > 0.5
+    assert period.marginal_at_bus is not None
+    columns = [k for k, bus in enumerate(period.buses) if str(bus) in rates.columns]
+    first = np.stack([rates.column(str(period.buses[k]))[:4].mean() for k in columns])
+    np.testing.assert_allclose(period.marginal_at_bus[0, columns], first, rtol=1e-12)
 
 
 def _is_ev(period: Period, name: str) -> bool:

@@ -8,9 +8,11 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
+from energy.carbon.marginal import marginal
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
+from energy.service.reports.at_margin import marginal_table, rates_of_upstream
 from energy.service.reports.figures import DISTRICT, ENERGY, TIME, figure, span, words
 from energy.service.reports.registry import Choice, Context, report
 
@@ -56,11 +58,13 @@ def district_carbon(context: Context) -> Report:
     totals = _totals(context)
     balance = _balance(period)
     series = _series(context)
+    at_margin = marginal(period)
     return context.report(
         "district-carbon",
         totals,
         balance,
         series,
+        marginal_table(context, at_margin),
         plots=(
             Plot(
                 totals.id,
@@ -82,7 +86,8 @@ def district_carbon(context: Context) -> Report:
                 ),
             ),
         ),
-        methods=("tracing", "tank", "interval"),
+        methods=("tracing", "tank", "interval", at_margin.method),
+        notices=rates_of_upstream(at_margin),
     )
 
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from energy.carbon.ev import EvGroup, ev_ledger
-from energy.carbon.marginal import upstream_marginal
+from energy.carbon.marginal import MarginalMethod, marginal
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
+from energy.service.reports.at_margin import rates_of_upstream
 from energy.service.reports.figures import figure, span, words
 from energy.service.reports.registry import Context, report
 
@@ -43,7 +44,8 @@ class _Grouping:
 )
 def ev_carbon(context: Context) -> Report:
     """The city's coefficient, then by class, hub, district, hour and month."""
-    ledger = ev_ledger(context.period, upstream_marginal(context.period))
+    at_margin = marginal(context.period)
+    ledger = ev_ledger(context.period, at_margin)
     names = context.city.bus_names
     groupings = (
         _Grouping(
@@ -72,7 +74,7 @@ def ev_carbon(context: Context) -> Report:
         ),
         _Grouping("months", words("By month", "月別"), words("Month", "月"), dict(ledger.by_month())),
     )
-    tables = tuple(_table(context, grouping) for grouping in groupings)
+    tables = tuple(_table(context, grouping, at_margin.method) for grouping in groupings)
     return context.report(
         "ev-carbon",
         *tables,
@@ -89,20 +91,21 @@ def ev_carbon(context: Context) -> Report:
                 ),
             ),
         ),
-        methods=("ev", "tank", "tracing", "marginal"),
+        methods=("ev", "tank", "tracing", at_margin.method),
         notices=(
-            () if ledger.evs else (words("The city has no EVs in this period.", "この期間にEVはない。"),)
+            *(() if ledger.evs else (words("The city has no EVs in this period.", "この期間にEVはない。"),)),
+            *rates_of_upstream(at_margin),
         ),
     )
 
 
-def _table(context: Context, grouping: _Grouping) -> Table:
+def _table(context: Context, grouping: _Grouping, at_margin: MarginalMethod) -> Table:
     return Table(
         grouping.id,
         grouping.title,
         (Column("group", grouping.heading), *_COLUMNS),
         tuple(
-            (name, *_figures(context, f"{grouping.id}/{name}", group))
+            (name, *_figures(context, f"{grouping.id}/{name}", group, at_margin))
             for name, group in grouping.groups.items()
         ),
         words(
@@ -115,7 +118,7 @@ def _table(context: Context, grouping: _Grouping) -> Table:
     )
 
 
-def _figures(context: Context, at: str, group: EvGroup) -> tuple[Cell, ...]:
+def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMethod) -> tuple[Cell, ...]:
     days, share = span(context.period), group.estimated_share
 
     def traced(key: str, value: float, unit: str, *parts: str, why: str = "") -> Figure:
@@ -128,13 +131,13 @@ def _figures(context: Context, at: str, group: EvGroup) -> tuple[Cell, ...]:
     def plain(key: str, value: float, unit: str) -> Figure:
         return figure(f"{at}/{key}", value, unit, days=days)
 
-    marginal = figure(
+    caused = figure(
         f"{at}/marginal_kg",
         float("nan") if group.marginal is None else group.marginal.kg,
         "kg",
         explanation="no marginal intensity of the upstream grid is known",
         ledger="marginal",
-        method="marginal",
+        method=at_margin,
         estimated_share=0.0 if group.marginal is None else group.marginal.estimated_share,
         inputs=("upstream marginal intensity",),
         days=days,
@@ -152,5 +155,5 @@ def _figures(context: Context, at: str, group: EvGroup) -> tuple[Cell, ...]:
         traced("driven_kg", group.driven_kg, "kg"),
         traced("g_per_km", group.g_per_km, "g/km", "driven_kg", "distance_km", why="nothing was driven"),
         traced("change_kg", group.change_kg, "kg"),
-        marginal,
+        caused,
     )  # fmt: skip

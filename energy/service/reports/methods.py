@@ -67,12 +67,38 @@ _ALL = (
     ),
     Method(
         "marginal",
-        {"en": "Marginal (consequential)", "ja": "限界（帰結的）"},
+        {"en": "Marginal (consequential), upstream", "ja": "限界（帰結的）・上位系統"},
         {
-            "en": "What a change of load causes: the change of every hour times the marginal intensity. "
+            "en": "What a change of load causes: the change of every hour times the upstream's marginal "
+            "intensity, at every bus alike. "
             "Never part of an inventory; not estimated (NE) where no marginal intensity is known.",
-            "ja": "需要の変化がもたらす排出量：時間別の変化量に限界炭素強度を乗じる。排出目録には含めない。"
-            "限界強度が不明な場合はNEとする。",
+            "ja": "需要の変化がもたらす排出量：時間別の変化量に上位系統の限界炭素強度を全母線一律で乗じる。"
+            "排出目録には含めない。限界強度が不明な場合はNEとする。",
+        },
+        "Wattshed, docs/carbon.md",
+    ),
+    Method(
+        "marginal-dispatch",
+        {"en": "Marginal (consequential), dispatch", "ja": "限界（帰結的）・給電計画"},
+        {
+            "en": "What a change of load causes: the draw of every step times the derivative of the system's "
+            "emissions with the day's optimal dispatch at that bus, with network losses, full lines, voltage "
+            "limits and what storage does about it. Where a kWh more and one less differ it is that of more. "
+            "Never part of an inventory; not estimated (NE) where no marginal intensity is known.",
+            "ja": "需要の変化がもたらす排出量：各ステップの受電量に、その母線における最適給電計画の"
+            "系統排出量の微分（損失・混雑・電圧制約・蓄電池の応答を含む）を乗じる。増減で異なる場合は増加側とする。"
+            "排出目録には含めない。限界強度が不明な場合はNEとする。",
+        },
+        "Fuentes Valenzuela et al., IEEE Trans. Power Systems (2024), arXiv 2302.14282",
+    ),
+    Method(
+        "marginal-mixed",
+        {"en": "Marginal (consequential), days of both", "ja": "限界（帰結的）・併用"},
+        {
+            "en": "By the dispatch of each day where the day has its rates, else at the upstream's marginal "
+            "intensity at every bus; a notice says of how many hours.",
+            "ja": "給電計画の限界係数がある日はそれにより、ない日は全母線に上位系統の限界炭素強度を適用する。"
+            "対象時間の割合は注記に示す。",
         },
         "Fuentes Valenzuela et al., IEEE Trans. Power Systems (2024), arXiv 2302.14282",
     ),
