@@ -145,6 +145,4 @@ def _total(account: Account, name: str, rows: BoolArray) -> float:
 
 
 def _estimated(period: Period, rows: BoolArray, mwh: FloatArray) -> float:
-    weight = np.abs(mwh[rows])
-    total = float(weight.sum())
-    return float(weight @ period.upstream["estimated_share"][rows]) / total if total else 0.0
+    return period.estimated_share(np.where(rows, mwh, 0.0))

@@ -98,7 +98,6 @@ class EvLedger:
     driven_kg: FloatArray
     distance_km: FloatArray
     change_kg: FloatArray
-    estimated_share: FloatArray
     marginal_kg: FloatArray | None
 
     def city(self) -> EvGroup:
@@ -151,7 +150,7 @@ class EvLedger:
             return float(np.nansum(values[chosen]))
 
         charged = np.nan_to_num(self.charged_mwh[chosen]).sum(axis=1)
-        share = float(charged @ self.estimated_share[rows]) / charged.sum() if charged.any() else 0.0
+        share = self._share(charged, rows)
         return EvGroup(
             charged_mwh=total(self.charged_mwh),
             charged_kg=total(self.charged_kg),
@@ -165,6 +164,11 @@ class EvLedger:
             marginal=self._at_margin(evs, rows),
         )
 
+    def _share(self, mwh: FloatArray, rows: IntArray) -> float:
+        weights = np.zeros(self.period.time.steps)
+        weights[rows] = mwh
+        return self.period.estimated_share(weights)
+
     def _at_margin(self, evs: IntArray, rows: IntArray) -> Amount | None:
         if self.marginal_kg is None:
             return None
@@ -172,7 +176,7 @@ class EvLedger:
         net = (self.charged_mwh - self.exported_mwh)[chosen]
         known = np.isfinite(net)
         weight = np.where(known, np.abs(net), 0.0).sum(axis=1)
-        share = float(weight @ self.estimated_share[rows]) / weight.sum() if weight.any() else 0.0
+        share = self._share(weight, rows)
         nan = float("nan")
         kg = float(self.marginal_kg[chosen][known].sum())
         return Amount(kg, nan, nan, float(net[known].sum()), share)
@@ -204,7 +208,6 @@ def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
         driven_kg=driven_kg,
         distance_km=distance,
         change_kg=change,
-        estimated_share=period.upstream["estimated_share"],
         marginal_kg=at_margin,
     )
 

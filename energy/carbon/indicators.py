@@ -28,8 +28,8 @@ class Indicators:
     """Of one place and account, over the hours that are known in all accounts compared.
 
     Attributes:
-        end_use_mwh, emissions_kg: of end use. loss_mwh, loss_kg: of the network.
-        footprint_kg: end use, losses and, for the city, EVs driven.
+        end_use_mwh, emissions_kg: of end use, with the ends of the factors' ranges.
+        loss_mwh, loss_kg: of the network. footprint_kg: end use, losses and, for the city, EVs driven.
         generated_mwh, received_mwh, sent_mwh: G, I and X of the module's table.
         cost: in the city's currency; peak_mw: highest mean import of a step; both NaN for districts.
     """
@@ -44,12 +44,22 @@ class Indicators:
     kept_mwh: float
     received_mwh: float
     sent_mwh: float
+    emissions_low_kg: float = float("nan")
+    emissions_high_kg: float = float("nan")
     cost: float = float("nan")
     peak_mw: float = float("nan")
 
     @property
     def g_per_kwh(self) -> float:
         return _ratio(self.emissions_kg, self.end_use_mwh)
+
+    @property
+    def low_g_per_kwh(self) -> float:
+        return _ratio(self.emissions_low_kg, self.end_use_mwh)
+
+    @property
+    def high_g_per_kwh(self) -> float:
+        return _ratio(self.emissions_high_kg, self.end_use_mwh)
 
     @property
     def renewable_share(self) -> float:
@@ -123,6 +133,8 @@ def city_indicators(account: Account, hours: BoolArray | None = None) -> Indicat
         loss_mwh=float(city["losses_mwh"][rows].sum()),
         loss_kg=float(city["losses_kg"][rows].sum()),
         footprint_kg=float(footprint),
+        emissions_low_kg=float(districts["emissions_low_kg"][rows].sum()),
+        emissions_high_kg=float(districts["emissions_high_kg"][rows].sum()),
         cost=float(city["cost"][rows].sum()),
         peak_mw=float(peaks.max()) if len(peaks) else float("nan"),
         **_flows(generated, received, sent),
@@ -144,6 +156,8 @@ def district_indicators(period: Period, account: Account | None = None) -> dict[
             loss_mwh=float(column["loss_mwh"].sum()),
             loss_kg=float(column["loss_emissions_kg"].sum()),
             footprint_kg=float(column["emissions_kg"].sum() + column["loss_emissions_kg"].sum()),
+            emissions_low_kg=float(column["emissions_low_kg"].sum()),
+            emissions_high_kg=float(column["emissions_high_kg"].sum()),
             **_flows(column["local_generation_mwh"], np.maximum(exchange, 0.0), np.maximum(-exchange, 0.0)),
         )
     return found

@@ -118,7 +118,5 @@ def _times(mwh: FloatArray, g_per_kwh: FloatArray) -> FloatArray:
 
 
 def _amount(period: Period, kg: float, mwh: float, weight: FloatArray) -> Amount:
-    total, nan = float(weight.sum()), float("nan")
-    estimated = np.nan_to_num(period.upstream["estimated_share"])
-    share = float(weight @ estimated) / total if total else 0.0
-    return Amount(float(kg), nan, nan, float(mwh), share)
+    nan = float("nan")
+    return Amount(float(kg), nan, nan, float(mwh), period.estimated_share(weight))

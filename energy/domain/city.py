@@ -208,6 +208,12 @@ class District:
     floor_area_m2: float | None = None
 
 
+EV_SESSIONS = "EV sessions (synthetic)"
+"""The source of drawn sessions."""
+UPSTREAM = "upstream "
+"""How the sources of upstream series begin."""
+
+
 @dataclass(frozen=True, slots=True)
 class DataSource:
     """Where a series comes from; `estimated_share` is 1 for a model's estimate, 0 for measurements."""

@@ -150,3 +150,12 @@ class Period:
     def covered(self) -> float:
         """Share of the hours that stored days account with an AC solution, 0 to 1."""
         return float(np.isfinite(self.actual.city["end_use_kg"]).mean())
+
+    def estimated_share(self, mwh: FloatArray | None = None) -> float:
+        """Share of the upstream intensity that is an estimate, 0 to 1: hours by |`mwh`|, shape (hours,), or
+        all alike. Hours without a stored day, or of unknown energy, are left out; nothing at all is 0."""
+        share = self.upstream["estimated_share"]
+        weight = np.ones(len(share)) if mwh is None else np.abs(mwh)
+        known = np.isfinite(share) & np.isfinite(weight)
+        total = float(weight[known].sum())
+        return float(weight[known] @ share[known]) / total if total else 0.0

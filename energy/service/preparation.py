@@ -16,7 +16,7 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from energy.domain.city import CarbonSettings, City, DataSource, Market, Profiles, Vehicle
+from energy.domain.city import EV_SESSIONS, CarbonSettings, City, DataSource, Market, Profiles, Vehicle
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
@@ -471,7 +471,7 @@ def _sources(document: CityDocument, grid: Grid, upstream: UpstreamSeries) -> tu
     if document.ev is not None:
         listed.append(
             DataSource(
-                "EV sessions (synthetic)",
+                EV_SESSIONS,
                 f"drawn with seed {document.ev.seed} from {document.ev.source or document.ev.distributions}",
                 "",
                 1.0,

@@ -73,6 +73,7 @@ def rates_of_upstream(ledger: Marginal) -> tuple[Words, ...]:
 
 def _row(context: Context, ledger: Marginal, key: str, title: Words, amount: Amount) -> tuple[Cell, ...]:
     at, days = f"marginal/{key}", span(context.period)
+    share = max(context.energy_share, amount.estimated_share)
     caused = figure(
         f"{at}/kg",
         amount.kg,
@@ -80,7 +81,7 @@ def _row(context: Context, ledger: Marginal, key: str, title: Words, amount: Amo
         explanation="no marginal intensity of the upstream grid is known",
         ledger="marginal",
         method=ledger.method,
-        estimated_share=amount.estimated_share,
+        estimated_share=share,
         inputs=("upstream marginal intensity",),
         days=days,
     )
@@ -91,9 +92,14 @@ def _row(context: Context, ledger: Marginal, key: str, title: Words, amount: Amo
         explanation="no net draw, or no marginal intensity is known",
         ledger="marginal",
         method=ledger.method,
-        estimated_share=amount.estimated_share,
+        estimated_share=share,
         parts=(f"{at}/kg", f"{at}/mwh"),
         rule="ratio",
         days=days,
     )
-    return (title, figure(f"{at}/mwh", amount.mwh, "MWh", days=days), caused, rate)
+    return (
+        title,
+        figure(f"{at}/mwh", amount.mwh, "MWh", estimated_share=context.energy_share, days=days),
+        caused,
+        rate,
+    )

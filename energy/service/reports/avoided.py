@@ -48,7 +48,17 @@ def avoided_emissions(context: Context) -> Report:
         words("Energy behind it", "背景となる電力量"),
         (Column("quantity", words("Quantity", "項目")), Column("mwh", words("Energy", "電力量"), "MWh")),
         tuple(
-            (title, figure(f"energy/{key}", value, "MWh", method="avoided", days=days))
+            (
+                title,
+                figure(
+                    f"energy/{key}",
+                    value,
+                    "MWh",
+                    method="avoided",
+                    estimated_share=context.energy_share,
+                    days=days,
+                ),
+            )
             for key, value, title in (
                 ("import_change_mwh", found.import_change_mwh, words("Change of imports", "受電量の変化")),
                 ("moved_mwh", found.moved_mwh, words("Moved in time", "時間移動した電力量")),
@@ -74,7 +84,7 @@ def _figures(context: Context, key: str, found: Statement, method: str) -> tuple
     values = (found.baseline_kg, found.project_kg, found.storage_leakage_kg)
     ledger: Ledger = "marginal" if key == "marginal" else "traced"
     inputs = ("upstream marginal intensity",) if key == "marginal" else ("upstream intensity",)
-    share = found.estimated_share
+    share = max(context.energy_share, found.estimated_share)
     return (
         *(
             figure(

@@ -12,7 +12,7 @@ from energy.carbon.inventory import Inventory, Quality, inventory, metered_refer
 from energy.carbon.inventory_entries import GwpSet, InventoryEntries, check_entries
 from energy.carbon.rates import Rate, rate
 from energy.domain.report import Cell, Column, Figure, Grade, Plot, Report, Table, Words
-from energy.service.reports.figures import DISTRICT, figure, span, words
+from energy.service.reports.figures import DISTRICT, figure, span, sum_of, words
 from energy.service.reports.official import GAPS, losses_within, official
 from energy.service.reports.registry import Choice, Context, report
 
@@ -122,13 +122,18 @@ def _figure(context: Context, cell: InventoryCell) -> Figure:
         method="grid-average" if metered else "gpc",
         low=amount.low_kg / 1000.0 if known else None,
         high=amount.high_kg / 1000.0 if known else None,
-        estimated_share=amount.estimated_share,
+        estimated_share=max(amount.estimated_share, _input_share(context, cell) if metered else 0.0),
         activity=min((line.activity_quality for line in cell.lines if line.activity_quality), default=None),
         factor_quality=min((line.factor_quality for line in cell.lines if line.factor_quality), default=None),
         factors=tuple(sorted({key for line in cell.lines for key in line.factors})),
         inputs=() if metered else ("inventory.csv",),
         days=span(context.period) if metered else None,
     )
+
+
+def _input_share(context: Context, cell: InventoryCell) -> float:
+    """Of the energy: charging may be drawn from published distributions."""
+    return context.ev_share if cell.reference.sub_sector == "II.1" else context.energy_share
 
 
 def _cells(context: Context, made: Inventory) -> Table:
@@ -207,11 +212,11 @@ def _totals(context: Context, made: Inventory) -> Table:
 
 
 def _total(context: Context, made: Inventory, level: Total, sector: str | None) -> Figure:
-    parts = tuple(
-        _key(key)
-        for key, cell in made.cells.items()
+    parts = [
+        _figure(context, cell)
+        for cell in made.cells.values()
         if cell.lines and cell.reference.counts_in(level) and sector in (None, cell.reference.sector)
-    )
+    ]
     lacking = made.without(level, sector=sector)
     name = f"total/{level}/{sector or 'all'}"
     if not parts:
@@ -223,14 +228,13 @@ def _total(context: Context, made: Inventory, level: Total, sector: str | None) 
             explanation="no cell of it has a number",
             method="gpc",
         )
-    return figure(
+    return sum_of(
         name,
         made.total_kg(level, sector=sector) / 1000.0,
         "t",
+        parts,
         ledger="grid-average",
         method="gpc",
-        parts=parts,
-        rule="sum",
         days=span(context.period),
     )
 
@@ -285,14 +289,14 @@ def _layout(context: Context, made: Inventory, id_: str, rows: tuple[Row, ...], 
         keys = made.notations(row)
         said = ", ".join(f"{reference} {key}" for reference, key in keys.items())
         values = [
-            figure(
+            sum_of(
                 f"{id_}/{row.id}/{column}",
                 value / 1000.0,
                 "t",
+                [_figure(context, made.cells[key]) for key in references],
                 explanation=said or "the layout has no such cell",
                 ledger="grid-average",
                 method="gpc",
-                parts=tuple(_key(key) for key in references if made.cells[key].lines),
                 # gases are told apart: then a part counts in two rows, and no sum of parts is claimed
                 rule="sum" if row.gases == "all" else "its gases",
                 days=span(context.period),
@@ -329,6 +333,9 @@ def _difference(context: Context, ledger: GridAverage) -> Table:
     )
     keys = tuple(ledger.factor.factor_keys)
     rows: list[tuple[Cell, ...]] = []
+    whole = ledger.city().scope2.estimated_share
+    shares = {"grid-average": max(whole, context.energy_share), "traced": context.traced_share()}
+    shares["none"] = max(shares.values())
     for place, found in difference(ledger, context.period).items():
         at = f"difference/{place}"
         name = context.city.name if place == "city" else context.place[place]
@@ -342,6 +349,7 @@ def _difference(context: Context, ledger: GridAverage) -> Table:
                     explanation="; ".join(ledger.factor.gaps) or "no official factor is known",
                     ledger="grid-average" if kind == "grid-average" else "traced",
                     method="tracing" if kind == "traced" else "grid-average",
+                    estimated_share=shares[kind],
                     factors=() if kind == "traced" else keys,
                     parts=tuple(f"{at}/{part}" for part, _, _ in terms[:-1]) if kind == "traced" else (),
                     rule="sum" if kind == "traced" else "",

@@ -26,6 +26,8 @@ _SUMS = (
     ("exchange_mwh", "MWh", words("Received from others", "他地区からの受電")),
     ("exchange_kg", "kg", words("Carbon received", "受け取った炭素")),
 )
+_UPSTREAM = ("upstream intensity",)
+_NO_ENDS = (math.nan, math.nan)
 _BALANCE = (
     ("end_use_kg", words("End use", "最終消費")),
     ("losses_kg", words("Losses", "損失")),
@@ -56,7 +58,7 @@ def district_carbon(context: Context) -> Report:
     """Totals by district, the city's balance, and the series of every district."""
     period = context.period
     totals = _totals(context)
-    balance = _balance(period)
+    balance = _balance(context)
     series = _series(context)
     at_margin = marginal(period)
     return context.report(
@@ -95,11 +97,11 @@ def _totals(context: Context) -> Table:
     period = context.period
     table = period.actual.districts
     rows = [
-        _row(period, f"district/{district}", name, {key: values[:, k] for key, values in table.items()}, ())
+        _row(context, f"district/{district}", name, {key: values[:, k] for key, values in table.items()}, ())
         for k, (district, name) in enumerate(context.place.items())
     ]
     whole = {key: values.sum(axis=1) for key, values in table.items()}
-    rows.append(_row(period, "city", context.city.name, whole, period.districts))
+    rows.append(_row(context, "city", context.city.name, whole, period.districts))
     return Table(
         "districts",
         words("Districts", "地区別"),
@@ -118,44 +120,55 @@ def _totals(context: Context) -> Table:
 
 
 def _row(
-    period: Period, at: str, name: str, series: Mapping[str, FloatArray], districts: tuple[str, ...]
+    context: Context, at: str, name: str, series: Mapping[str, FloatArray], districts: tuple[str, ...]
 ) -> tuple[Cell, ...]:
     """The sums of one place; those of the city are made of its `districts`."""
     sums = {key: _sum(series[key]) for key, _, _ in _SUMS}
-    bounds = {"emissions_kg": (_sum(series["emissions_low_kg"]), _sum(series["emissions_high_kg"]))}
+    ends = (_sum(series["emissions_low_kg"]), _sum(series["emissions_high_kg"]))
     figures = [
         _traced(
-            period,
+            context,
             f"{at}/{key}",
             sums[key],
             unit,
-            bounds.get(key, (math.nan, math.nan)),
+            ends if key == "emissions_kg" else _NO_ENDS,
             tuple(f"district/{district}/{key}" for district in districts),
         )
         for key, unit, _ in _SUMS
     ]
+    energy = sums["energy_mwh"]
     intensity = figure(
         f"{at}/carbon_g_per_kwh",
-        _ratio(sums["emissions_kg"], sums["energy_mwh"]),
+        _ratio(sums["emissions_kg"], energy),
         "g/kWh",
         explanation="nothing was used",
+        low=_ratio(ends[0], energy),
+        high=_ratio(ends[1], energy),
         ledger="traced",
         method="tracing",
+        estimated_share=context.traced_share(),
+        inputs=_UPSTREAM,
         parts=(f"{at}/emissions_kg", f"{at}/energy_mwh"),
         rule="ratio",
     )
     share = _traced(
-        period, f"{at}/renewable_share", _ratio(_sum(series["renewable_mwh"]), sums["energy_mwh"]), ""
+        context, f"{at}/renewable_share", _ratio(_sum(series["renewable_mwh"]), energy), "", upstream=True
     )
     return (name, *figures, intensity, share)
 
 
-def _balance(period: Period) -> Table:
+def _balance(context: Context) -> Table:
     """Sources = end use + losses + exports + EVs driven + change in storages."""
-    city = period.actual.city
+    city, districts = context.period.actual.city, context.period.actual.districts
+    ends = {
+        "end_use_kg": tuple(_sum(districts[f"emissions_{end}_kg"].sum(axis=1)) for end in ("low", "high"))
+    }
     parts = tuple(f"balance/{key}" for key, _ in _BALANCE)
-    rows = [(title, _traced(period, f"balance/{key}", _sum(city[key]), "kg")) for key, title in _BALANCE]
-    total = _traced(period, "balance/sources_kg", _sum(city["sources_kg"]), "kg", parts=parts)
+    rows = [
+        (title, _traced(context, f"balance/{key}", _sum(city[key]), "kg", ends.get(key, _NO_ENDS)))
+        for key, title in _BALANCE
+    ]
+    total = _traced(context, "balance/sources_kg", _sum(city["sources_kg"]), "kg", parts=parts)
     return Table(
         "balance",
         words("Balance of the city: every kilogram once", "都市の収支：すべての炭素を一度だけ"),
@@ -203,13 +216,16 @@ def intervals(period: Period, resolution: str) -> tuple[list[datetime], IntArray
 
 
 def _traced(
-    period: Period,
+    context: Context,
     key: str,
     value: float,
     unit: str,
-    bounds: tuple[float, float] = (math.nan, math.nan),
+    bounds: tuple[float, ...] = _NO_ENDS,
     parts: tuple[str, ...] = (),
+    *,
+    upstream: bool = False,
 ) -> Figure:
+    """Carbon, energy, or a share that rests on the mix `upstream`."""
     carbon = unit == "kg"
     return figure(
         key,
@@ -219,11 +235,11 @@ def _traced(
         high=bounds[1],
         ledger="traced" if carbon else "none",
         method="tracing" if carbon else "",
-        estimated_share=float(period.upstream["estimated_share"].mean()) if carbon else 0.0,
-        inputs=("upstream intensity",) if carbon else (),
+        estimated_share=context.traced_share() if carbon or upstream else context.energy_share,
+        inputs=_UPSTREAM if carbon or upstream else (),
         parts=parts,
         rule="sum" if parts else "",
-        days=span(period),
+        days=span(context.period),
     )
 
 

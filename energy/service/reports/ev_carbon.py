@@ -119,7 +119,7 @@ def _table(context: Context, grouping: _Grouping, at_margin: MarginalMethod) -> 
 
 
 def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMethod) -> tuple[Cell, ...]:
-    days, share = span(context.period), group.estimated_share
+    days, share = span(context.period), max(context.ev_share, group.estimated_share)
 
     def traced(key: str, value: float, unit: str, *parts: str, why: str = "") -> Figure:
         return figure(
@@ -129,7 +129,7 @@ def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMetho
         )  # fmt: skip
 
     def plain(key: str, value: float, unit: str) -> Figure:
-        return figure(f"{at}/{key}", value, unit, days=days)
+        return figure(f"{at}/{key}", value, unit, estimated_share=context.ev_share, days=days)
 
     caused = figure(
         f"{at}/marginal_kg",
@@ -138,7 +138,9 @@ def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMetho
         explanation="no marginal intensity of the upstream grid is known",
         ledger="marginal",
         method=at_margin,
-        estimated_share=0.0 if group.marginal is None else group.marginal.estimated_share,
+        estimated_share=0.0
+        if group.marginal is None
+        else max(context.ev_share, group.marginal.estimated_share),
         inputs=("upstream marginal intensity",),
         days=days,
     )

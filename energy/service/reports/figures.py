@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from energy.carbon.rates import Amount
@@ -42,6 +42,8 @@ def figure(
     days: tuple[str, str] | None = None,
 ) -> Figure:
     """A figure; NE with `explanation` where `value` is NaN."""
+    if math.isfinite(value) and not math.isfinite(estimated_share):
+        raise ValueError(f"figure {key!r}: the estimated share of its input is {estimated_share}")
     found = Figure(
         key=key,
         value=value if math.isfinite(value) else None,
@@ -87,6 +89,44 @@ def of_amount(
         factors=factors,
         days=days,
     )
+
+
+def sum_of(
+    key: str,
+    value: float,
+    unit: str,
+    parts: Iterable[Figure],
+    *,
+    ledger: Ledger,
+    method: str,
+    rule: str = "sum",
+    explanation: str = UNKNOWN,
+    days: tuple[str, str] | None = None,
+) -> Figure:
+    """The sum of figures of one unit: its estimated share is theirs by size, its interval the sum of theirs
+    where all have one. `value` is given, for sums that take a part of each."""
+    known = [part for part in parts if part.value is not None]
+    sizes = [abs(part.value or 0.0) for part in known]
+    shares = [part.estimated_share for part in known]
+    weighed = sum(size * share for size, share in zip(sizes, shares, strict=True))
+    return figure(
+        key,
+        value,
+        unit,
+        explanation=explanation,
+        low=_ends([part.low for part in known]) if rule == "sum" else math.nan,
+        high=_ends([part.high for part in known]) if rule == "sum" else math.nan,
+        ledger=ledger,
+        method=method,
+        estimated_share=weighed / sum(sizes) if any(sizes) else max(shares, default=0.0),
+        parts=tuple(part.key for part in known),
+        rule=rule,
+        days=days,
+    )
+
+
+def _ends(bounds: Sequence[float | None]) -> float:
+    return math.fsum(math.nan if bound is None else bound for bound in bounds)
 
 
 DISTRICT = Column("district", words("District", "地区"))

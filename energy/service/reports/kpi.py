@@ -22,6 +22,8 @@ _ROWS: tuple[tuple[str, str, Words, Callable[[Indicators], float]], ...] = (
     ("self_sufficiency", "", words("Self-sufficiency", "自給率"), lambda found: found.self_sufficiency),
     ("self_consumption", "", words("Self-consumption", "自家消費率"), lambda found: found.self_consumption),
 )
+_UPSTREAM = ("footprint_kg", "carbon_g_per_kwh", "renewable_share")
+"""What rests on the upstream intensity or mix."""
 _CASES = (
     ("actual", words("What happened", "実績")),
     ("planned", words("Planned", "計画")),
@@ -48,7 +50,8 @@ def kpi(context: Context) -> Report:
     currency = context.city.market.currency
     rows: list[tuple[Cell, ...]] = []
     for key, unit, title, value in _ROWS:
-        carbon = unit in ("kg", "g/kWh")
+        carbon, upstream = unit in ("kg", "g/kWh"), key in _UPSTREAM
+        share = context.traced_share() if upstream else context.energy_share
         cells = [
             figure(
                 f"{case}/{key}",
@@ -57,6 +60,10 @@ def kpi(context: Context) -> Report:
                 explanation="nothing was used or generated",
                 ledger="traced" if carbon else "none",
                 method="tracing" if carbon else "indicators",
+                low=accounts[case].low_g_per_kwh if unit == "g/kWh" else math.nan,
+                high=accounts[case].high_g_per_kwh if unit == "g/kWh" else math.nan,
+                estimated_share=share,
+                inputs=("upstream intensity",) if upstream else (),
                 days=span(context.period),
             )
             for case, _ in _CASES
@@ -67,6 +74,7 @@ def kpi(context: Context) -> Report:
             cells[0].unit,
             explanation="nothing was used or generated",
             ledger="traced" if carbon else "none",
+            estimated_share=share,
             parts=(f"uncontrolled/{key}", f"actual/{key}"),
             rule="difference",
             days=span(context.period),
@@ -147,6 +155,7 @@ def _districts(context: Context) -> Table:
                         explanation=why or "nothing is known",
                         ledger="traced" if unit == "kg" else "none",
                         method="tracing" if unit == "kg" else "indicators",
+                        estimated_share=context.traced_share() if unit == "kg" else context.energy_share,
                         days=days,
                     )
                     for key, value, unit, why in values

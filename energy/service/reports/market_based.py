@@ -114,7 +114,14 @@ def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple
 
     def pair(name: str, amount: Amount, inputs: tuple[str, ...]) -> tuple[Figure, Figure]:
         return (
-            figure(f"{at}/{name}_mwh", amount.mwh, "MWh", inputs=inputs, days=days),
+            figure(
+                f"{at}/{name}_mwh",
+                amount.mwh,
+                "MWh",
+                estimated_share=context.energy_share,
+                inputs=inputs,
+                days=days,
+            ),
             of_amount(
                 f"{at}/{name}_kg",
                 amount,
@@ -181,6 +188,7 @@ def _scores(context: Context, found: MarketBased) -> Table:
         start=0.0 * context.period.actual.districts["energy_mwh"],
     )
     scores = carbon_free_scores(context.period, free, contracted)
+    days = span(context.period)
     rows: list[tuple[Cell, ...]] = []
     for place, score in scores.items():
         at, name = (
@@ -190,9 +198,24 @@ def _scores(context: Context, found: MarketBased) -> Table:
             (
                 name,
                 figure(
-                    f"{at}/cfe_score", score.score, "", ledger="cfe", method="cfe", days=span(context.period)
+                    f"{at}/cfe_score",
+                    score.score,
+                    "",
+                    ledger="cfe",
+                    method="cfe",
+                    estimated_share=context.traced_share(),
+                    inputs=("upstream mix",),
+                    days=days,
                 ),
-                figure(f"{at}/annual_match", score.annual_match, "", ledger="cfe", method="cfe"),
+                figure(
+                    f"{at}/annual_match",
+                    score.annual_match,
+                    "",
+                    ledger="cfe",
+                    method="cfe",
+                    estimated_share=context.energy_share,
+                    days=days,
+                ),
             )
         )
     return Table(

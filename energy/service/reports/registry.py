@@ -13,10 +13,11 @@ from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any
 
-from energy.domain.city import City
+from energy.domain.city import EV_SESSIONS, UPSTREAM, City
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor, FactorRegistry
+from energy.domain.network import FloatArray
 from energy.domain.period import Period
 from energy.domain.report import FactorUse, InputUse, Plot, Report, Table, Words
 from energy.feeds.officer import OfficerInputs
@@ -59,6 +60,24 @@ class Context:
         """The name of every district by its id."""
         names = {district.id: district.name for district in self.city.districts}
         return {district: names.get(district, district) for district in self.period.districts}
+
+    @property
+    def energy_share(self) -> float:
+        """Share of estimated input of energies and cost: the largest of the profiles'."""
+        return self._largest(lambda series: series != EV_SESSIONS and not series.startswith(UPSTREAM))
+
+    @property
+    def ev_share(self) -> float:
+        """Share of estimated input of what EVs charge and drive: of profiles and sessions."""
+        return max(self.energy_share, self._largest(lambda series: series == EV_SESSIONS))
+
+    def traced_share(self, mwh: FloatArray | None = None) -> float:
+        """Share of estimated input of traced carbon: of the upstream intensity, by |`mwh`| (default: every
+        hour alike), or of the profiles where that is larger."""
+        return max(self.energy_share, self.period.estimated_share(mwh))
+
+    def _largest(self, chosen: Callable[[str], bool]) -> float:
+        return max((s.estimated_share for s in self.city.sources if chosen(s.series)), default=0.0)
 
     def over(self, period: Period) -> Context:
         """The same for another period of the city."""
@@ -227,7 +246,7 @@ def _coverage(period: Period) -> tuple[Words, ...]:
                 "ja": f"数値は期間の{period.covered:.2%}の時間を対象とする。",
             }
         )
-    estimated = float(period.upstream["estimated_share"].mean())
+    estimated = period.estimated_share()
     if estimated > 0:
         notices.append(
             {

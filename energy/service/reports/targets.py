@@ -122,21 +122,25 @@ def _row(context: Context, year: _Year, target: Target) -> tuple[Cell, ...]:
     entered = 0.0 if share else _entered_kg(context, year, target)
     if share:
         value, ends, so_far = _share(year.period, target), (math.nan, math.nan), math.nan
-        method = "so far"
+        method, known = "so far", 1.0
     else:
         found = _forecast(year, target)
         so_far = float(sum(_daily(year.period, year.ledger, target).values())) + entered
         value, ends = found.value + entered, (found.low + entered, found.high + entered)
-        method = found.method
-    budget = math.nan
+        method, known = found.method, found.known_share
+    budget, budget_ends = math.nan, (math.nan, math.nan)
     if not share and math.isfinite(value) and target.years[0] <= year.year <= target.years[-1]:
         budget = target.budget({year.year: value}, first_year=year.year).left_kg
+        budget_ends = (budget + value - ends[1], budget + value - ends[0])  # what is emitted is not left
     why = "; ".join(year.ledger.factor.gaps) or "no day of the year is known"
     outside = f"the path begins in {target.years[0]}"
     ledger: Ledger = "traced" if share else "grid-average"
     inputs = (TARGETS_FILE, "inventory.csv")
     factors = () if share else year.ledger.factor.factor_keys
-    share_of_estimates = float(np.nanmean(year.ledger.factor.estimated))
+    over = context.over(year.period)
+    official_share = max(context.energy_share, float(year.ledger.factor.estimated.mean()))
+    estimates = over.traced_share() if share else official_share
+    ahead = 1.0 - known * (1.0 - estimates)  # days to come are estimates
     return (
         target.title or target.id,
         target.district or target.sector or context.city.name,
@@ -144,20 +148,22 @@ def _row(context: Context, year: _Year, target: Target) -> tuple[Cell, ...]:
         figure(f"{at}/path", path / scale, unit, explanation=outside, inputs=inputs, method="targets"),
         figure(
             f"{at}/so_far", so_far / scale, unit, explanation="a share is not added up" if share else why,
-            factors=factors, days=days, inputs=inputs, estimated_share=share_of_estimates,
+            factors=factors, days=days, inputs=inputs, estimated_share=estimates,
         ),
         figure(
             f"{at}/year_end", value / scale, unit, explanation=why, low=ends[0] / scale, high=ends[1] / scale,
             ledger=ledger, method="targets", factors=factors, days=days, inputs=inputs, rule=method,
-            estimated_share=share_of_estimates,
+            estimated_share=ahead,
         ),
         figure(
             f"{at}/gap", (value - path) / scale, unit, explanation=outside if math.isfinite(value) else why,
+            low=(ends[0] - path) / scale, high=(ends[1] - path) / scale, estimated_share=ahead,
             parts=(f"{at}/year_end", f"{at}/path"), rule="difference", days=days,
         ),
         figure(
             f"{at}/budget_left", budget / scale, unit,
             explanation="a share has no budget" if share else why if not math.isfinite(value) else outside,
+            low=budget_ends[0] / scale, high=budget_ends[1] / scale, estimated_share=ahead,
             method="targets", parts=(f"{at}/year_end",), rule="path's budget from this year on − year's end",
         ),
         target.source,

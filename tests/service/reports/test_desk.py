@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -21,6 +22,7 @@ from energy.feeds.documents import json_bytes
 from energy.feeds.factors import load_factors
 from energy.feeds.officer import OfficerInputs
 from energy.service.reports.desk import Desk, changes, content_hash
+from energy.service.reports.figures import figure as figure_of
 from energy.service.reports.registry import Context, chosen, reports
 from energy.store import Store
 from tests.carbon.periods import build, periods
@@ -85,6 +87,72 @@ def test_parts_make_their_figures_and_every_figure_is_cited(name: str, period: P
             assert math.isclose(sum(known), figure.value, rel_tol=1e-9, abs_tol=1e-9 * scale), key
         if figure.low is not None and figure.high is not None:
             assert figure.low <= figure.high, key
+
+
+CARBON = {"traced", "marginal", "cfe"}
+"""Ledgers that start from the upstream intensity or mix."""
+
+
+@pytest.mark.parametrize("name", sorted(reports()))
+@given(period=periods())
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow])
+def test_every_figure_carries_its_share_of_estimated_input(name: str, period: Period) -> None:
+    """All of the upstream intensity is estimated, whether or not days are missing; then none of it is."""
+    report = made(period, name)
+    for key, found in report.figures.items():
+        empty = not found.value or found.method == "ev" or found.ledger == "marginal"
+        if found.ledger in CARBON and not key.endswith("annual_match"):
+            assert found.estimated_share == pytest.approx(1.0) or empty, key
+        shares = [report.figures[part].estimated_share for part in found.parts]
+        if shares and found.rule != "ratio":  # no figure is surer than all of its parts, nor less sure
+            assert min(shares) - 1e-9 <= found.estimated_share <= max(shares) + 1e-9, key
+    if period.missing and name in ("district-carbon", "ev-carbon"):
+        assert any("estimated in 100.0% of the hours" in notice["en"] for notice in report.notices)
+    sure = replace(period, upstream={**period.upstream, "estimated_share": np.zeros(period.time.steps)})
+    figures = made(sure, name).figures.values()
+    # what is left of the traced figure once the official one is taken out rests on both
+    assert all(f.estimated_share == 0.0 for f in figures if f.ledger in CARBON and not f.factors)
+
+
+@given(period=periods())
+@settings(max_examples=3)
+def test_a_ledger_says_the_same_in_every_report(period: Period) -> None:
+    """Sums across reports, districts and hours, to 1e-9."""
+    found = {name: made(period, name).figures for name in reports()}
+    pairs = [
+        ("district-carbon", "city/energy_mwh", "kpi", "actual/end_use_mwh", 1.0),
+        ("district-carbon", "balance/ev_driven_kg", "ev-carbon", "city/Reference City/driven_kg", 1.0),
+        ("city-inventory", "total/BASIC/all", "market-based", "city/grid_average_kg", 1e-3),
+        ("city-inventory", "difference/city/official_kg", "market-based", "city/grid_average_kg", 1.0),
+    ]
+    for district in period.districts:
+        at = f"district/{district}"
+        pairs.append(("district-carbon", f"{at}/energy_mwh", "kpi", f"{at}/end_use_mwh", 1.0))
+        pairs.append(
+            (
+                "market-based",
+                f"{at}/grid_average_kg",
+                "city-inventory",
+                f"difference/{district}/official_kg",
+                1.0,
+            )
+        )
+    for first, key, second, other, scale in pairs:
+        left, right = found[first][key].value, found[second][other].value
+        assert left is not None, key
+        assert right is not None, other
+        assert left == pytest.approx(right * scale, rel=1e-9, abs=1e-9), (key, other)
+    series = made(period, "district-carbon", resolution="hour").tables[2]
+    for k, district in enumerate(period.districts):
+        for unit, column in (("energy_mwh", 1 + 2 * k), ("emissions_kg", 2 + 2 * k)):
+            hours = np.nansum(np.array([row[column] for row in series.rows], dtype=float))
+            whole = found["district-carbon"][f"district/{district}/{unit}"].value
+            assert hours == pytest.approx(whole, rel=1e-9, abs=1e-9)
+
+
+def test_an_unknown_share_of_estimates_is_no_zero() -> None:
+    with pytest.raises(ValueError, match="the estimated share of its input is nan"):
+        figure_of("a", 1.0, "kg", estimated_share=math.nan)
 
 
 def test_unknown_reports_and_choices_are_named(store: Store) -> None:
