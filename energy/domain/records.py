@@ -49,6 +49,7 @@ class DayAccounts:
     Attributes:
         time: the hours of the local day.
         start_hash: of all that the day started from; planned again from the same, it would be the same.
+            Empty where it was not kept: such a day is stale.
         coupling, losses: how carbon was traced. factors_version: of the registry it was traced with.
         assets: those of the tables ``drawn_…`` and ``injected_…``, in the order of their columns.
         tables: by name; the quantities of `Period` and of its accounts:

@@ -62,7 +62,8 @@ def unpacked_accounts(document: bytes, values: bytes) -> DayAccounts:
         first = last
     return DayAccounts(
         time=time,
-        start_hash=of["start_hash"],
+        # a day that was stored without it matches none: it is planned again
+        start_hash=of.get("start_hash", ""),
         coupling=of["coupling"],
         losses=of["losses"],
         factors_version=of["factors_version"],

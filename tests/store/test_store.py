@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import zlib
 from dataclasses import replace
@@ -17,7 +18,7 @@ from energy.domain.errors import InputError
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import CarryOver
 from energy.store import Store
-from energy.store.packing import float64
+from energy.store.packing import float64, packed_accounts, unpacked_accounts
 from tests.builders import ASSETS, accounts_of, carry_of, plan_of, run_of
 
 QUARTER = timedelta(minutes=15)
@@ -252,3 +253,16 @@ def test_a_reader_never_sees_half_of_a_replacement(store: Store) -> None:
         stop.set()
         writer.join()
     assert all(any(same(found, plan) for plan in plans) for found in seen)
+
+
+def test_accounts_that_were_stored_without_the_hash_of_their_start_are_stale() -> None:
+    plan = plan_of()
+    packed = packed_accounts(accounts_of(plan))
+    document = {
+        name: value
+        for name, value in json.loads(zlib.decompress(packed["document"])).items()
+        if name != "start_hash"
+    }
+    found = unpacked_accounts(json.dumps(document).encode(), zlib.decompress(packed["float64"]))
+    assert found.start_hash == ""
+    assert found.tables.keys() == accounts_of(plan).tables.keys()

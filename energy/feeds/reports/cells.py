@@ -80,14 +80,17 @@ SETTINGS: Mapping[str, Words] = {
     "gaps": {"en": "Days without a valid factor", "ja": "有効な係数がない日"},
     "generators": {"en": "on generators", "ja": "発電側に配分"},
     "gwp": {"en": "Warming potentials of entries", "ja": "入力の地球温暖化係数"},
+    "hours": {"en": "Hours without a stored day", "ja": "保存日のない時間"},
     "hourly": {"en": "hourly", "ja": "時間別"},
     "information": {"en": "Information of the plans", "ja": "計画の情報"},
+    "left-out": {"en": "left out", "ja": "除外"},
     "life-cycle": {"en": "life-cycle", "ja": "ライフサイクル"},
     "loads": {"en": "on loads", "ja": "需要側に配分"},
     "losses": {"en": "Losses", "ja": "損失"},
     "matching": {"en": "Matching of certificates", "ja": "証書の照合"},
     "ne": {"en": "not estimated (NE)", "ja": "推計しない（NE）"},
     "resolution": {"en": "Resolution", "ja": "時間間隔"},
+    "same-hour-mean": {"en": "mean of the same clock hour, as an estimate", "ja": "同じ時刻の平均で推計"},
     "zone": {"en": "Zone of the official factors", "ja": "公式係数の地域"},
 }
 """Settings and their choices; what is not here (a zone, a name) is shown as it is."""

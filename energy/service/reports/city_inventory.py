@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from energy.carbon.difference import difference
 from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES, SECTORS, SUB_SECTORS, Row, Total
@@ -13,7 +14,15 @@ from energy.carbon.inventory_entries import GwpSet, InventoryEntries, check_entr
 from energy.carbon.rates import Rate, rate
 from energy.domain.report import Cell, Column, Figure, Grade, Plot, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, figure, span, sum_of, words
-from energy.service.reports.official import GAPS, losses_within, official
+from energy.service.reports.official import (
+    FIRST_MONTH,
+    GAPS,
+    HOURS,
+    estimated_hours,
+    gap_rule,
+    losses_within,
+    official,
+)
 from energy.service.reports.registry import Choice, Context, report
 
 _LEVELS: tuple[tuple[Total, Words], ...] = (
@@ -41,7 +50,7 @@ _GWP = Choice(
         "What does the city report by the GPC, to CIRIS and CDP, and in Japan's municipal layout?",
         "GPC・CIRIS・CDP、および区域施策編の様式で、都市は何を報告するか。",
     ),
-    (GAPS, _QUALITY, _GWP),
+    (GAPS, HOURS, _QUALITY, _GWP, FIRST_MONTH),
 )
 def city_inventory(context: Context) -> Report:
     """Every cell of the GPC, the totals, the same figures in other layouts, and the traced figure beside."""
@@ -56,7 +65,9 @@ def city_inventory(context: Context) -> Report:
         quality=Quality(_GRADES[context.choices[_QUALITY.name]], "M"),
         generation=generation,
         losses_within_factor=losses_within(ledger.factor),
+        gaps=gap_rule(context),
         gwp=_GWPS[context.choices[_GWP.name]],
+        first_month=int(context.choices[FIRST_MONTH.name]),
     )
     used = [*ledger.factor.factors, *(() if ledger.losses is None else ledger.losses.factors)]
     used += [factor for found in generation.values() for factor in found.factors]
@@ -70,7 +81,7 @@ def city_inventory(context: Context) -> Report:
         _layout(
             context, made, "japan", JAPAN_ROWS, words("Municipal layout of Japan", "区域施策編の部門・分野")
         ),
-        _difference(context, ledger),
+        _difference(context, ledger if not ledger.estimated.any() else _of_known_hours(context)),
         plots=(
             Plot(
                 totals.id,
@@ -84,6 +95,7 @@ def city_inventory(context: Context) -> Report:
         methods=("gpc", "grid-average", "tracing"),
         factors=tuple(used),
         inputs=context.officer.files,
+        notices=estimated_hours(ledger),
     )
 
 
@@ -319,6 +331,11 @@ def _layout(context: Context, made: Inventory, id_: str, rows: tuple[Row, ...], 
         ),
         tuple(cells),
     )
+
+
+def _of_known_hours(context: Context) -> GridAverage:
+    """What is compared with the trace, which knows nothing of the hours that are estimated."""
+    return official(replace(context, choices={**context.choices, HOURS.name: "left-out"}))
 
 
 def _difference(context: Context, ledger: GridAverage) -> Table:

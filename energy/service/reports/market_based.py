@@ -7,9 +7,16 @@ from energy.carbon.instruments import Certificates, Contracts
 from energy.carbon.market_based import MarketBased, MarketUse, market_based
 from energy.carbon.rates import Amount
 from energy.domain.factors import Factor
-from energy.domain.report import Cell, Column, Figure, Report, Table, Words
+from energy.domain.report import Cell, Column, Figure, Report, Table
 from energy.service.reports.figures import DISTRICT, figure, of_amount, span, words
-from energy.service.reports.official import GAPS, official, residual_rate
+from energy.service.reports.official import (
+    FIRST_MONTH,
+    GAPS,
+    HOURS,
+    estimated_hours,
+    official,
+    residual_rate,
+)
 from energy.service.reports.registry import Choice, Context, report
 
 CANCELLATIONS = "cancellations"
@@ -18,12 +25,6 @@ _MATCHING = Choice(
     ("annual", "hourly"),
     "annual",
     words("Matching of certificates", "証書の照合"),
-)
-_YEAR = Choice(
-    "first_month",
-    tuple(str(month) for month in range(1, 13)),
-    "1",
-    words("First month of the reporting year", "報告年度の開始月"),
 )
 
 
@@ -35,7 +36,7 @@ _YEAR = Choice(
         "each hour?",
         "契約と証書は何を賄い、何が残余ミックスに残り、各時間はどれだけカーボンフリーか。",
     ),
-    (_MATCHING, GAPS, _YEAR),
+    (_MATCHING, GAPS, HOURS, FIRST_MONTH),
 )
 def market_based_report(context: Context) -> Report:
     """By district: contracts, certificates, rest, beside the official average; cancellations; 24/7."""
@@ -51,7 +52,7 @@ def market_based_report(context: Context) -> Report:
         matching="hourly" if context.choices["matching"] == "hourly" else "annual",
         cancelled_mwh=context.cancelled_mwh,
         fallback=fallback,
-        first_month=int(context.choices["first_month"]),
+        first_month=int(context.choices[FIRST_MONTH.name]),
     )
     days = span(context.period)
     uses = {**found.by_district(), "": found.city()}
@@ -71,9 +72,10 @@ def market_based_report(context: Context) -> Report:
         rows.append((name, *_use(context, at, use, found), beside))
     kept = {factor.key: factor for factor in (*ledger.factor.factors, *residual.factors)}
     factors: tuple[Factor, ...] = tuple(kept.values())
-    notices: tuple[Words, ...] = ()
+    notices = estimated_hours(ledger)
     if fallback:
         notices = (
+            *notices,
             words(
                 "No residual mix is known for the zone: the grid average stands in, flagged as an estimate.",
                 "残余ミックスが不明のため、系統平均を推計として代用する。",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from datetime import date
 
+from energy.carbon.gaps import GapRule
 from energy.carbon.grid_average import GridAverage, grid_average
 from energy.carbon.rates import Rate, rate
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor
+from energy.domain.report import Words
 from energy.service.reports.figures import words
 from energy.service.reports.registry import Choice, Context
 
@@ -20,13 +22,48 @@ GAPS = Choice(
         "有効な係数がない日：最も近い係数で推計、またはNE",
     ),
 )
+HOURS = Choice(
+    "hours",
+    ("left-out", "same-hour-mean"),
+    "left-out",
+    words(
+        "Hours without a stored day: left out, or the mean of the same clock hour as an estimate",
+        "保存日のない時間：除外、または同じ時刻の平均で推計",
+    ),
+)
+FIRST_MONTH = Choice(
+    "first_month",
+    tuple(str(month) for month in range(1, 13)),
+    "1",
+    words("First month of the reporting year", "報告年度の開始月"),
+)
 _NO_ZONE = "the city has no zone; set zone under [factors] in city.toml"
 
 
 def official(context: Context) -> GridAverage:
     """The location-based ledger at official factors; what has none is not known, never zero."""
     average = average_rate(context)
-    return grid_average(context.period, average, None if losses_within(average) else losses_rate(context))
+    losses = None if losses_within(average) else losses_rate(context)
+    return grid_average(context.period, average, losses, gaps=gap_rule(context))
+
+
+def gap_rule(context: Context) -> GapRule:
+    """What becomes of hours that no stored day accounts; a report without the choice leaves them out."""
+    return "same-hour-mean" if context.choices.get(HOURS.name) == "same-hour-mean" else "left-out"
+
+
+def estimated_hours(ledger: GridAverage) -> tuple[Words, ...]:
+    """What a reader must know of hours whose energy is an estimate."""
+    if not ledger.estimated.any():
+        return ()
+    share = float(ledger.estimated.mean())
+    return (
+        words(
+            f"The energy of {share:.1%} of the hours is estimated: the mean of the known hours with the same "
+            "local clock hour (same-hour-mean).",
+            f"{share:.1%}の時間の電力量は推計値：現地時刻が同じ既知の時間の平均（same-hour-mean）。",
+        ),
+    )
 
 
 def average_rate(context: Context) -> Rate:

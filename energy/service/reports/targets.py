@@ -20,15 +20,8 @@ from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Ledger, Plot, Report, Table, Words
 from energy.feeds.officer import TARGETS_FILE
 from energy.service.reports.figures import figure, span, words
-from energy.service.reports.official import GAPS, official
-from energy.service.reports.registry import Choice, Context, report
-
-_YEAR = Choice(
-    "first_month",
-    tuple(str(month) for month in range(1, 13)),
-    "1",
-    words("First month of the reporting year", "報告年度の開始月"),
-)
+from energy.service.reports.official import FIRST_MONTH, GAPS, official
+from energy.service.reports.registry import Context, report
 
 
 @dataclass(frozen=True)
@@ -50,7 +43,7 @@ class _Year:
         "Is the city on the path to its targets, where will the year end, and what is left of the budget?",
         "都市は目標への経路上にあるか。年末はどこに着地し、炭素予算はどれだけ残るか。",
     ),
-    (GAPS, _YEAR),
+    (GAPS, FIRST_MONTH),
 )
 def targets_report(context: Context) -> Report:
     """Every target of ``targets.toml`` in the reporting year that the period ends in, and its path."""
@@ -93,7 +86,7 @@ def targets_report(context: Context) -> Report:
 
 
 def _year(context: Context) -> _Year:
-    month = int(context.choices[_YEAR.name])
+    month = int(context.choices[FIRST_MONTH.name])
     last = (context.period.time.end - timedelta(seconds=1)).astimezone(context.period.zone)
     number = last.year if last.month >= month else last.year - 1
 

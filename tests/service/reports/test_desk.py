@@ -215,3 +215,35 @@ def test_missing_days_are_told_and_in_no_sum() -> None:
     total = report.figures["city/energy_mwh"]
     assert isinstance(total, Figure)
     assert total.value is not None
+
+
+@settings(max_examples=10, deadline=None)
+@given(period=periods(missing=True))
+def test_missing_days_are_estimated_on_request_and_flagged(period: Period) -> None:
+    """More energy than left out, its share of estimates that of the hours; the trace is compared with what
+    it knows of."""
+    left_out, filled = (made(period, "city-inventory", hours=rule) for rule in ("left-out", "same-hour-mean"))
+    gaps = np.isnan(period.actual.city["end_use_kg"]).mean()
+    for name, figure in filled.figures.items():
+        before = left_out.figures[name]
+        assert (figure.value is None) == (before.value is None)
+        if name.startswith("difference/"):
+            assert figure.value == before.value
+        if name in ("gpc/I.1.2", "gpc/I.2.2") and figure.value is not None and before.value is not None:
+            assert figure.value > before.value
+            assert figure.estimated_share > 0.0
+    assert any(f"{gaps:.1%} of the hours" in notice["en"] for notice in filled.notices)
+    assert filled.settings["hours"] == "same-hour-mean"
+
+
+@pytest.mark.parametrize(("first_month", "share"), [("1", None), ("4", 2 / 366)])
+def test_entries_of_fiscal_years_count_by_the_share_that_the_period_covers(
+    first_month: str, share: float | None
+) -> None:
+    """Two days of March 2016: of the fiscal year 2015 from April, of no part of the year 2015."""
+    wanted = context(build(7, date(2016, 3, 28), 2), "city-inventory", first_month=first_month)
+    entry = OfficerInputs(
+        inventory="reference,tonnes,data_source,year,activity_quality\nIII.1.1,366,city,2015,H\n"
+    )
+    made = reports()["city-inventory"].make(replace(wanted, officer=entry)).figures["gpc/III.1.1"]
+    assert made.value == (None if share is None else pytest.approx(366 * share, rel=1e-3))
