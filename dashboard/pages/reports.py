@@ -17,7 +17,7 @@ from dashboard.pages import Page
 from dashboard.report_tables import code, explanation, figure_at, report_tables, said
 from dashboard.view import View
 from dashboard.visit import Visit
-from energy.domain.errors import InputError, UnknownError
+from energy.domain.errors import Fault, InputError, UnknownError
 from energy.domain.plan import Plan
 from energy.domain.report import Edition, Report, ReportKey, StoredReport, figure_id
 from energy.feeds.reports import FORMATS
@@ -133,8 +133,7 @@ def version_rows(stored: Sequence[StoredReport], say: Language) -> list[dict[str
 
 def version_view(key: ReportKey, report: Report, edition: Edition, say: Language) -> list[Component]:
     """A version: its state, what can be done with it, what changed, its notices and tables."""
-    titles = _choice_titles(report.name, say)
-    choices = [(titles.get(name, name), value) for name, value in settings_words(report, code(say))]
+    choices = settings_words(report, code(say))
     return [
         html.Div(
             className="card-head",
@@ -239,18 +238,9 @@ def _setting(key: str, say: Language) -> str:
     return said(SETTINGS[key], say) if key in SETTINGS else key
 
 
-def _choice_titles(name: str, say: Language) -> dict[str, str]:
-    """What the choices of a report are called; none for a report that is no longer registered."""
-    kind = reports().get(name)
-    return {choice.name: said(choice.title, say) for choice in kind.choices} if kind else {}
-
-
 def _variant_words(key: ReportKey, say: Language) -> str:
-    titles = _choice_titles(key.name, say)
     pairs = [part.split("=", 1) for part in key.variant.split("&") if part]
-    return ", ".join(
-        f"{titles.get(name) or _setting(name, say)}: {_setting(value, say)}" for name, value in pairs
-    )
+    return ", ".join(f"{_setting(name, say)}: {_setting(value, say)}" for name, value in pairs)
 
 
 def _version_columns(say: Language) -> list[dict[str, Any]]:
@@ -266,9 +256,16 @@ def _version_columns(say: Language) -> list[dict[str, Any]]:
     ]
 
 
-def _faults(error: InputError | UnknownError) -> list[Component]:
-    texts = [str(fault) for fault in error.faults] if isinstance(error, InputError) else [str(error)]
-    return [html.Li(text, lang="en") for text in texts]  # the engines name their faults in English
+def faults_said(faults: Sequence[Fault], error: str, say: Language) -> list[Component]:
+    """Why no report was made: each fault, or `error` where the input has none; in the reader's language
+    where the catalogue knows the engine's sentence, else in the engine's English."""
+    told = [(fault.path, fault.message) for fault in faults] or [("", error)]
+    items = []
+    for path, message in told:
+        text = say.engine(message)
+        lang = say.code if text != message else "en"
+        items.append(html.Li(f"{path}: {text}" if path else text, lang=lang))
+    return items
 
 
 def register(app: Dash, service: Service) -> None:
@@ -320,7 +317,7 @@ def register(app: Dash, service: Service) -> None:
         try:
             job = service.start_report(view.city, name, period, information=view.info, choices=choices)
         except InputError as error:
-            return "", True, "", _faults(error)
+            return "", True, "", faults_said(error.faults, "", view.language)
         return job.id, False, view.language("reports.making"), []
 
     @app.callback(
@@ -343,8 +340,8 @@ def register(app: Dash, service: Service) -> None:
         if not job.finished:
             return (no_update,) * 5
         if job.state != "succeeded":
-            texts = [str(fault) for fault in job.faults] or [job.error or job.state]
-            return True, "", [html.Li(text, lang="en") for text in texts], no_update, no_update
+            said_why = faults_said(job.faults, job.error or job.state, say)
+            return True, "", said_why, no_update, no_update
         made = job.result
         key = ReportKey(made["city"], made["name"], made["period"], made["variant"])
         words = say("reports.made", version=made["version"])
@@ -416,7 +413,7 @@ def register(app: Dash, service: Service) -> None:
             else:
                 service.reports.publish(*named)
         except InputError as error:
-            return no_update, _faults(error)
+            return no_update, faults_said(error.faults, "", View(**state).language)
         return changed + 1, []
 
     @app.callback(

@@ -11,6 +11,7 @@ import pytest
 
 from dashboard.language import LANGUAGES, Language
 from dashboard.pages.reports import (
+    faults_said,
     file_address,
     stored_periods,
     version_name,
@@ -19,9 +20,11 @@ from dashboard.pages.reports import (
     version_view,
 )
 from dashboard.report_tables import explanation, figure_at, report_tables, table_rows
+from energy.domain.errors import Fault, InputError
 from energy.domain.report import Edition, Figure, Report, ReportKey, State, StoredReport, figure_id
 from energy.feeds.factors import load_factors
 from energy.feeds.officer import OfficerInputs
+from energy.service.period import days_of
 from energy.service.reports.desk import Desk
 from energy.store import Store
 from tests.carbon.periods import build
@@ -125,3 +128,24 @@ def test_a_japanese_report_holds_no_english(made: tuple[Desk, Report, Edition]) 
     assert stored[0]["state"] == "下書き"
     lines = "\n".join([*words(view), *words(stored)]).split("\n")
     assert [line for line in lines if re.search(r"[a-z]{3,} [a-z]{3,}", line)] == []
+
+
+def test_why_a_report_failed_is_said_in_japanese() -> None:
+    """What no catalogue knows stays English, and says so to whoever reads it aloud."""
+    japanese, english = Language("ja"), Language("en")
+    with pytest.raises(InputError) as refused:
+        days_of("June")
+    (item,) = faults_said(refused.value.faults, "", japanese)
+    assert item.lang == "ja"
+    assert item.children.startswith("period: 'June'は期間ではありません")
+    missing = (
+        "town has no stored day in 2016-06 with perfect information; fill the store with "
+        "`wattshed operate --from 2016-06-01 --to 2016-06-30`"
+    )
+    (told,) = faults_said((), missing, japanese)
+    assert told.children.startswith("2016-06に保存された日がありません")
+    assert faults_said((), missing, english)[0].children == missing
+    (other,) = faults_said((Fault("targets.toml", "odd"),), "", japanese)
+    assert (other.children, other.lang) == ("targets.toml: odd", "en")
+    promoted = Fault("kpi 2016 version 1", "is draft and cannot become published; approve it first")
+    assert "先に承認してください" in faults_said((promoted,), "", japanese)[0].children

@@ -68,12 +68,16 @@ WORDS: Mapping[str, Words] = {
     "zone": {"en": "Zone", "ja": "地域"},
 }
 SETTINGS: Mapping[str, Words] = {
-    "activity_quality": {"en": "Quality of the city's meters", "ja": "計測データの質"},
+    "activity_quality": {
+        "en": "Data quality of the city's meters (GPC table 5.3)",
+        "ja": "計測データの質（GPC表5.3）",
+    },
     "account": {"en": "account of their own", "ja": "独立の勘定"},
     "aggregated": {"en": "local generation first (aggregated)", "ja": "地域内発電を優先（集約）"},
     "annual": {"en": "annual", "ja": "年間"},
     "basis": {"en": "Basis of factors", "ja": "係数の範囲"},
     "coupling": {"en": "Coupling of local generation", "ja": "地域内発電の扱い"},
+    "day": {"en": "day", "ja": "日"},
     "direct": {"en": "direct", "ja": "直接"},
     "estimate": {"en": "nearest factor, as an estimate", "ja": "最も近い係数で推計"},
     "first_month": {"en": "First month of the reporting year", "ja": "報告年度の開始月"},
@@ -81,6 +85,7 @@ SETTINGS: Mapping[str, Words] = {
     "generators": {"en": "on generators", "ja": "発電側に配分"},
     "gwp": {"en": "Warming potentials of entries", "ja": "入力の地球温暖化係数"},
     "hours": {"en": "Hours without a stored day", "ja": "保存日のない時間"},
+    "hour": {"en": "hour", "ja": "時間"},
     "hourly": {"en": "hourly", "ja": "時間別"},
     "information": {"en": "Information of the plans", "ja": "計画の情報"},
     "left-out": {"en": "left out", "ja": "除外"},
@@ -88,12 +93,14 @@ SETTINGS: Mapping[str, Words] = {
     "loads": {"en": "on loads", "ja": "需要側に配分"},
     "losses": {"en": "Losses", "ja": "損失"},
     "matching": {"en": "Matching of certificates", "ja": "証書の照合"},
+    "month": {"en": "month", "ja": "月"},
     "ne": {"en": "not estimated (NE)", "ja": "推計しない（NE）"},
-    "resolution": {"en": "Resolution", "ja": "時間間隔"},
+    "resolution": {"en": "Resolution of the series", "ja": "時系列の間隔"},
     "same-hour-mean": {"en": "mean of the same clock hour, as an estimate", "ja": "同じ時刻の平均で推計"},
     "zone": {"en": "Zone of the official factors", "ja": "公式係数の地域"},
 }
-"""Settings and their choices; what is not here (a zone, a name) is shown as it is."""
+"""Settings and their choices, for registry, files and pages alike; what is not here (a zone, a name) is
+shown as it is."""
 _LOCALE = {"en": "en_GB", "ja": "ja_JP"}
 DIGITS = 4
 """Significant digits that people read; machines read all of them in JSON, CSV and XLSX."""

@@ -32,15 +32,8 @@ _LEVELS: tuple[tuple[Total, Words], ...] = (
 )
 _GRADES: dict[str, Grade] = {"H": "H", "M": "M", "L": "L"}
 _GWPS: dict[str, GwpSet] = {"AR4": "AR4", "AR5": "AR5", "AR6": "AR6"}
-_QUALITY = Choice(
-    "activity_quality",
-    ("H", "M", "L"),
-    "M",
-    words("Data quality of the city's meters (GPC table 5.3)", "計測データの質（GPC表5.3）"),
-)
-_GWP = Choice(
-    "gwp", ("AR4", "AR5", "AR6"), "AR5", words("Warming potentials of entries", "入力の地球温暖化係数")
-)
+_QUALITY = Choice("activity_quality", ("H", "M", "L"), "M")
+_GWP = Choice("gwp", ("AR4", "AR5", "AR6"), "AR5")
 
 
 @report(

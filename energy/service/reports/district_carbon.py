@@ -45,14 +45,7 @@ _BALANCE = (
         "What did each district use, and which carbon came with it through the city's own grid?",
         "各地区は何をどれだけ使い、都市の系統を通じてどれだけの炭素が伴ったか。",
     ),
-    (
-        Choice(
-            "resolution",
-            ("hour", "day", "month"),
-            "day",
-            words("Resolution of the series", "時系列の間隔"),
-        ),
-    ),
+    (Choice("resolution", ("hour", "day", "month"), "day"),),
 )
 def district_carbon(context: Context) -> Report:
     """Totals by district, the city's balance, and the series of every district."""

@@ -20,12 +20,7 @@ from energy.service.reports.official import (
 from energy.service.reports.registry import Choice, Context, report
 
 CANCELLATIONS = "cancellations"
-_MATCHING = Choice(
-    "matching",
-    ("annual", "hourly"),
-    "annual",
-    words("Matching of certificates", "証書の照合"),
-)
+_MATCHING = Choice("matching", ("annual", "hourly"), "annual")
 
 
 @report(

@@ -13,30 +13,9 @@ from energy.domain.report import Words
 from energy.service.reports.figures import words
 from energy.service.reports.registry import Choice, Context
 
-GAPS = Choice(
-    "gaps",
-    ("estimate", "ne"),
-    "estimate",
-    words(
-        "Days without a valid factor: nearest one as an estimate, or not estimated",
-        "有効な係数がない日：最も近い係数で推計、またはNE",
-    ),
-)
-HOURS = Choice(
-    "hours",
-    ("left-out", "same-hour-mean"),
-    "left-out",
-    words(
-        "Hours without a stored day: left out, or the mean of the same clock hour as an estimate",
-        "保存日のない時間：除外、または同じ時刻の平均で推計",
-    ),
-)
-FIRST_MONTH = Choice(
-    "first_month",
-    tuple(str(month) for month in range(1, 13)),
-    "1",
-    words("First month of the reporting year", "報告年度の開始月"),
-)
+GAPS = Choice("gaps", ("estimate", "ne"), "estimate")
+HOURS = Choice("hours", ("left-out", "same-hour-mean"), "left-out")
+FIRST_MONTH = Choice("first_month", tuple(str(month) for month in range(1, 13)), "1")
 _NO_ZONE = "the city has no zone; set zone under [factors] in city.toml"
 
 

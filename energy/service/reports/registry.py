@@ -21,17 +21,25 @@ from energy.domain.network import FloatArray
 from energy.domain.period import Period
 from energy.domain.report import FactorUse, InputUse, Plot, Report, Table, Words
 from energy.feeds.officer import OfficerInputs
+from energy.feeds.reports.cells import SETTINGS
 from energy.service.reports.methods import METHODS
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A choice that shapes a report: its name, the values it may have (none: any text), and the default."""
+    """A choice that shapes a report: its name, the values it may have (none: any text), and the default.
+
+    What it and its values are called stands with the words of all settings, `energy.feeds.reports.SETTINGS`.
+    """
 
     name: str
     values: tuple[str, ...]
     default: str
-    title: Words
+
+    @property
+    def title(self) -> Words:
+        """What it is called; its name where there are no words for it."""
+        return SETTINGS.get(self.name, {"en": self.name, "ja": self.name})
 
 
 @dataclass(frozen=True)
@@ -158,7 +166,18 @@ class ReportType:
 
 
 REPORTS: dict[str, ReportType] = {}
-"""By name, in alphabetical order of their files; filled by `reports`."""
+"""By name; filled by `reports`."""
+READING_ORDER = (
+    "district-carbon",
+    "city-inventory",
+    "market-based",
+    "ev-carbon",
+    "targets",
+    "avoided",
+    "kpi",
+    "method",
+)
+"""As an officer reads them; reports that are not named here follow by their names."""
 
 
 def report(
@@ -174,10 +193,13 @@ def report(
 
 
 def reports() -> Mapping[str, ReportType]:
-    """All reports, their files imported."""
+    """All reports in `READING_ORDER`, their files imported."""
     for module in sorted(iter_modules([str(Path(__file__).parent)]), key=lambda module: module.name):
         import_module(f"{__package__}.{module.name}")
-    return REPORTS
+    place = {name: k for k, name in enumerate(READING_ORDER)}
+    return {
+        name: REPORTS[name] for name in sorted(REPORTS, key=lambda name: (place.get(name, len(place)), name))
+    }
 
 
 def report_type(name: str) -> ReportType:

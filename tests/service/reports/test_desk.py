@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -21,9 +22,10 @@ from energy.domain.report_document import report_document, report_of
 from energy.feeds.documents import json_bytes
 from energy.feeds.factors import load_factors
 from energy.feeds.officer import OfficerInputs
+from energy.feeds.reports.cells import SETTINGS
 from energy.service.reports.desk import Desk, changes, content_hash
 from energy.service.reports.figures import figure as figure_of
-from energy.service.reports.registry import Context, chosen, reports
+from energy.service.reports.registry import READING_ORDER, Context, chosen, reports
 from energy.store import Store
 from tests.carbon.periods import build, periods
 from tests.dashboard.builders import town
@@ -247,3 +249,12 @@ def test_entries_of_fiscal_years_count_by_the_share_that_the_period_covers(
     )
     made = reports()["city-inventory"].make(replace(wanted, officer=entry)).figures["gpc/III.1.1"]
     assert made.value == (None if share is None else pytest.approx(366 * share, rel=1e-3))
+
+
+def test_reports_stand_as_an_officer_reads_them_and_every_choice_has_words() -> None:
+    assert tuple(reports())[: len(READING_ORDER)] == READING_ORDER
+    plain = re.compile(r"\d+|[HML]|AR\d")
+    for kind in reports().values():
+        for choice in kind.choices:
+            assert choice.title == SETTINGS[choice.name]
+            assert all(value in SETTINGS or plain.fullmatch(value) for value in choice.values), choice.name
