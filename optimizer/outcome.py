@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,13 +47,14 @@ def outcome(
     shortfalls = []
     offers: dict[str, OfferSchedule] = {}
     for rows in part.assets:
-        schedules.update((key, _without_noise(schedule)) for key, schedule in rows.schedules(clean))
+        schedules.update(rows.schedules(clean))
         shortfalls += list(rows.shortfalls(clean))
         if isinstance(rows, OfferRows):
             offers = rows.held(clean)
     for key, q_kvar in part.reactive.series(clean).items():
         own_series = {**schedules[key].series, "q_kvar": q_kvar}
-        schedules[key] = _without_noise(AssetSchedule(schedules[key].p_kw, own_series))
+        schedules[key] = AssetSchedule(schedules[key].p_kw, own_series)
+    schedules = _without_noise(schedules)
     losses_kw = clean[part.connections.losses]
     prices = None
     if dual is not None:
@@ -69,12 +71,18 @@ def outcome(
     )
 
 
-def _without_noise(schedule: AssetSchedule) -> AssetSchedule:
-    """The schedule with zeros for what is left where two powers cancel, no zero negative."""
-
-    def cleaned(values: FloatArray) -> FloatArray:
-        return np.where(np.abs(values) < NEGLIGIBLE, 0.0, values)
-
-    return AssetSchedule(
-        cleaned(schedule.p_kw), {name: cleaned(values) for name, values in schedule.series.items()}
+def _without_noise(schedules: Mapping[str, AssetSchedule]) -> dict[str, AssetSchedule]:
+    """The schedules with zeros for what is left where two powers cancel, no zero negative."""
+    every = [values for own in schedules.values() for values in (own.p_kw, *own.series.values())]
+    # one array for all: a fleet has thousands
+    flat = np.concatenate([np.zeros(0), *(values.ravel() for values in every)])
+    flat[np.abs(flat) < NEGLIGIBLE] = 0.0
+    edges = accumulate((values.size for values in every), initial=0)
+    cleaned = (
+        flat[first:last].reshape(values.shape)
+        for (first, last), values in zip(pairwise(edges), every, strict=True)
     )
+    return {
+        key: AssetSchedule(next(cleaned), {name: next(cleaned) for name in own.series})
+        for key, own in schedules.items()
+    }

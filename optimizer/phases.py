@@ -6,6 +6,7 @@ its own (network losses) is even.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,11 @@ def phase_powers(
 ) -> dict[str, FloatArray]:
     """Net power drawn on each phase of each connection, its children's included, kW, shape (3, steps)."""
     net = {key: np.zeros((3, problem.time.steps)) for key in problem.connections}
+    drawn: dict[tuple[str, Phases], FloatArray] = defaultdict(lambda: np.zeros(problem.time.steps))
     for asset in problem.assets:
-        drawn = asset.drawn_kw(schedules[asset.id].p_kw)
-        net[asset.connection] += np.outer(shares(asset.phases), drawn)
+        drawn[asset.connection, asset.phases] += asset.drawn_kw(schedules[asset.id].p_kw)
+    for (key, phases), power in drawn.items():
+        net[key] += np.outer(shares(phases), power)
     for key in reversed(problem.from_roots):
         parent = problem.connections[key].parent
         if parent is not None:

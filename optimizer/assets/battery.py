@@ -314,7 +314,10 @@ def store_flexibility(
 
 
 def stored_kwh(
-    p_kw: FloatArray, charge_efficiency: float, discharge_efficiency: float, hours: float
+    p_kw: FloatArray,
+    charge_efficiency: float | FloatArray,
+    discharge_efficiency: float | FloatArray,
+    hours: float,
 ) -> FloatArray:
     """What each step's power adds to the energy in a store, kWh."""
     charge, discharge = np.clip(p_kw, 0, None), np.clip(-p_kw, 0, None)
@@ -323,6 +326,8 @@ def stored_kwh(
 
 def wear_cost(p_kw: FloatArray, wear_cost_per_mwh: float, time: TimeGrid) -> float:
     """What discharging costs, per MWh at the connection."""
+    if wear_cost_per_mwh == 0:
+        return 0.0
     return float(np.clip(-p_kw, 0, None).sum()) * time.hours / 1000 * wear_cost_per_mwh
 
 

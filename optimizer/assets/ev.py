@@ -108,6 +108,8 @@ class ElectricVehicle(Controllable, Asset):
         yield from self._overlaps(path)
 
     def _overlaps(self, path: str) -> Iterator[Fault]:
+        if len(self.sessions) + len(self.trips) < 2:
+            return
         stays = [(s.arrival, s.departure, "sessions", n) for n, s in enumerate(self.sessions)]
         drives = [(t.departure, t.arrival, "trips", n) for n, t in enumerate(self.trips)]
         intervals = sorted(item for item in stays + drives if item[0] < item[1])
@@ -123,16 +125,22 @@ class ElectricVehicle(Controllable, Asset):
                 latest = item
 
     def notices(self, time: TimeGrid) -> Iterator[str]:
+        start, end = time.start, time.end
         for session in self.sessions:
-            span = f"the session {format_instant(session.arrival)} to {format_instant(session.departure)}"
             if session.departure == session.arrival:
-                yield f"asset {self.id!r}: {span} lasts no time and is left out, with its departure need"
-            elif session.departure <= time.start or session.arrival >= time.end:
-                yield f"asset {self.id!r}: {span} is outside the horizon and left out"
-            elif session.arrival < time.start or session.departure > time.end:
-                yield f"asset {self.id!r}: {span} is clipped to the horizon"
-        stays = [stay.session for stay in self.stays(time)]
-        refused = sum(s.discharge_max_kw > 0 and self.discharge_max_kw(s) == 0 for s in stays)
+                fate = "lasts no time and is left out, with its departure need"
+            elif session.departure <= start or session.arrival >= end:
+                fate = "is outside the horizon and left out"
+            elif session.arrival < start or session.departure > end:
+                fate = "is clipped to the horizon"
+            else:
+                continue
+            span = f"the session {format_instant(session.arrival)} to {format_instant(session.departure)}"
+            yield f"asset {self.id!r}: {span} {fate}"
+        refused = 0
+        if any(s.discharge_max_kw > 0 and self.discharge_max_kw(s) == 0 for s in self.sessions):
+            stays = [stay.session for stay in self.stays(time)]
+            refused = sum(s.discharge_max_kw > 0 and self.discharge_max_kw(s) == 0 for s in stays)
         if refused:
             yield f"asset {self.id!r}: no V2G in {refused} of its sessions, for want of v2g_consent"
         for trip in self.trips:

@@ -34,7 +34,7 @@ from optimizer.assets.base import (
     StorePlan,
     TerminalPower,
 )
-from optimizer.assets.battery import store_flexibility
+from optimizer.assets.battery import store_flexibility, stored_kwh
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.wear import FleetSegments
 
@@ -147,8 +147,8 @@ class FleetRows(AssetRows):
     def _find_states(self) -> None:
         """The states, by EV and step, and which of them each piece, drive and need changes."""
         steps = self._time.steps
-        drive_ev = np.array([drive[0] for drive in self._drives], np.int64)
-        drive_step = np.array([drive[2] for drive in self._drives], np.int64)
+        drive_ev = self._drive_ev = np.array([drive[0] for drive in self._drives], np.int64)
+        drive_step = self._drive_step = np.array([drive[2] for drive in self._drives], np.int64)
         self._drive_kwh = np.array([drive[3].energy_kwh for drive in self._drives], float)
         piece_key, drive_key = self._piece_ev * steps + self._piece_step, drive_ev * steps + drive_step
         self._keys, state_at = _distinct(len(self._evs) * steps, piece_key, drive_key)
@@ -375,22 +375,20 @@ class FleetRows(AssetRows):
     def schedules(self, x: FloatArray) -> Iterator[tuple[str, AssetSchedule]]:
         steps = self._time.steps
         size = len(self._evs) * steps
-        power = np.bincount(self._piece_ev * steps + self._piece_step, x[self._charge], size)
+        power = np.bincount(self._piece_ev * steps + self._piece_step, x[self._charge], size).astype(float)
         back = self._v2g
         power -= np.bincount(self._piece_ev[back] * steps + self._piece_step[back], x[self._discharge], size)
         power = power.reshape(-1, steps)
-        unserved = self._unserved_trips(x)
-        for number, ev in enumerate(self._evs):
-            p_kw = power[number]
-            energies = ev.energies(p_kw, unserved.get(number, {}), self._time)
-            yield ev.id, AssetSchedule(p_kw, {"e_kwh": np.clip(energies, ev.e_min_kwh, ev.e_max_kwh)})
-
-    def _unserved_trips(self, x: FloatArray) -> dict[int, dict[int, float]]:
-        unserved: dict[int, dict[int, float]] = {}
-        for column in np.flatnonzero(x[self._trip_short] > SERVED_KWH):
-            number, order, _, _ = self._drives[column]
-            unserved.setdefault(number, {})[order] = float(x[self._trip_short[column]])
-        return unserved
+        stated = {name: values[:, None] for name, values in self._stated.items()}
+        gain, loss = stated["charge_efficiency"], stated["discharge_efficiency"]
+        change = stored_kwh(power, gain, loss, self._time.hours)
+        short = x[self._trip_short]
+        served = self._drive_kwh - np.where(short > SERVED_KWH, short, 0.0)
+        np.subtract.at(change, (self._drive_ev, self._drive_step), served)
+        energies = stated["e_start_kwh"] + np.cumsum(change, axis=1)
+        np.clip(energies, stated["e_min_kwh"], stated["e_max_kwh"], out=energies)
+        for ev, p_kw, e_kwh in zip(self._evs, power, energies, strict=True):
+            yield ev.id, AssetSchedule(p_kw, {"e_kwh": e_kwh})
 
     def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
         for row in np.flatnonzero(x[self._need_short] > SERVED_KWH):

@@ -14,7 +14,7 @@ from optimizer.model import build
 from optimizer.solver import LinearProgram
 from tests.benchmarks import bench_resolve
 
-RUNS = 3
+RUNS = 5
 
 
 def arrays(document: dict[str, Any]) -> LinearProgram:
