@@ -99,7 +99,12 @@ def render(service: Service, path: str, search: str) -> tuple[Any, dict[str, str
         return _nowhere(say, path), {"title": f"Wattshed · {say('nowhere.title')}", "lang": view.lang}
     seen = visit(service, view)
     plan = seen.plan
-    content = without_plan(seen, service) if plan is None or view.job else page.content(seen, plan)
+    if plan is not None and not view.job:
+        content = page.content(seen, plan)
+    elif page.without_plan is not None and not view.job:
+        content = page.without_plan(seen)
+    else:
+        content = without_plan(seen, service)
     framed = frame(seen, page.name, [(item.name, item.path) for item in pages()], content)
     localised = dmc.DatesProvider(framed, settings={"locale": view.lang, "firstDayOfWeek": 1})
     return localised, {"title": f"{say(f'page.{page.name}')} · {seen.city.name}", "lang": view.lang}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
 from datetime import date, datetime, timedelta
 from typing import Literal, Self
@@ -27,6 +28,7 @@ class View:
     case: str = ""
     asset: str = ""
     report: str = ""
+    year: str = ""
     info: str = ""
     job: str = ""
     lang: str = "en"
@@ -41,6 +43,7 @@ class View:
             lang=view.lang if view.lang in LANGUAGES else "en",
             info=view.info if view.info in INFORMATION else "",
             day=view.day if _is_day(view.day) else "",
+            year=view.year if re.fullmatch(r"(19|2[01])\d\d", view.year, re.ASCII) else "",
         )
 
     def search(self, **changes: str) -> str:

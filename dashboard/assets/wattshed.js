@@ -47,7 +47,7 @@ window.dayjs_locale_ja = {
 
   /* --- the address ----------------------------------------------------------------------------- */
 
-  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset", report: "report" };
+  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset", report: "report", year: "year" };
 
   /* Gather a page's controls by the last word of their ids: {"city-layer": …} is the layer. */
   function choice(...values) {
@@ -319,10 +319,16 @@ window.dayjs_locale_ja = {
     return rows && rows.length ? rows[0].step : keep();
   }
 
+  /* Which parts of an entry's form its kind hides: what, amount, tonnes, source, key. */
+  function entryKind(kind) {
+    const key = kind === "key";
+    return [key, kind !== "amount", kind !== "tonnes", key, !key];
+  }
+
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     wattshed: {
       play, tick, clock, timeLine, choice, address, go, heading, chooseDistrict, paint, rank, keyFigures,
-      legendOf, filter, chooseRow, toStep, chooseCarbonDistrict,
+      legendOf, filter, chooseRow, toStep, chooseCarbonDistrict, entryKind,
     },
   });
 })();

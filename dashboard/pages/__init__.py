@@ -23,7 +23,8 @@ class Page:
     """One page of the dashboard.
 
     `name` gives its words (``page.NAME``) and icon, `content` its cards for a stored plan, and `register`
-    its callbacks, each made with `off_loop` or in the browser.
+    its callbacks, each made with `off_loop` or in the browser. `without_plan` gives its cards on a day
+    without a stored plan; where it is None, the day is offered for planning.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Page:
     order: int
     content: Callable[[Visit, Plan], Any]
     register: Callable[[Dash, Service], None]
+    without_plan: Callable[[Visit], Any] | None = None
 
 
 @cache

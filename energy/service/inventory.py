@@ -227,7 +227,7 @@ def replace_inventory(
         raise ReadOnlyError(reason)
     if version is not None and read_inventory(directory)[1] != version:
         raise ChangedError(
-            f"the entries of {city.id} were changed since they were read; read them again, then change them"
+            f"the entries of {city.name} were changed since they were read; read them again, then change them"
         )
     metered = fed_references(city)
     whole = draft
@@ -244,12 +244,12 @@ def replace_inventory(
 
 def _read_only(city: City, directory: Path | None) -> str:
     if directory is None:
-        return f"{city.id} has no directory to store entries in; serve it from one (--city DIR)"
+        return f"{city.name} has no directory to store entries in; serve it from one (--city DIR)"
     if directory.resolve() == reference_city_directory().resolve():
         return (
-            f"{city.id} is built in and takes no entries; serve a copy of its directory, or a city of your "
+            f"{city.name} is built in and takes no entries; serve a copy of its directory, or a city of your "
             "own (wattshed init DIR)"
         )
     if not os.access(directory, os.W_OK):
-        return f"the directory of {city.id} cannot be written; allow it, or serve a copy of the directory"
+        return f"the directory of {city.name} cannot be written; allow it, or serve a copy of the directory"
     return ""

@@ -33,7 +33,8 @@ def address(reference_home: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     before = {name: os.environ.get(name) for name in ("WATTSHED_HOME", "DATABASE_URL")}
     os.environ["WATTSHED_HOME"] = str(home)
     os.environ.pop("DATABASE_URL", None)
-    service = open_service([reference_city_directory()])
+    city = shutil.copytree(reference_city_directory(), home / "city")  # the built-in one takes no entries
+    service = open_service([city])
     service.plan("reference", DAY)
     server = uvicorn.Server(uvicorn.Config(build_app(service), host="127.0.0.1", port=0, log_level="warning"))
     thread = threading.Thread(target=server.run, daemon=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -17,8 +18,9 @@ from tests.browser.conftest import DAY, Reader
 pytestmark = pytest.mark.browser
 
 PAGES = [(page.name, page.path) for page in pages()]
+EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "inventory.csv"
 CHARTS = {"city": ("city-map", "stack"), "plan": ("balance", "asset-chart"), "grid": ("grid-map", "band"),
-          "carbon": ("sankey", "series"), "reports": ()}  # fmt: skip
+          "carbon": ("sankey", "series"), "reports": (), "inventory": ()}  # fmt: skip
 
 
 @pytest.mark.parametrize("lang", ["en", "ja"])
@@ -212,3 +214,44 @@ def test_another_day_is_planned_from_the_page(reader: Reader) -> None:
     assert "job=" not in page.url
     assert "day=2016-01-19" in page.url
     assert "AC-checked" in page.locator("#state").inner_text()
+
+
+def entered(address: str) -> list[dict]:
+    found: list[dict] = (
+        httpx.get(f"{address}/api/v1/cities/reference/inventory").raise_for_status().json()["rows"]
+    )
+    return found
+
+
+def test_an_officer_enters_a_number_then_a_table(reader: Reader, address: str, tmp_path: Path) -> None:
+    page = reader.open("/inventory", year="2016")
+    page.locator(".entry-row.metered", has_text="II.1.2").wait_for()
+    page.get_by_role("button", name="III.1.2: Enter").click()
+    field = page.locator(".entry-block")
+    field.get_by_label("Tonnes of the gas").fill("-310")
+    field.get_by_label("Source of the data").fill("waste office")
+    page.locator("#inventory-save").click()
+    field.get_by_text("Is negative (-310000 kg)").wait_for()
+    field.get_by_text("The data quality is missing").wait_for()
+    assert entered(address) == []
+    field.get_by_label("Tonnes of the gas").fill("310")
+    field.get_by_label("Quality of the data").click()
+    page.get_by_role("option", name="M · medium").click()
+    page.locator("#inventory-save").click()
+    page.locator("#inventory-said", has_text="1 entries in inventory.csv").wait_for()
+    page.locator(".entry-row.entered", has_text="waste office").wait_for()
+    (row,) = entered(address)
+    assert (row["reference"], row["tonnes"], row["year"]) == ("III.1.2", 310.0, 2016)
+
+    bad = tmp_path / "bad.csv"
+    bad.write_text("reference,tonnes\nI.1.2,3\nI.9.9,3\n", "utf-8")
+    page.set_input_files("#inventory-upload input", bad)
+    page.locator(".file-faults tr", has_text="I.9.9").get_by_text("is not of the GPC").wait_for()
+    later = tmp_path / "later.csv"
+    later.write_text(EXAMPLE.read_text("utf-8").replace("2016", "2017"), "utf-8")
+    page.set_input_files("#inventory-upload input", later)
+    page.locator("#inventory-take").click()
+    page.locator("#inventory-said", has_text="8 entries in inventory.csv").wait_for()
+    page.wait_for_url("**year=2017**")
+    page.locator(".entry-row.entered", has_text="gas works").wait_for()
+    assert {item.get("year") for item in entered(address)} == {2016, 2017, None}, "entries of 2016 stay"
