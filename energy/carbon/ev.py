@@ -12,7 +12,7 @@ at the margin is another question with its own figure (`EvGroup.marginal`), neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -182,9 +182,9 @@ class EvLedger:
         return Amount(kg, nan, nan, float(net[known].sum()), share)
 
 
-def ev_ledger(period: Period, marginal: Marginal | None = None) -> EvLedger:
-    """The EVs of `period`, every asset of kind ``ev``; with `marginal` the consequential statement too."""
-    plug = [k for k, asset in enumerate(period.assets) if asset.kind == "ev"]
+def ev_ledger(period: Period, marginal: Marginal | None = None, kinds: Collection[str] = ("ev",)) -> EvLedger:
+    """The EVs of `period`, every asset of `kinds`; with `marginal` the consequential statement too."""
+    plug = [k for k, asset in enumerate(period.assets) if asset.kind in kinds]
     evs = tuple(period.assets[k] for k in plug)
     at_plug = (period.drawn_mwh, period.drawn_kg, period.injected_mwh, period.injected_kg)
     in_battery = (period.driven_mwh, period.driven_kg, period.distance_km, tank_changes(period).kg)

@@ -110,6 +110,8 @@ class Period:
         marginal_kg: what the net draw of each asset causes at the rates of its bus in the planned dispatch,
             columns as `assets`; marginal_at_bus, marginal_at_root: means of those rates, g/kWh, columns as
             `buses` and shape (hours,). NaN in hours whose day has none; None where no day has any.
+        hydrogen_kg: what vehicles took of stations, kg of hydrogen, columns as `storages`; NaN on days that
+            were stored without, None where no day has any.
     """
 
     city: str
@@ -145,6 +147,7 @@ class Period:
     marginal_kg: FloatArray | None = None
     marginal_at_bus: FloatArray | None = None
     marginal_at_root: FloatArray | None = None
+    hydrogen_kg: FloatArray | None = None
 
     @property
     def covered(self) -> float:

@@ -58,6 +58,7 @@ class DayAccounts:
               ``actual``): columns ``QUANTITY/DISTRICT``; ``CASE.city``: a column per quantity
             * ``drawn_mwh``, ``drawn_kg``, ``injected_mwh``, ``injected_kg``: asset ids
             * ``driven_mwh``, ``driven_kg``, ``distance_km``, ``tank_mwh``, ``tank_kg``: ids of storages
+            * ``hydrogen_kg``: ids of hydrogen stations; what vehicles took
             * where the marginal ledger follows the dispatch: ``marginal_kg``: asset ids;
               ``bus_marginal_g_per_kwh``: ``grid`` and buses as text
             * ``bus_carbon_g_per_kwh``: buses as text; ``upstream``, ``prices``: a column per series

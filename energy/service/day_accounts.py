@@ -222,7 +222,15 @@ def _storages(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:
         "tank_mwh": hourly.ending(account.tank_e_mwh),
         "tank_kg": hourly.ending(account.tank_carbon_kg),
     }
-    return {name: SeriesTable(account.storage_ids, table) for name, table in values.items()}
+    tables = {name: SeriesTable(account.storage_ids, table) for name, table in values.items()}
+    hydrogen = {
+        tank.id: hourly.total(tank.hydrogen_kg)
+        for tank in case.operation.units.tanks
+        if tank.hydrogen_kg is not None
+    }
+    if hydrogen:
+        tables["hydrogen_kg"] = SeriesTable(tuple(hydrogen), np.column_stack(list(hydrogen.values())))
+    return tables
 
 
 def _market(hourly: _Hourly, day: CityDay, case: Case) -> dict[str, SeriesTable]:

@@ -175,6 +175,7 @@ class _Joined:
             export_price_per_mwh=prices["export_price_per_mwh"],
             coupling=stored[0].coupling,
             losses=stored[0].losses,
+            hydrogen_kg=self._table("hydrogen_kg", storages) if self._any("hydrogen_kg") else None,
             marginal_kg=by_asset.get("marginal_kg"),
             marginal_at_bus=self._at_margin(tuple(map(str, buses))),
             marginal_at_root=None if at_root is None else at_root[:, 0],
@@ -182,11 +183,12 @@ class _Joined:
 
     def _at_margin(self, columns: Sequence[str]) -> FloatArray | None:
         """The marginal rates of some places; None where no day has any."""
-        return self._table("bus_marginal_g_per_kwh", columns, absent=np.nan) if self._marginal else None
+        known = self._any("bus_marginal_g_per_kwh")
+        return self._table("bus_marginal_g_per_kwh", columns, absent=np.nan) if known else None
 
-    @property
-    def _marginal(self) -> bool:
-        return any("marginal_kg" in accounts.tables for _, accounts in self.stored)
+    def _any(self, table: str) -> bool:
+        """Whether any day has that table."""
+        return any(table in accounts.tables for _, accounts in self.stored)
 
     def _columns(self, table: str) -> tuple[str, ...]:
         """The columns of a table over all days."""
@@ -242,7 +244,7 @@ class _Joined:
             for key, entry in zip(keys[-1], accounts.assets, strict=True):
                 entries.setdefault(key, entry)
         names = ["drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg"]
-        names += ["marginal_kg"] if self._marginal else []
+        names += ["marginal_kg"] if self._any("marginal_kg") else []
         tables = {name: self._table(name, tuple(entries), names=keys) for name in names}
         return tuple(entries.values()), tables
 

@@ -35,7 +35,8 @@ USES: Mapping[str, str] = {
 class UnitTank:
     """A unit that stores electricity, as the carbon account has it: MW, MWh.
 
-    `drive_mwh` leaves with vehicles. Hydrogen counts as the electricity that makes it: charging is lossless.
+    `drive_mwh` leaves with vehicles. Hydrogen counts as the electricity that makes it: charging is lossless;
+    `hydrogen_kg` is what vehicles take of it by step, None where it is electricity that is stored.
     """
 
     id: str
@@ -48,6 +49,7 @@ class UnitTank:
     charge_efficiency: float
     e_start_mwh: float
     e_end_mwh: float
+    hydrogen_kg: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def _tank(unit: SiteUnit, asset: Asset, own: AssetSchedule, time: TimeGrid) -> U
             charge_efficiency=1.0,
             e_start_mwh=asset.tank.start_kg * made / 1000,
             e_end_mwh=float(own.series["tank_kg"][-1]) * made / 1000,
+            hydrogen_kg=served_kg,
         )
     assert isinstance(asset, SwapStation), f"no tank is known for {unit.type}"
     slots = own.series["slot_kw"]

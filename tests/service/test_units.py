@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from energy.carbon.marginal import marginal
+from energy.carbon.stations import stations
 from energy.domain.errors import InputError
 from energy.domain.plan import Plan
 from energy.domain.time import parse_instant
@@ -203,6 +205,29 @@ def test_generation_of_units_counts_with_their_own_carbon(days: tuple[Plan, Plan
         imported = sources.column("import") * plan.tables["market"].column("upstream_g_per_kwh")
         pv = plan.document["carbon"]["balance"]["sources_kg"] - made_kg - imported.sum()
         assert pv == pytest.approx(0.0, abs=1e-6 * made_kg + 1e-3)
+
+
+def test_vehicles_take_hydrogen_and_swapped_batteries_with_the_carbon_of_their_tanks(
+    service: Service, days: tuple[Plan, Plan]
+) -> None:
+    period = service.period("small", FIRST, last_day=SECOND)
+    at_margin = marginal(period)
+    found = {station.asset.id: station for station in stations(period, at_margin)}
+    h2, rack = found["h2"], found["rack"]
+    served_kg = (0.04 - both(days, "h2/unmet_kg", "unit_series")).sum()
+    assert h2.hydrogen_kg == pytest.approx(served_kg, rel=1e-6)
+    assert h2.use.driven_mwh * 1000 == pytest.approx(54 * served_kg, rel=1e-6)
+    swapped = both(days, "rack/swaps_served", "unit_series").sum()
+    assert rack.use.driven_mwh * 1000 == pytest.approx(3.5 * swapped, rel=1e-6)
+    for station in found.values():
+        assert station.use.residual_kg == pytest.approx(0.0, abs=1e-9 * station.use.charged_kg)
+    taken = sum(station.use.driven_kg for station in found.values())
+    assert taken == pytest.approx(period.actual.city["ev_driven_kg"].sum(), rel=1e-9)
+    assert h2.kg_per_kg == pytest.approx(54 * h2.g_per_kwh / 1000)
+    # a unit that runs is what a kWh more costs: with integers fixed the dispatch has its margin too
+    assert at_margin.method == "marginal-dispatch"
+    assert h2.use.marginal is not None
+    assert np.isfinite(h2.use.marginal.kg)
 
 
 def test_the_rest_of_a_day_with_units_is_planned_again(service: Service, days: tuple[Plan, Plan]) -> None:

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from energy.carbon.ev import EvGroup, ev_ledger
 from energy.carbon.marginal import MarginalMethod, marginal
+from energy.carbon.stations import stations
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
 from energy.service.reports.at_margin import rates_of_upstream
 from energy.service.reports.figures import figure, span, words
 from energy.service.reports.registry import Context, report
+from energy.service.reports.stations import stations_table, transport_table
 
 _COLUMNS = (
     Column("charged_mwh", words("Charged", "充電量"), "MWh"),
@@ -43,7 +45,7 @@ class _Grouping:
     ),
 )
 def ev_carbon(context: Context) -> Report:
-    """The city's coefficient, then by class, hub, district, hour and month."""
+    """The city's coefficient, then by class, hub, district, hour and month; hydrogen and swap stations."""
     at_margin = marginal(context.period)
     ledger = ev_ledger(context.period, at_margin)
     names = context.city.bus_names
@@ -75,6 +77,12 @@ def ev_carbon(context: Context) -> Report:
         _Grouping("months", words("By month", "月別"), words("Month", "月"), dict(ledger.by_month())),
     )
     tables = tuple(_table(context, grouping, at_margin.method) for grouping in groupings)
+    found = stations(context.period, at_margin)
+    if found:
+        tables += (
+            stations_table(context, found, at_margin.method),
+            transport_table(context, ledger.city(), found),
+        )
     return context.report(
         "ev-carbon",
         *tables,
@@ -91,7 +99,7 @@ def ev_carbon(context: Context) -> Report:
                 ),
             ),
         ),
-        methods=("ev", "tank", "tracing", at_margin.method),
+        methods=("ev", *(("stations",) if found else ()), "tank", "tracing", at_margin.method),
         notices=(
             *(() if ledger.evs else (words("The city has no EVs in this period.", "この期間にEVはない。"),)),
             *rates_of_upstream(at_margin),

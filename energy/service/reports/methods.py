@@ -126,6 +126,19 @@ _ALL = (
         "Wattshed, docs/carbon.md",
     ),
     Method(
+        "stations",
+        {"en": "Carbon of hydrogen and swaps", "ja": "水素・電池交換の炭素"},
+        {
+            "en": "The store of a station is a mixing tank: it takes in the traced carbon of its bus and "
+            "hour and gives its mix to vehicles and back to the grid: taken + given back + change = charged. "
+            "Hydrogen counts as the electricity that makes it; what machines lose stays with what they "
+            "deliver.",
+            "ja": "ステーションの貯蔵は混合タンクとし、その母線・時間の追跡炭素を取り込み、車両と系統へ"
+            "構成どおり渡す：供給＋返送＋残量変化＝充電。水素は製造電力で計上し、機器の損失は供給側に含める。",
+        },
+        "Wattshed, docs/carbon.md",
+    ),
+    Method(
         "gpc",
         {"en": "City inventory", "ja": "都市の排出目録"},
         {

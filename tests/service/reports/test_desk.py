@@ -258,3 +258,24 @@ def test_reports_stand_as_an_officer_reads_them_and_every_choice_has_words() -> 
         for choice in kind.choices:
             assert choice.title == SETTINGS[choice.name]
             assert all(value in SETTINGS or plain.fullmatch(value) for value in choice.values), choice.name
+
+
+def test_stations_stand_beside_evs_and_add_up() -> None:
+    kinds = {"car1": "hydrogen_station", "car2": "swap_station"}
+    assets = tuple(replace(asset, kind=kinds.get(asset.id, asset.kind)) for asset in PERIOD.assets)
+    kg = PERIOD.driven_mwh * 1000 / 55 * [key == "car1" for key in PERIOD.storages]
+    report = made(replace(PERIOD, assets=assets, hydrogen_kg=kg), "ev-carbon")
+    figures = report.figures
+    per_kg, per_kwh = (figures[f"stations/car1/{key}"].value for key in ("kg_per_kg", "g_per_kwh"))
+    assert per_kg is not None
+    assert per_kwh is not None
+    assert per_kg == pytest.approx(per_kwh * 55 / 1000)
+    kinds_of = ("ev", "hydrogen_station", "swap_station")
+    for key in ("charged_kg", "driven_kg", "change_kg"):
+        parts = [figures[f"transport/{kind}/{key}"].value or 0.0 for kind in kinds_of]
+        assert figures[f"transport/all/{key}"].value == pytest.approx(sum(parts))
+    assert {table.id for table in report.tables} >= {"stations", "transport"}
+    assert json_bytes(report_document(report_of(report_document(report)))) == json_bytes(
+        report_document(report)
+    )
+    assert "stations" not in {table.id for table in made(PERIOD, "ev-carbon").tables}

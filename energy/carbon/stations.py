@@ -1,0 +1,71 @@
+"""Hydrogen and swap stations: the carbon of what vehicles take with them, out of the tank it waited in.
+
+The store of a station is a mixing tank as that of an EV (see `tank`), its carbon carried from day to day:
+an electrolyser or charger brings in the traced carbon of its bus and hour, the fuel cell or the racks give
+the mix back, and vehicles take it away. So for each station and any days
+
+    taken by vehicles + given back + residual + change of the tank = charged.
+
+Hydrogen counts as the electricity that makes it: what electrolyser and fuel cell lose stays with what they
+deliver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from energy.carbon.ev import EvGroup, ev_ledger
+from energy.carbon.marginal import Marginal
+from energy.domain.network import FloatArray
+from energy.domain.period import AssetEntry, Period
+
+HYDROGEN, SWAPS = "hydrogen_station", "swap_station"
+
+
+@dataclass(frozen=True, slots=True)
+class Station:
+    """What one station took in and gave.
+
+    Attributes:
+        asset: its first entry in the period.
+        use: as of an EV: `driven_mwh` and `driven_kg` (of carbon) left with vehicles, as electricity that
+            made the hydrogen or as energy in swapped batteries; `exported_…` was given back.
+        hydrogen_kg: that vehicles took; NaN at a swap station, and where a day does not tell.
+    """
+
+    asset: AssetEntry
+    use: EvGroup
+    hydrogen_kg: float
+
+    @property
+    def kg_per_kg(self) -> float:
+        """kg CO2 per kg of hydrogen delivered; NaN where none was, or its mass is not known."""
+        return self.use.driven_kg / self.hydrogen_kg if self.hydrogen_kg else float("nan")
+
+    @property
+    def g_per_kwh(self) -> float:
+        """Carbon per kWh that vehicles took; NaN where they took none."""
+        return self.use.driven_kg / self.use.driven_mwh if self.use.driven_mwh else float("nan")
+
+
+def stations(period: Period, marginal: Marginal | None = None) -> tuple[Station, ...]:
+    """Every hydrogen and swap station of `period`, in the order of its assets; with `marginal` the
+    consequential statement too."""
+    ledger = ev_ledger(period, marginal, (HYDROGEN, SWAPS))
+    entries = {asset.id: asset for asset in reversed(ledger.evs)}
+    return tuple(
+        Station(entries[name], use, _hydrogen_kg(period, entries[name], ledger.driven_mwh))
+        for name, use in ledger.by_vehicle().items()
+    )
+
+
+def _hydrogen_kg(period: Period, asset: AssetEntry, driven_mwh: FloatArray) -> float:
+    if asset.kind != HYDROGEN or period.hydrogen_kg is None:
+        return float("nan")
+    column = period.storages.index(asset.id)
+    # hours that the ledger leaves out as a whole are no gap of the mass
+    known = np.isfinite(driven_mwh).any(axis=1)
+    kg, taken = period.hydrogen_kg[known, column], period.driven_mwh[known, column]
+    return float(np.where(taken == 0, np.nan_to_num(kg), kg).sum())
