@@ -1,10 +1,10 @@
 """Why needs are unmet or hard limits cannot hold, and the smallest relaxation that would help.
 
 First in closed form, asset by asset (`Asset.out_of_reach`). What is left comes from limits that assets
-share: an elastic linear program in which every asset's hard limit, and every connection's import and
-export limit, has one slack over all its steps (Chinneck, Feasibility and Infeasibility in Optimization,
-2008, ch. 6). The weighted sum of slacks is minimised; those above zero are the conflict. The weights are
-1 per kW and per kWh, and `KWH_PER_KG` per kg.
+share: an elastic linear program in which every asset's hard limit, and every limit of a connection (import,
+export, phases, unbalance, a grid operator's signals), has one slack over all its steps (Chinneck,
+Feasibility and Infeasibility in Optimization, 2008, ch. 6). The weighted sum of slacks is minimised; those
+above zero are the conflict. The weights are 1 per kW and per kWh, and `KWH_PER_KG` per kg.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import scipy.sparse as sp
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import Conflict, Schedule, Shortfall
-from optimizer.assets.base import Asset, HardLimit
+from optimizer.assets.base import Asset, Controllable, HardLimit
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.reach import when
 from optimizer.islands import BORDERS, border_message
@@ -43,7 +43,14 @@ UNEXPLAINED = "no limit of a connection and no energy that must be held explains
 NOT_FOUND = "it was not found what would serve the shortfalls"
 WEIGHT = {"kW": 1.0, "kWh": 1.0, "kg": KWH_PER_KG}
 Terms = Sequence[tuple[IntArray, FloatArray | float]]
-WAY = {"import_limit_kw": "import", "export_limit_kw": "export"}
+WAY = {
+    "import_limit_kw": "import",
+    "export_limit_kw": "export",
+    "phase_import_limit_kw": "import on one phase",
+    "unbalance_limit_kw": "difference between its phases",
+    "grid_signals": "than its grid signals leave to controllable assets",
+}
+"""Limits of connections, one over all steps, and what more of each of them allows."""
 
 
 def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[tuple[Conflict, ...], str | None]:
@@ -75,7 +82,7 @@ def of_shortfalls(
     closed = _out_of_reach(problem)
     if closed:
         problem, stages = _eased(problem, closed, stages)
-    shared = SharedLimits(stages)
+    shared = SharedLimits(stages, 0 if problem.pins is None else problem.pins.past)
     try:
         found = shared.least()
     finally:
@@ -203,23 +210,27 @@ class SharedLimits:
     After `close` the program is what it was before, but for rows and columns without effect.
     """
 
-    def __init__(self, stages: Stages) -> None:
+    def __init__(self, stages: Stages, past: int = 0) -> None:
+        """What was done in the steps before `past` stays, whatever limits say."""
         connections = stages.program.connections
         self._stages, self._solver = stages, stages.solver
-        self._limits = list(connections.shared_limits)
+        self._limits = [one for each in connections.shared_limits if (one := each.since(past)) is not None]
+        net = [np.unique(limit.columns) for limit in connections.net_limits]
         self._flows = np.concatenate(
-            [connections.imports.ravel(), connections.exports.ravel(), connections.overruns]
+            [connections.imports.ravel(), connections.exports.ravel(), connections.overruns, *net]
         )
         # nobody widens the border of an island
         border = connections.exchange.ravel()
-        self._widest = np.concatenate([border, border, np.full(len(connections.overruns), np.inf)])
+        unlimited = np.full(len(self._flows) - 2 * len(border), np.inf)
+        self._widest = np.concatenate([border, border, unlimited])
         self._added: list[IntArray] = []
         self._met = np.zeros(0, np.int64)
         stages.release_all()
         stages.exclusions.reopen()
         stages.exclusions.heed_flows(False)
         stages.solver.set_mip_gap(0.0)
-        stages.solver.set_bounds(self._flows, np.zeros(len(self._flows)), self._widest)
+        least = np.minimum(stages.program.linear.lower[self._flows], 0.0)
+        stages.solver.set_bounds(self._flows, least, self._widest)
 
     def least(self) -> tuple[list[tuple[HardLimit, IntArray, float]], FloatArray, bool] | None:
         """Each limit to widen, in which steps and by how many kW, so that as little is unmet as without any
@@ -276,9 +287,11 @@ class SharedLimits:
         self._met, columns = columns[met], columns[~met]
         self._solver.set_bounds(self._met, np.zeros(len(self._met)), np.zeros(len(self._met)))
         if len(columns):
-            least = float(unmet[columns] @ x[columns])
+            # so that the tolerance is one of what counts least, and not of its weight
+            weights = unmet[columns] / min(1.0, float(unmet[columns].min()))
+            least = float(weights @ x[columns])
             row = sp.csr_array(
-                (unmet[columns], (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
+                (weights, (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
             )
             upper = np.array([least + HELD * max(1.0, least)])
             self._added.append(self._solver.add_rows("held_need", row, np.array([-np.inf]), upper))
@@ -339,15 +352,19 @@ def _shared(
     problem: DispatchProblem, schedule: Schedule, limit: HardLimit, steps: IntArray, kw: float
 ) -> Conflict:
     """A connection limit that keeps needs from being met, with the assets that press against it."""
+    area = _below(problem, limit.connection)
+    if limit.limit == "grid_signals":
+        area = [asset for asset in area if isinstance(asset, Controllable)]
     short = {shortfall.asset for shortfall in schedule.shortfalls}
-    sign = 1.0 if limit.limit == "import_limit_kw" else -1.0
     below = [
         asset
-        for asset in _below(problem, limit.connection)
-        if asset.id in short or (sign * asset.drawn_kw(schedule.assets[asset.id].p_kw)[steps] > RELAXED).any()
+        for asset in area
+        if asset.id in short or _drawn(limit.limit, asset, schedule)[steps].max() > RELAXED
     ]
     start, end = problem.time.instant(int(steps.min())), problem.time.instant(int(steps.max()) + 1)
     names = [repr(asset.id) for asset in below if asset.id in short]
+    offers = {shortfall.offer for shortfall in schedule.shortfalls if shortfall.offer is not None}
+    names += [f"offer {key!r}" for key in sorted(offers) if not names]
     whose = "inflexible load" if not names else ", ".join(names[:5]) + (" and others" if names[5:] else "")
     message = (
         f"connection {limit.connection!r}: {kw:.4g} kW more {WAY[limit.limit]} between "
@@ -358,8 +375,19 @@ def _shared(
     return Conflict(assets, limit.connection, start, end, limit.limit, kw, "kW", message)
 
 
+def _drawn(limit: str, asset: Asset, schedule: Schedule) -> FloatArray:
+    """How an asset adds to what the limit bounds, kW per step: not above zero where it eases it."""
+    drawn = asset.drawn_kw(schedule.assets[asset.id].p_kw)
+    if limit == "unbalance_limit_kw":
+        return np.abs(drawn) if asset.phases != "L123" else np.zeros_like(drawn)
+    return -drawn if limit == "export_limit_kw" else drawn
+
+
 def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
     """A need, or a sold reserve, that no wider connection would meet and that has no closed form."""
+    sold = next((offer for offer in problem.offers if offer.id == shortfall.offer), None)
+    if sold is not None:
+        return sold.conflict(shortfall, problem.assets, problem.time)
     own = [asset for asset in problem.assets if asset.id == shortfall.asset]
     named = f"asset {shortfall.asset!r}" if own else f"connection {shortfall.connection!r}"
     amount, unit = shortfall.amount_kwh, "kWh"

@@ -57,8 +57,7 @@ class ConnectionRows:
         breachable: limits that only rows over all scenarios hold.
         exchange: the most that may flow through each connection, either way, for the sake of an island,
             kW; infinite where there is none.
-        hard: upper bounds of imports and of exports that nothing may break, kW; infinite where an island
-            sets the bound.
+        hard: upper bounds of imports and of exports by their limits, islands aside, kW.
     """
 
     def __init__(self, site: Site, problem: DispatchProblem) -> None:
@@ -92,8 +91,7 @@ class ConnectionRows:
         import_upper[breachable] = _spared(highest[breachable])
         export_upper[breachable] = _spared(-lowest[breachable])
         self._excess, self.inflexible_kw = excess, inflexible
-        own = (import_limit + excess, export_limit)
-        self.hard = tuple(np.where(limit < exchange, limit, np.inf) for limit in own)
+        self.hard = (import_limit + excess, export_limit)
         import_upper, export_upper = np.minimum(import_upper, exchange), np.minimum(export_upper, exchange)
         self.exchange = exchange
 
@@ -259,8 +257,8 @@ class ConnectionRows:
 
     @property
     def shared_limits(self) -> Sequence[HardLimit]:
-        """The stated import and export limits, one column for each limited step: the flow, or its overrun
-        (then above a bound of zero) where inflexible load exceeds the limit."""
+        """The stated limits, one column for each limited step. Of an import limit it is the flow, or its
+        overrun (then above a bound of zero) where inflexible load exceeds the limit."""
         limits = []
         steps = np.arange(self._steps)
         for name, flows in (("import_limit_kw", self.imports), ("export_limit_kw", self.exports)):
@@ -276,7 +274,7 @@ class ConnectionRows:
                     limits.append(
                         HardLimit((), connection.id, name, "kW", steps[some], columns[some], bounds[some], -1)
                     )
-        return limits
+        return [*limits, *self.net_limits]
 
     def prices(self, dual: FloatArray, net_kw: Mapping[str, FloatArray]) -> dict[str, dict[str, FloatArray]]:
         """Price per MWh at each connection, by part; the parts add up to ``total``, the dual of its balance.

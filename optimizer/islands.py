@@ -282,11 +282,11 @@ class IslandRows(AssetRows):
         found = []
         for key, exchange_kw in problem.islands.exchange_kw.items():
             number = connections.ids.index(key)
-            for way, columns, own in (
-                ("import_limit_kw", connections.imports, connections.hard[0]),
-                ("export_limit_kw", connections.exports, connections.hard[1]),
+            for way, columns in (
+                ("import_limit_kw", connections.imports),
+                ("export_limit_kw", connections.exports),
             ):
-                binding = np.isfinite(exchange_kw) & np.isinf(own[number])
+                binding = np.isfinite(exchange_kw)
                 for name, held in zip(BORDERS, (exchange_kw == 0, exchange_kw > 0), strict=True):
                     steps = np.flatnonzero(binding & held)
                     if len(steps):

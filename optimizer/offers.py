@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from energy.domain.documents import Document, Duration, Identifier, Instant, Items, nearest
 from energy.domain.errors import Fault
-from energy.domain.schedule import OfferSchedule, Shortfall
+from energy.domain.schedule import Conflict, OfferSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.base import Asset, Direction, Number, Positive
+from optimizer.assets.reach import when
 
 if TYPE_CHECKING:
     from optimizer.problem import DispatchProblem
@@ -54,7 +55,23 @@ class Offer(Document):
         """So much less held than was sold."""
         at = time.instant(self.steps(time).start)
         lacking = kw * self.hours(time)
-        return Shortfall("committed_reserve", at, lacking, connection=self.connection, amount=kw, unit="kw")
+        return Shortfall(
+            "committed_reserve", at, lacking, connection=self.connection, offer=self.id, amount=kw, unit="kw"
+        )
+
+    def conflict(self, shortfall: Shortfall, assets: Sequence[Asset], time: TimeGrid) -> Conflict:
+        """So much of what is committed that no wider connection would let its providers hold."""
+        kw, steps = shortfall.amount or 0.0, self.steps(time)
+        start, end = time.instant(steps.start), time.instant(steps.stop)
+        known = {asset.id for asset in assets}
+        providers = tuple(sorted(known & set(self.providers or ())))
+        who = ", ".join(map(repr, providers)) or "the assets at or below it"
+        message = (
+            f"offer {self.id!r} at connection {self.connection!r}: from {when(start, time)} to "
+            f"{when(end, time)} {who} cannot hold {kw:.4g} kW of the {self.committed_kw or 0.0:.4g} kW "
+            "committed, whatever their connections could carry. Lower committed_kw, or name more providers."
+        )
+        return Conflict(providers, self.connection, start, end, shortfall.kind, kw, "kW", message)
 
 
 def offer_faults(

@@ -129,6 +129,7 @@ class Shortfall:
 
     `amount_kwh` is electricity (at the asset's side) or heat. A need counted in something else has its
     own `amount` and `unit` (``kg``, ``swaps``) beside it, and `amount_kwh` is what that is worth.
+    `offer` is the one of which less is held than was sold.
     """
 
     kind: ShortfallKind
@@ -138,9 +139,12 @@ class Shortfall:
     connection: str | None = None
     amount: float | None = None
     unit: str | None = None
+    offer: str | None = None
 
     def document(self) -> dict[str, Any]:
         subject = {"asset": self.asset} if self.asset is not None else {"connection": self.connection}
+        if self.offer is not None:
+            subject["offer"] = self.offer
         own = {} if self.unit is None else {f"amount_{self.unit}": self.amount}
         return {
             **subject,

@@ -148,10 +148,11 @@ class AssetAnswer(Answer):
 
 
 class ShortfallAnswer(Answer):
-    """A need that could not be met; of an asset, or the import limit of a connection."""
+    """A need that could not be met; of an asset, the import limit of a connection, or an offer there."""
 
     asset: str | None = None
     connection: str | None = None
+    offer: str | None = None
     kind: ShortfallKind
     at: Instant
     amount_kwh: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
@@ -192,6 +192,20 @@ class HardLimit:
     bounds: FloatArray
     sense: Literal[1, -1]
     allowed: FloatArray | None = None
+
+    def since(self, step: int) -> HardLimit | None:
+        """What of it binds in that step and later; None where nothing does."""
+        kept = self.steps >= step
+        if not kept.any():
+            return None
+        allowed = None if self.allowed is None else self.allowed[kept]
+        return replace(
+            self,
+            steps=self.steps[kept],
+            columns=self.columns[kept],
+            bounds=self.bounds[kept],
+            allowed=allowed,
+        )
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,8 @@ class Load(Asset):
         return AssetSchedule(demand_kw - shed_kw, series)
 
     def presses(self, limit: str) -> bool:
+        if limit == "export_limit_kw":
+            return bool(np.min(self.p_kw) < 0)
         return limit == "phase_import_limit_kw" or (limit == "unbalance_limit_kw" and self.phases != "L123")
 
     def reactive_kvar(self, drawn_kw: FloatArray) -> FloatArray:

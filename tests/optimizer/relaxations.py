@@ -71,6 +71,37 @@ def _connection_limit(place: _Place, amount: float) -> None:
     target[place.limit] = (series(target[place.limit], place.steps) + amount).tolist()
 
 
+def _signals(place: _Place, amount: float) -> None:
+    """Above what statutory minima leave already: the operator's limit is raised beyond their sum."""
+    (target,) = (c for c in place.document["connections"] if c["id"] == place.conflict["connection"])
+    least = sum(asset.get("statutory_min_kw", 0.0) for asset in place.document["assets"])
+    for signal in target["grid_signals"]:
+        signal["limit_kw"] = max(signal["limit_kw"], least) + amount
+
+
+def _reserve(place: _Place, amount: float) -> None:
+    """All that is committed over that time: a conflict names its offer in words only."""
+    for offer in place.document["offers"]:
+        if f"offer {offer['id']!r} " in place.conflict["message"]:
+            place.lower(offer, "committed_kw", amount)
+            offer["min_kw"] = 0.0
+
+
+def _island(place: _Place, amount: float) -> None:
+    del amount
+    (target,) = (c for c in place.document["connections"] if c["id"] == place.conflict["connection"])
+    for name in [name for name in target if name.startswith("island")]:
+        del target[name]
+
+
+def _load(place: _Place, amount: float) -> None:
+    """Less of it in the step of the conflict, or over all steps for what comes after the horizon."""
+    if place.step < place.steps:
+        place.add(place.asset, "p_kw", -amount / place.hours, least=0.0)
+    else:
+        place.asset["p_kw"] = 0.0
+
+
 def _charger(place: _Place, amount: float) -> None:
     for stay in place.asset["sessions"]:
         if stay["arrival"] == place.conflict["start"]:
@@ -131,6 +162,13 @@ def _tank(place: _Place, amount: float) -> None:
 EASES: dict[str, Callable[[_Place, float], Any]] = {
     "import_limit_kw": _connection_limit,
     "export_limit_kw": _connection_limit,
+    "phase_import_limit_kw": _connection_limit,
+    "unbalance_limit_kw": _connection_limit,
+    "grid_signals": _signals,
+    "committed_reserve": _reserve,
+    "island": _island,
+    "island_return_ramp_kw_per_h": _island,
+    "unserved_load": _load,
     "charge_max_kw": _charger,
     "energy_kwh": _drive,
     "trip_energy": _drive,
@@ -147,5 +185,5 @@ EASES: dict[str, Callable[[_Place, float], Any]] = {
     "tank.end_min_kg": _tank,
 }
 """What easing each limit means."""
-WHOLE = {"unmet_swap", "unserved_run", "heat_dump"}
-"""Limits of which there is no part to ease."""
+WHOLE = {"unmet_swap", "unserved_run", "heat_dump", "island", "island_return_ramp_kw_per_h", "grid_signals"}
+"""Limits of which there is no part to ease, or that are eased by more than named."""
