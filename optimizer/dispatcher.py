@@ -55,7 +55,7 @@ class Dispatcher:
         """Go over to `problem`; grid limits that were added are gone.
 
         Where it differs from the present one in data alone (states, prices, loads, what is pinned), the next
-        solve starts from the last basis: says whether it does.
+        solve starts from the last basis, less what was added to the program: says whether it does.
         """
         from optimizer.model import build
 
@@ -65,7 +65,8 @@ class Dispatcher:
         program = build(problem)
         warm = self._stages.take_over(program)
         if not warm:
-            self._stages = Stages(program, problem.options)
+            before, self._stages = self._stages, Stages(program, problem.options)
+            warm = self._stages.continue_from(before)
         self.problem, self._program, self.grid_slack = problem, program, ()
         self._build_seconds = clock.monotonic() - started
         return warm

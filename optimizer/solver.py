@@ -223,6 +223,19 @@ class Solver:
             self._highs.setSolution(len(columns), columns, np.round(x[columns])), "passing a first solution"
         )
 
+    def start_from_basis(self, before: Solver) -> bool:
+        """Let the next run begin with the basis of the last run of `before`, whose first columns and rows
+        are those of this problem. What it has beyond is left out, and HiGHS completes the basis; False where
+        it has none, as after a branch and bound."""
+        last = before._highs.getBasis()
+        if not last.valid:
+            return False
+        basis = highspy.HighsBasis()
+        basis.valid = basis.alien = True
+        basis.col_status, basis.row_status = last.col_status[: self.columns], last.row_status[: self.rows]
+        self._check(self._highs.setBasis(basis), "passing a basis")
+        return True
+
     def set_cost(self, cost: FloatArray) -> None:
         """The cost of every column."""
         every = np.arange(self.columns, dtype=np.int32)

@@ -49,7 +49,8 @@ class Stages:
         """Put the data of `program` in place of the present ones, and start from the basis there is.
 
         False, and nothing done, where the two differ in their columns, rows or matrix, or where rows or
-        columns were added since: their coefficients follow from data that may have changed.
+        columns were added since: their coefficients follow from data that may have changed. Stages made
+        anew then `continue_from` these.
         """
         before, after = self.program.linear, program.linear
         count = len(after.cost)
@@ -67,6 +68,17 @@ class Stages:
         self.exclusions = Exclusions(program, self.solver)
         self.grid = GridRows(program, self.solver, program.parts[0].problem.time.steps)
         return True
+
+    def continue_from(self, before: Stages) -> bool:
+        """Start from the basis that `before` came to, without the rows and columns that were added to it;
+        False where the matrices of the two have their entries in other places, or there is no basis."""
+        own, other = self.program.linear.matrix, before.program.linear.matrix
+        return (
+            own.shape == other.shape
+            and np.array_equal(own.indptr, other.indptr)
+            and np.array_equal(own.indices, other.indices)
+            and self.solver.start_from_basis(before.solver)
+        )
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""

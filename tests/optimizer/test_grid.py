@@ -204,3 +204,37 @@ def test_a_pool_of_redundant_limits_gives_the_optimum_of_those_that_bind(need_kw
         assert short == pytest.approx(sum(s.amount_kwh for s in reference.shortfalls), abs=1e-6)
         for k in (1, 2):
             assert np.all(schedule.assets[f"ev{k}"].p_kw <= np.array(cap_kw[f"c{k}"]) + 1e-4)
+
+
+@pytest.mark.parametrize("need_kwh", [12.0, 60.0])
+def test_a_dispatcher_goes_over_to_other_data_on_a_grid_and_starts_from_its_basis(need_kwh: float) -> None:
+    """With the need in reach, and out of reach, where rows that hold the shortfall were added besides."""
+
+    def problem(prices: list[float]) -> DispatchProblem:
+        assets = [{**ev([session(0, 4, e_departure_min_kwh=need_kwh)]), "bus": 3}, {**load(2.0), "bus": 3}]
+        root = {"id": "poc", "import_price_per_mwh": prices}
+        return DispatchProblem.from_document(
+            problem_of(assets, steps=4, connections=[root], network={"grid": "x"})
+        )
+
+    def add_rows(dispatcher: Dispatcher, percent_per_mw: float) -> None:
+        for step in range(4):
+            dispatcher.add(limits(step, "loading_percent", percent_per_mw, 0.0, -100.0, 100.0))
+            dispatcher.add(losses(step, 0.1, 0.0002))
+
+    first, other = problem([50.0, 20.0, 80.0, 30.0]), problem([30.0, 70.0, 10.0, 60.0])
+    dispatcher = Dispatcher(first)
+    dispatcher.solve()
+    add_rows(dispatcher, 12_000.0)
+    dispatcher.solve()
+    assert dispatcher.update(other)
+    cold = Dispatcher(other)
+    for some in (dispatcher, cold):
+        some.solve()
+        add_rows(some, 15_000.0)
+    warm, reference = dispatcher.solve(), cold.solve()
+    assert warm.status == reference.status == "optimal"
+    assert warm.objective == pytest.approx(reference.objective, abs=1e-6)
+    short = [sum(s.amount_kwh for s in found.shortfalls) for found in (warm, reference)]
+    assert short[0] == pytest.approx(short[1], abs=1e-6)
+    assert (short[1] > 1.0) == (need_kwh == 60.0)
