@@ -98,6 +98,7 @@ def entries(seen: Visit) -> Component:
                 title="",
                 position="right",
                 size="min(640px, 100vw)",
+                closeOnClickOutside=False,  # a slip beside the form would lose what was typed
                 children=[
                     html.Div(id="inventory-form", className="entry-form"),
                     html.Div("", id="inventory-refused", className="entry-fault", role="alert"),
@@ -189,7 +190,7 @@ def offer(found: CityInventory, draft: EntryDraft, name: str, say: Language) -> 
     words = say(
         "entries.file.offer",
         name=name,
-        count=say.number(len(draft.rows)),
+        count=say.count("entries.entry", len(draft.rows)),
         years=say("list.separator").join(map(str, years)) or say("entries.every_year"),
         replaced=say.number(len(found.draft.rows) - stays),
         kept=say.number(stays),
@@ -304,7 +305,9 @@ def _cell(service: Service, found: CityInventory, reference: str, year: str) -> 
 
 def _saved(service: Service, city: str, found: CityInventory, say: Language) -> str:
     now = datetime.now(service.city(city).zone)
-    return say("entries.saved", time=f"{now:%H:%M:%S}", count=say.number(len(found.draft.rows)))
+    return say(
+        "entries.saved", time=f"{now:%H:%M:%S}", count=say.count("entries.entry", len(found.draft.rows))
+    )
 
 
 _WRITING = (InputError, ReadOnlyError, ChangedError, StoreError)

@@ -238,7 +238,7 @@ def test_an_officer_enters_a_number_then_a_table(reader: Reader, address: str, t
     field.get_by_label("Quality of the data").click()
     page.get_by_role("option", name="M · medium").click()
     page.locator("#inventory-save").click()
-    page.locator("#inventory-said", has_text="1 entries in inventory.csv").wait_for()
+    page.locator("#inventory-said", has_text="1 entry in inventory.csv").wait_for()
     page.locator(".entry-row.entered", has_text="waste office").wait_for()
     (row,) = entered(address)
     assert (row["reference"], row["tonnes"], row["year"]) == ("III.1.2", 310.0, 2016)
