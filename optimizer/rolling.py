@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ from energy.domain.errors import DeadlineError, Fault, InputError
 from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule, Schedule
 from energy.domain.time import TimeGrid, format_instant
+from optimizer.assets.load import Load
+from optimizer.assets.renewable import Renewable
 
 if TYPE_CHECKING:
     from optimizer.model import Program
@@ -29,8 +32,10 @@ UNSERVED_KWH = 1e-4
 """A plan that serves so much more is taken whatever it costs."""
 ROUNDING = 1e-6
 """A gain below this share of the cost is the solver's."""
-STEERED = ("shed_kw", "curtailed_kw")
-"""What is decided about an asset that follows a forecast."""
+FORECAST = (Load, Renewable)
+"""Assets that follow a forecast."""
+STEERED = ("shed_kw", "curtailed_kw", "unserved_kw")
+"""What is decided about them."""
 CHANGED_KW = 1e-3
 """A power that differs by less did not change."""
 
@@ -230,8 +235,9 @@ def _aligned(schedule: AssetSchedule, offset: int, steps: int) -> AssetSchedule:
 def _changes(
     problem: DispatchProblem, chosen: Schedule, before: Mapping[str, AssetSchedule], why: str
 ) -> Iterator[dict[str, Any]]:
-    """What each asset does otherwise than before, one entry per unbroken run of steps."""
-    forecast = {asset.id for asset in problem.assets if asset.series_fields}
+    """What each asset does otherwise than before, one entry per unbroken run of steps with more power than
+    before, or with less."""
+    forecast = {asset.id for asset in problem.assets if isinstance(asset, FORECAST)}
     for key in sorted(set(chosen.assets) & set(before)):
         new, old = chosen.assets[key].p_kw, before[key].p_kw
         steered = np.zeros(len(new), bool)
@@ -239,10 +245,12 @@ def _changes(
             if name in chosen.assets[key].series and name in before[key].series:
                 difference = chosen.assets[key].series[name] - before[key].series[name]
                 steered |= np.abs(difference) > CHANGED_KW
-        with np.errstate(invalid="ignore"):
-            changed = np.abs(new - old) > CHANGED_KW
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], changed, [False]])))
-        for first, end in edges.reshape(-1, 2).tolist():
+        known = np.nan_to_num(new - old)
+        way = np.where(np.abs(known) > CHANGED_KW, np.sign(known), 0.0)
+        edges = np.flatnonzero(np.diff(np.concatenate([[0.0], way, [0.0]])))
+        for first, end in pairwise(edges.tolist()):
+            if not way[first]:
+                continue
             yield {
                 "asset": key,
                 "start": format_instant(problem.time.instant(first)),

@@ -26,6 +26,7 @@ from tests.optimizer.builders import (
     renewable,
     session,
 )
+from tests.optimizer.stations import hydrogen_station
 from tests.optimizer.test_determinism import EXAMPLES
 from tests.optimizer.test_fallback import sites
 
@@ -142,6 +143,18 @@ def test_the_past_is_fixed_and_its_flows_are_free() -> None:
         np.testing.assert_allclose(answer.assets[key].p_kw[:2], before.assets[key].p_kw[:2], atol=1e-6)
     assert answer.connections["poc"].import_kw[0] == pytest.approx(before.connections["poc"].import_kw[0])
     assert max(answer.connections["poc"].import_kw[2:]) <= 18.0 + 1e-6
+
+
+def test_a_change_has_one_direction_and_the_reason_of_a_decision() -> None:
+    """A store that swaps two hours changes twice; a station with a demand series follows no forecast."""
+    stations = [battery(e_start_kwh=10.0, e_max_kwh=10.0), hydrogen_station(demand_kg=[0.0, 0.0, 0.0, 1.0])]
+    before = plan_of(problem_of(stations, import_price_per_mwh=[100.0, 200.0, 20.0, 90.0]))
+    answer = follow(problem_of(stations, import_price_per_mwh=[200.0, 20.0, 100.0, 90.0]), before)
+    changed = answer["revision"]["changed"]
+    assert {change["asset"] for change in changed} == {"b1", "h2"}
+    for change in changed:
+        assert abs(change["from_kw"] - change["to_kw"]) > 1e-3
+        assert "cheaper; the threshold is 0" in change["why"]
 
 
 def test_a_changed_forecast_and_new_and_gone_assets_are_said() -> None:

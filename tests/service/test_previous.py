@@ -48,6 +48,26 @@ def test_what_is_no_schedule_is_refused(change: dict[str, Any], path: str) -> No
     assert [fault.path for fault in refused.value.faults] == [path]
 
 
+def test_every_faulty_series_is_named_with_what_is_wrong_in_it() -> None:
+    series = {
+        "p_kw": [0.0, "a", 0.0, 0.0],
+        "e_kwh": [1.0, float("nan"), True],
+        "slot_kw": [[1.0, 2.0], [1.0]],
+    }
+    schedule = {**dispatch_document(DOCUMENT), "assets": {"b1": series}}
+    with pytest.raises(InputError) as refused:
+        read_previous(schedule)
+    assert [str(fault) for fault in refused.value.faults] == [
+        "previous.assets.b1.p_kw: value 1 is 'a'; a number is needed",
+        "previous.assets.b1.e_kwh: has 3 values for 4 steps",
+        "previous.assets.b1.e_kwh: value 1 is nan; a number is needed",
+        "previous.assets.b1.slot_kw: has 2 values for 4 steps",
+        "previous.assets.b1.slot_kw: value 1 is not a list of 2 numbers, as the first is",
+    ]
+    with pytest.raises(InputError, match="previous: is a schedule, a JSON object, not list"):
+        read_previous([])
+
+
 def test_now_needs_a_schedule_of_what_was_done_before() -> None:
     document = {**DOCUMENT, "options": {"now": at(1)}}
     with pytest.raises(InputError, match=r"options\.now: needs the previous schedule"):
