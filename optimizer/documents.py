@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Annotated, Any, Literal, TypeVar, Union
+from typing import Annotated, Any, Literal, Union
 
 import numpy as np
 from pydantic import AfterValidator, Field, ValidationError
@@ -28,6 +28,7 @@ from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, Posi
 from optimizer.fairness import Fairness, fairness_faults
 from optimizer.islands import Islandable
 from optimizer.offers import Offer, offer_faults
+from optimizer.reading import STAND_INS, readable
 from optimizer.scenarios import WHOLE, Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
 from optimizer.tariffs import Blocks, Tariff, tariff_faults
@@ -36,8 +37,6 @@ SCHEMA = "wattshed.dispatch/1"
 STEPS_MAX = 200_000
 SHORTEST_DEADLINE = timedelta(seconds=2)
 """Below this, reading and answering a large problem leave no time for anything between."""
-
-Part = TypeVar("Part", bound=Document)
 
 
 class TimeDocument(Document):
@@ -245,29 +244,34 @@ def read(document: Any) -> tuple[ProblemDocument, tuple[Asset, ...]]:
     except ValidationError as error:
         faults += faults_of(error, ProblemDocument)
     assets = _read_assets(document.get("assets"), faults)
-    wrong = {fault.path for fault in faults}
-    faults += [fault for fault in _contradictions(document, assets) if fault.path not in wrong]
+    if head is not None and not faults:
+        faults += _contradictions(document, assets, ())
+    else:
+        wrong = {fault.path for fault in faults}
+        found, also = (
+            list(_contradictions(document, _with(assets, document, stand_ins), stand_ins))
+            for stand_ins in STAND_INS
+        )
+        faults += [fault for fault in found if fault.path not in wrong and fault in also]
     if head is None or faults:
         raise InputError(faults)
     return head, tuple(asset for asset in assets if asset is not None)
 
 
-def _readable(model: type[Part], document: Any) -> Part | None:
-    """`document` as `model` without its faulty fields; None where it cannot be read without them."""
-    try:
-        return model.model_validate(document)
-    except ValidationError as error:
-        if not isinstance(document, Mapping):
-            return None
-        wrong = {item["loc"][0] for item in error.errors() if item["loc"]}
-    try:
-        return model.model_validate({key: value for key, value in document.items() if key not in wrong})
-    except ValidationError:
-        return None
+def _with(
+    assets: Sequence[Asset | None], document: Mapping[str, Any], stand_ins: Sequence[Any]
+) -> list[Asset | None]:
+    """`assets`, with those that could not be read as far as they go."""
+    items = _objects(document.get("assets"))
+    kinds = [ASSET_TYPES.get(str(item.get("type"))) for item in items]
+    return [
+        readable(kind, item, stand_ins) if asset is None and kind is not None else asset
+        for asset, kind, item in zip(assets, kinds, items, strict=True)
+    ]
 
 
 def _read_assets(documents: Any, faults: list[Fault]) -> list[Asset | None]:
-    """Each asset by its type, without its faulty fields; None where it cannot be read without them."""
+    """Each asset by its type, None where it has faults; these are added to `faults`."""
     if not isinstance(documents, list | tuple):
         what = "is missing; add it" if documents is None else "must be a list of assets"
         faults.append(Fault("assets", what))
@@ -290,22 +294,25 @@ def _read_assets(documents: Any, faults: list[Fault]) -> list[Asset | None]:
                 asset = ASSET_TYPES[kind].model_validate(item)
             except ValidationError as error:
                 faults += faults_of(error, ASSET_TYPES[kind], path)
-                asset = _readable(ASSET_TYPES[kind], item)
         assets.append(asset)
     return assets
 
 
-def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None]) -> Iterator[Fault]:
-    """Faults between fields, some of which may be faulty by themselves."""
+def _contradictions(
+    document: Mapping[str, Any], assets: Sequence[Asset | None], stand_ins: Sequence[Any]
+) -> Iterator[Fault]:
+    """Faults between fields, some of which may be faulty by themselves: then `stand_ins` take their place."""
     time = document.get("time")
     steps = time.get("steps") if isinstance(time, Mapping) else None
     resolution = _resolution(time)
     if resolution is not None and resolution <= timedelta(0):
         yield Fault("time.resolution", "must be positive")
     items = _objects(document.get("connections"))
-    connections = [_readable(Connection, item) for item in items]
-    network = _readable(Network, document["network"]) if document.get("network") is not None else None
-    objective = _readable(Objective, document.get("objective", {})) or Objective()
+    connections = [readable(Connection, item, stand_ins) for item in items]
+    network = (
+        readable(Network, document["network"], stand_ins) if document.get("network") is not None else None
+    )
+    objective = readable(Objective, document.get("objective", {})) or Objective()
 
     for path, item, name in _series(items, _objects(document.get("assets"))):
         if isinstance(steps, int) and isinstance(item.get(name), list | tuple):
@@ -323,17 +330,17 @@ def _contradictions(document: Mapping[str, Any], assets: Sequence[Asset | None])
             )
         if network.vm_min_pu >= network.vm_max_pu:
             yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
-    readable = _readable(TimeDocument, time)
+    horizon = readable(TimeDocument, time)
     grid = None
-    if readable is not None and readable.resolution > timedelta(0):
-        grid = TimeGrid(readable.start, readable.resolution, readable.steps)
+    if horizon is not None and horizon.resolution > timedelta(0):
+        grid = TimeGrid(horizon.start, horizon.resolution, horizon.steps)
         yield from _faults_in_time(grid, assets, document)
     yield from _uncertainty_faults(document, connections, assets, grid)
     yield from _asset_faults(_objects(document.get("assets")), assets, items, network is not None)
     yield from shedding_faults(assets, connections)
     yield from fairness_faults(objective.fairness, assets)
     yield from offer_faults(
-        [_readable(Offer, item) for item in _objects(document.get("offers"))],
+        [readable(Offer, item, stand_ins) for item in _objects(document.get("offers"))],
         assets,
         {
             str(item.get("id")): parent if isinstance(parent := item.get("parent"), str) else None

@@ -12,7 +12,7 @@ from energy.domain.errors import InputError
 from optimizer import DispatchProblem, dispatch
 from optimizer.assets import ASSET_TYPES
 from optimizer.problem import ProblemDocument
-from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session, trip
+from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, trip
 
 
 def faults(document: object) -> dict[str, str]:
@@ -28,6 +28,81 @@ def test_importing_the_optimizer_pulls_in_no_grid_web_or_database_package() -> N
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+MACHINE = {"p_max_kw": 40.0, "kwh_per_kg": 20.0}
+EV_LACKS = ["e_max_kwh", "e_start_kwh", "sessions[0].charge_max_kw"]
+WINDOW = {"earliest_start": at(3), "latest_end": at(1)}
+
+
+@pytest.mark.parametrize(
+    ("asset", "paths"),
+    [
+        (
+            {
+                "type": "hydrogen_station",
+                "electrolyser": {"p_max_kw": 100.0, "kwh_per_kg": 0.0},
+                "fuel_cell": {**MACHINE, "p_min_kw": 50.0},
+                "tank": {"start_kg": 7.0, "max_kg": 6.0},
+            },
+            ["electrolyser.kwh_per_kg", "fuel_cell.p_min_kw", "tank.start_kg"],
+        ),
+        (
+            {"type": "shiftable_load", "profile_kw": [], **WINDOW},
+            ["profile_kw", "latest_end"],
+        ),
+        (
+            {
+                "type": "flexible_load",
+                "p_max_kw": "much",
+                "heat": {"cop": 3.0, "heat_demand_kw": -1.0, "store": {"e_max_kwh": 3.0, "e_start_kwh": 9.0}},
+            },
+            ["p_max_kw", "heat.heat_demand_kw", "heat.store.e_start_kwh"],
+        ),
+        (
+            {
+                "type": "ev",
+                "e_start_kwh": 70.0,
+                "e_max_kwh": 60.0,
+                "sessions": [{**session(3, 1), "departure": 1}],
+            },
+            ["sessions[0].departure", "e_start_kwh"],
+        ),
+        # what a stand-in would contradict is no fault
+        (
+            {"type": "battery", "discharge_max_kw": 1.0, "charge_max_kw": 1.0, "e_start_kwh": 5.0},
+            ["e_max_kwh"],
+        ),
+        ({"type": "ev", "sessions": [session(0, 2, charge_max_kw=-1.0, charge_min_kw=2.0)]}, EV_LACKS),
+    ],
+)
+def test_a_faulty_field_that_must_be_there_hides_no_other_fault(asset: Document, paths: list[str]) -> None:
+    found = faults(problem_of([{"id": "a", "connection": "poc", **asset}]))
+    assert sorted(found) == sorted(f"assets[0].{path}" for path in paths)
+
+
+def test_a_faulty_offer_and_a_faulty_tariff_hide_nothing() -> None:
+    offer = {
+        "id": "o",
+        "connection": "nowhere",
+        "direction": "left",
+        "start": at(3),
+        "end": at(2),
+        "max_kw": 1.0,
+    }
+    blocks = {"blocks": [{"up_to_kwh": None, "price_per_mwh": 2.0}]}
+    connections = [
+        {"id": "poc"},
+        {"id": "hub", "parent": "poc", "import_price_per_mwh": 1.0, "import_blocks": blocks},
+    ]
+    assert faults(problem_of([load(1.0)], offers=[offer], connections=connections)).keys() == {
+        "offers[0].direction",
+        "offers[0].end",
+        "offers[0].connection",
+        "connections[1].import_blocks.period",
+        "connections[1].import_blocks",
+        "connections[1].import_price_per_mwh",
+    }
 
 
 def test_every_fault_is_named_at_once() -> None:
@@ -56,6 +131,7 @@ def test_every_fault_is_named_at_once() -> None:
         "assets[0].p_kww",
         "assets[1].available_kw",
         "assets[2].charge_max_kw",
+        "assets[2].e_start_kwh",
         "assets[3].e_start_kwh",
         "assets[4].sessions[0].departure",
         "assets[4].sessions[1].charge_min_kw",
