@@ -6,7 +6,7 @@ from energy.carbon.marginal import Marginal
 from energy.carbon.rates import Amount
 from energy.domain.report import Cell, Column, Table, Words
 from energy.service.reports.figures import figure, span, words
-from energy.service.reports.registry import Context
+from energy.service.reports.registry import Choice, Context
 
 KINDS = {
     "load": words("Loads", "需要"),
@@ -23,8 +23,12 @@ KINDS = {
 """How reports name the types of the dispatcher's registry; others stand by their own name."""
 
 
+BY = Choice("marginal", ("kinds", "assets"), "kinds")
+
+
 def marginal_table(context: Context, ledger: Marginal) -> Table:
-    """What a kWh more would have caused: the connection, each district, each kind of asset."""
+    """What a kWh more would have caused: the connection, each district, each kind of asset; each asset
+    where that is chosen."""
     districts, kinds = ledger.by_district(), ledger.by_kind()
     rows = [
         _row(context, ledger, "connection", words("Connection", "連系点"), ledger.of_connection()),
@@ -37,6 +41,12 @@ def marginal_table(context: Context, ledger: Marginal) -> Table:
             for kind, amount in kinds.items()
         ),
     ]
+    if context.choices.get(BY.name) == "assets":
+        names = {asset.id: asset.name for asset in context.period.assets}
+        rows += [
+            _row(context, ledger, f"asset/{key}", words(names[key], names[key]), amount)
+            for key, amount in ledger.by_asset().items()
+        ]
     return Table(
         "marginal",
         words("At the margin (not to be added)", "限界（合算不可）"),
@@ -49,9 +59,9 @@ def marginal_table(context: Context, ledger: Marginal) -> Table:
         tuple(rows),
         words(
             "What the net draw causes in the whole system at its place and time. The connection, the "
-            "districts and the kinds of assets are three views of the same energy.",
-            "その場所・時間の正味受電が系統全体に引き起こす排出量。連系点・地区・設備の種類は同じ電力量の"
-            "三つの見方である。",
+            "districts, the kinds of assets and the assets are views of the same energy.",
+            "その場所・時間の正味受電が系統全体に引き起こす排出量。連系点・地区・設備の種類・設備は同じ電力量の"
+            "別々の見方である。",
         ),
     )
 

@@ -12,7 +12,7 @@ from energy.carbon.marginal import marginal
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
-from energy.service.reports.at_margin import marginal_table, rates_of_upstream
+from energy.service.reports.at_margin import BY, marginal_table, rates_of_upstream
 from energy.service.reports.figures import DISTRICT, ENERGY, TIME, figure, span, words
 from energy.service.reports.registry import Choice, Context, report
 
@@ -45,7 +45,10 @@ _BALANCE = (
         "What did each district use, and which carbon came with it through the city's own grid?",
         "各地区は何をどれだけ使い、都市の系統を通じてどれだけの炭素が伴ったか。",
     ),
-    (Choice("resolution", ("hour", "day", "month"), "day"),),
+    (
+        Choice("resolution", ("hour", "day", "month"), "day"),
+        BY,
+    ),
 )
 def district_carbon(context: Context) -> Report:
     """Totals by district, the city's balance, and the series of every district."""

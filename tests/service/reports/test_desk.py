@@ -279,3 +279,14 @@ def test_stations_stand_beside_evs_and_add_up() -> None:
         report_document(report)
     )
     assert "stations" not in {table.id for table in made(PERIOD, "ev-carbon").tables}
+
+
+def test_the_marginal_ledger_goes_down_to_single_assets() -> None:
+    figures = made(PERIOD, "district-carbon", marginal="assets").figures
+    of_assets, of_districts = (
+        [figure.value for key, figure in figures.items() if re.fullmatch(rf"marginal/{kind}/.+/kg", key)]
+        for kind in ("asset", "district")
+    )
+    assert len(of_assets) == len(PERIOD.assets)
+    assert sum(filter(None, of_assets)) == pytest.approx(sum(filter(None, of_districts)), rel=1e-9)
+    assert not any(key.startswith("marginal/asset/") for key in made(PERIOD, "district-carbon").figures)
