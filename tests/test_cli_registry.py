@@ -159,6 +159,23 @@ def test_import_keeps_a_series_and_what_revises_it(run_cli: Any, city: Path, tmp
     ]
 
 
+def test_an_import_far_from_the_official_factor_is_a_doubt_about_the_unit(
+    run_cli: Any, city: Path, tmp_path: Path
+) -> None:
+    """Pounds per MWh under a label that says g/kWh are possible values, and told all the same."""
+    file = tmp_path / "wrong.csv"
+    given = {"g/kWh": 1150.0, "lbs/MWh": 1150.0, "t/GWh": 521.6, "kg/MWh": 521.6, "kg/kWh": 0.5216}
+    for unit, value in given.items():
+        rows = [f"2016-06-21T{hour:02d}:00Z,{value}" for hour in range(3)]
+        file.write_text("\n".join([f"time,intensity [{unit}]", *rows]) + "\n", encoding="utf-8")
+        options = ("--city", str(city), "--series", "intensity", "--zone", "DE", "--dry-run")
+        notices = answer(run_cli, "import", "csv", str(file), *options)["notices"]
+        assert len(notices) == (unit == "g/kWh"), unit
+        if unit == "g/kWh":
+            assert "averages 1150 g/kWh, 2.2 times the official factor of DE (527 g/kWh" in notices[0]
+            assert "check the unit (1 lbs/MWh = 0.4536 g/kWh)" in notices[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -105,6 +105,16 @@ def check_entries(entries: InventoryEntries, reported: Collection[str] = ()) -> 
     return entries.rows
 
 
+def read_entries(text: str, reported: Collection[str] = ()) -> tuple[InventoryEntry, ...]:
+    """The rows of the text of ``inventory.csv``, checked: `InputError` with every fault, of cells that
+    cannot be read and of what `check_entries` finds in the rows that can."""
+    entries, unread = InventoryEntries.read(text)
+    found = [Fault(entries.place(fault.row), fault.message) for fault in entry_faults(entries.rows, reported)]
+    if unread or found:
+        raise InputError([*unread, *found])
+    return entries.rows
+
+
 def entry_faults(
     rows: Sequence[InventoryEntry | None], reported: Collection[str] = ()
 ) -> tuple[EntryFault, ...]:

@@ -293,6 +293,28 @@ def overlaps(factors: Iterable[Factor]) -> list[Fault]:
     return faults
 
 
+def contested(factors: Iterable[Factor]) -> list[Fault]:
+    """A fault for every two factors of different ids that are of the same thing on the same day: no look-up
+    could tell which counts."""
+    alike: dict[tuple[str, ...], list[Factor]] = {}
+    for f in factors:
+        alike.setdefault((f.kind, f.technology, f.zone, f.operator, f.menu, f.basis), []).append(f)
+    faults = []
+    for same in alike.values():
+        same.sort(key=lambda f: f.valid_from)
+        for earlier, later in pairwise(same):
+            apart = earlier.valid_to is not None and earlier.valid_to < later.valid_from
+            if earlier.id != later.id and not apart:
+                faults.append(
+                    Fault(
+                        f"factor {later.id!r}",
+                        f"is of the same as {earlier.key} from {later.valid_from} on, so neither can be "
+                        "chosen; end or withdraw one of the two",
+                    )
+                )
+    return faults
+
+
 def in_force(rows: Iterable[Factor], withdrawn: Mapping[tuple[str, date], int] | None = None) -> list[Factor]:
     """Of each id and first day the newest version, unless it was withdrawn later."""
     newest: dict[tuple[str, date], Factor] = {}

@@ -31,6 +31,22 @@ class RowsDocument(Document):
         rows, lines = read_rows(text, cls.ROW, cls.FILE)
         return cls.model_validate({"rows": rows, "lines": lines})
 
+    @classmethod
+    def read(cls, text: str) -> tuple[Self, list[Fault]]:
+        """The rows that can be read, and what is wrong with the others: for checks that shall name
+        everything at once. `InputError` where rows cannot be told apart."""
+        if not text.strip():
+            return cls(), []
+        cells, lines = read_cells(text, cls.ROW, cls.FILE)
+        rows, kept, faults = [], [], list[Fault]()
+        for filled, line in zip(cells, lines, strict=True):
+            row, wrong = read_row(cls.ROW, filled)
+            faults += [Fault(f"{cls.FILE}: line {line}", f"{fault.path}: {fault.message}") for fault in wrong]
+            if row is not None:
+                rows.append(row)
+                kept.append(line)
+        return cls.model_validate({"rows": rows, "lines": kept}), faults
+
     def place(self, row: int) -> str:
         """Where row `row` stands, for messages."""
         return f"{self.FILE}: line {self.lines[row] if self.lines else row + 2}"

@@ -32,6 +32,7 @@ from energy.domain.factors import (
     Factor,
     FactorRegistry,
     Kind,
+    contested,
     in_force,
     overlaps,
 )
@@ -197,6 +198,9 @@ def append_factors(target: Path, source: Path) -> FactorTable:
     columns = list(dict.fromkeys([*(header or COLUMNS), *new_header, "version"]))
     text = _written(columns, [*({"version": "1", **row} for row in old), *added])
     after = parse_factors(text, target.name, origin=target.name)
+    faults = contested(in_force(after.rows, {(key, day): n for key, day, n in after.withdrawn}))
+    if faults:
+        raise InputError(faults)
     load_factors(own=after)
     with replacing(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -237,9 +241,8 @@ def parse_factors(text: str, name: str, *, origin: str) -> FactorTable:
             withdrawn.append((factor.id, factor.valid_from, factor.version))
         else:
             factors.append(factor)
-    if not faults:
-        gone = {(key, day): number for key, day, number in withdrawn}
-        faults += overlaps(in_force(factors, gone))
+    gone = {(key, day): number for key, day, number in withdrawn}
+    faults += overlaps(in_force(factors, gone))
     if faults:
         raise InputError(faults)
     return FactorTable(tuple(factors), tuple(withdrawn), tuple(lines))
@@ -384,7 +387,7 @@ class _Row:
                 for name, (target, scale) in UNITS.items()
                 if target == unit and least < float(row["value"]) * scale <= most
             ]
-            remedy = f"; is it in {' or '.join(others)}?" if others else ""
+            remedy = f"; is it in {' or '.join(others)}?" if others else "; check its sign and unit"
             self._fault(f"is {value:g} {unit}, plausible is {least:g} to {most:g}{remedy}")
         elif kind in ("grid", "residual") and 0 < value < SMALLEST_AVERAGE:
             self._fault(f"is {value:g} {unit}; no grid is that clean: is it in kg/kWh or t/MWh?")

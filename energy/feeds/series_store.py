@@ -25,6 +25,9 @@ from energy.feeds.documents import json_bytes, read_json, replacing
 from energy.feeds.importers.imported import ImportedSeries, SeriesKind
 
 FOLDER = "series"
+FAR_FROM_KNOWN = 1.5
+"""Median ratio of revised to known intensities beyond which the unit is asked for."""
+UNIT_DOUBT = "check the unit (1 lbs/MWh = 0.4536 g/kWh)"
 LISTED = 100
 """Revised values that a report lists; `revised` counts all times."""
 SCHEMA = "wattshed.series/1"
@@ -139,6 +142,7 @@ def store_import(
         new[chosen] = np.nan_to_num(new[chosen])  # a technology that a later file no longer lists is at zero
     revised = np.zeros(len(new), dtype=bool)
     changes: list[dict[str, Any]] = []
+    old = np.full_like(new, np.nan)
     if before is not None:
         old, flags = _known(before, series.starts, columns)
         same = (new == old).all(axis=1) & (flags == series.estimated)
@@ -153,7 +157,7 @@ def store_import(
             }
             for row, column in np.argwhere((new != old) & revised[:, None] & ~np.isnan(old))[:LISTED]
         ]
-    notices = list(series.notices)
+    notices = [*series.notices, *_ratio_notice(series.kind, old, new, revised)]
     report: dict[str, Any] = {
         "series": series.kind,
         "zone": series.zone,
@@ -209,6 +213,19 @@ def store_import(
             Fault(str(folder), f"import {number} was stored by another process meanwhile; import again")
         ) from None
     return {**report, "import": number}
+
+
+def _ratio_notice(kind: SeriesKind, old: FloatArray, new: FloatArray, revised: BoolArray) -> list[str]:
+    """A doubt about the unit where most revised intensities differ from the known ones by a factor."""
+    if kind == "mix" or not revised.any():
+        return []
+    known, given = old[revised, 0], new[revised, 0]
+    both = (known > 0) & (given > 0)
+    ratio = float(np.median(given[both] / known[both])) if both.any() else 1.0
+    if 1 / FAR_FROM_KNOWN <= ratio <= FAR_FROM_KNOWN:
+        return []
+    count = int(revised.sum())
+    return [f"{count} values known before are {ratio:.3g} times what they were: {UNIT_DOUBT}"]
 
 
 def read_stored(folder: Path, name: str, as_of: datetime | None = None) -> StoredSeries:

@@ -364,6 +364,21 @@ def test_tables_that_are_refused(text: str, message: str) -> None:
         parse_factors(text, "factors.csv", origin="factors.csv")
 
 
+def test_overlaps_are_told_with_every_other_fault_and_nothing_is_written(tmp_path: Path) -> None:
+    target, source = tmp_path / "factors.csv", tmp_path / "new.csv"
+    later = MINE.replace("2016-01-01", "2016-06-01")
+    wrong = MINE.replace("mine", "other").replace(",400,", ",-5,")
+    source.write_text(HEADER + "\n".join((MINE, later, wrong)) + "\n", encoding="utf-8")
+    with pytest.raises(InputError) as refused:
+        append_factors(target, source)
+    assert "'mine': is valid from 2016-06-01 while mine@2016-01-01 v1 is until" in str(refused.value)
+    assert "-5 g/kWh, plausible is 0 to 2000; check its sign and unit" in str(refused.value)
+    source.write_text(HEADER + MINE + "\n" + MINE.replace("mine", "yours") + "\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"'yours': is of the same as mine@2016-01-01 v1 from 2016-01-01 on"):
+        append_factors(target, source)
+    assert not target.exists()
+
+
 def test_two_of_the_citys_own_for_one_zone_are_ambiguous() -> None:
     registry = load_factors(own=own(MINE, MINE.replace("mine", "yours")))
     with pytest.raises(InputError, match=r"is ambiguous: mine@2016-01-01 v1, yours@2016-01-01 v1"):

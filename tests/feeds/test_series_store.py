@@ -55,6 +55,15 @@ def test_a_revised_value_stands_beside_the_old_one(tmp_path: Path) -> None:
         stored(tmp_path, FIRST - timedelta(hours=1))
 
 
+def test_a_revision_by_a_constant_factor_is_a_doubt_about_the_unit(tmp_path: Path) -> None:
+    keep(tmp_path, csv_of([300, 310, 320]), FIRST)
+    report = keep(tmp_path, csv_of([300 * 2.2046, 310 * 2.2046, 320 * 2.2046]), SECOND)
+    assert report["notices"] == [
+        "3 values known before are 2.2 times what they were: check the unit (1 lbs/MWh = 0.4536 g/kWh)"
+    ]
+    assert keep(tmp_path, csv_of([600, 700, 720]), THIRD)["notices"] == []
+
+
 def test_a_file_that_brings_nothing_new_stores_nothing(tmp_path: Path) -> None:
     keep(tmp_path, csv_of([300, 310]), FIRST)
     again = keep(tmp_path, csv_of([300, 310]), SECOND)

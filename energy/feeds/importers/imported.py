@@ -258,7 +258,7 @@ def check_plausible(series: ImportedSeries) -> None:
                 for name, scale in INTENSITY_UNITS.items()
                 if low >= 0 and 0 < high * scale <= HIGHEST_G_PER_KWH and mean * scale > LOWEST_MEAN_G_PER_KWH
             ]
-            hint = f"; is it in {' or '.join(likely)}?" if likely else ""
+            hint = f"; is it in {' or '.join(likely)}?" if likely else f"; the lowest is at {at}: check it"
             faults.append(
                 Fault(
                     where,

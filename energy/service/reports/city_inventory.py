@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
 
 from energy.carbon.difference import difference
@@ -10,7 +11,7 @@ from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES, SECTORS, SUB_SEC
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.inventory import Cell as InventoryCell
 from energy.carbon.inventory import Inventory, Quality, inventory, metered_references
-from energy.carbon.inventory_entries import GwpSet, InventoryEntries, check_entries
+from energy.carbon.inventory_entries import GwpSet, read_entries
 from energy.carbon.rates import Rate, rate
 from energy.domain.report import Cell, Column, Figure, Grade, Plot, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, figure, span, sum_of, words
@@ -50,7 +51,7 @@ def city_inventory(context: Context) -> Report:
     ledger = official(context)
     generation = {technology: _direct(context, technology) for technology in _technologies(context)}
     metered = metered_references(context.period)
-    entries = check_entries(InventoryEntries.from_csv(context.officer.inventory), metered)
+    entries = read_entries(context.officer.inventory, metered)
     made = inventory(
         ledger,
         context.period,
@@ -128,12 +129,17 @@ def _figure(context: Context, cell: InventoryCell) -> Figure:
         low=amount.low_kg / 1000.0 if known else None,
         high=amount.high_kg / 1000.0 if known else None,
         estimated_share=max(amount.estimated_share, _input_share(context, cell) if metered else 0.0),
-        activity=min((line.activity_quality for line in cell.lines if line.activity_quality), default=None),
-        factor_quality=min((line.factor_quality for line in cell.lines if line.factor_quality), default=None),
+        activity=_worst([line.activity_quality for line in cell.lines]),
+        factor_quality=_worst([line.factor_quality for line in cell.lines]),
         factors=tuple(sorted({key for line in cell.lines for key in line.factors})),
         inputs=() if metered else ("inventory.csv",),
         days=span(context.period) if metered else None,
     )
+
+
+def _worst(grades: Iterable[Grade | None]) -> Grade | None:
+    """The lowest of several grades: a cell is as good as its weakest line."""
+    return max((grade for grade in grades if grade), key="HML".index, default=None)
 
 
 def _input_share(context: Context, cell: InventoryCell) -> float:

@@ -107,12 +107,17 @@ class Desk:
     def _cancelled(self, period: Period) -> dict[str, float]:
         """What market-based reports have cancelled of each certificate for other times than `period`, MWh.
 
-        Of one period the newest version of the variant that cancels most counts: two matchings of it are
-        two views of one use, as is a month beside its year.
+        Of one period the version that cancels most counts, of those that are approved or published and the
+        newest of each variant: two matchings of it are two views of one use, as is a month beside its year,
+        and what has been published stays claimed.
         """
         most: dict[str, dict[tuple[datetime, datetime], float]] = {}
-        for key in {item.key for item in self.shelf.list(period.city) if item.key.name == MARKET_BASED}:
-            report, _ = self.stored(key)
+        stored = [item for item in self.shelf.list(period.city) if item.key.name == MARKET_BASED]
+        newest = {item.key: item.edition.number for item in stored}  # they come in order
+        for item in stored:
+            if item.edition.state == "draft" and item.edition.number != newest[item.key]:
+                continue
+            report, _ = self.stored(item.key, item.edition.number)
             if report.start < period.time.end and period.time.start < report.end:
                 continue
             table = next(table for table in report.tables if table.id == CANCELLATIONS)

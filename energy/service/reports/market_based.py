@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from energy.carbon.cfe import carbon_free_scores
-from energy.carbon.instruments import Certificates, Contracts
+from energy.carbon.instruments import Certificates, Contracts, certificate_faults, contract_faults
 from energy.carbon.market_based import MarketBased, MarketUse, market_based
 from energy.carbon.rates import Amount
+from energy.domain.errors import InputError
 from energy.domain.factors import Factor
 from energy.domain.report import Cell, Column, Figure, Report, Table
 from energy.service.reports.figures import DISTRICT, figure, of_amount, span, words
@@ -37,13 +38,14 @@ def market_based_report(context: Context) -> Report:
     """By district: contracts, certificates, rest, beside the official average; cancellations; 24/7."""
     ledger = official(context)
     residual, fallback = residual_rate(context)
+    contracts, certificates = _instruments(context)
     found = market_based(
         context.period,
         ledger,
         residual,
         context.city.grid_zone,
-        Contracts.from_csv(context.officer.contracts),
-        Certificates.from_csv(context.officer.certificates),
+        contracts,
+        certificates,
         matching="hourly" if context.choices["matching"] == "hourly" else "annual",
         cancelled_mwh=context.cancelled_mwh,
         fallback=fallback,
@@ -103,6 +105,24 @@ def market_based_report(context: Context) -> Report:
         inputs=context.officer.files,
         notices=notices,
     )
+
+
+def _instruments(context: Context) -> tuple[Contracts, Certificates]:
+    """The officer's instruments; `InputError` with every fault of both files, of cells and of meaning."""
+    period, zone = context.period, context.city.grid_zone
+    contracts, unread_contracts = Contracts.read(context.officer.contracts)
+    certificates, unread = Certificates.read(context.officer.certificates)
+    if unread_contracts or unread:
+        hourly = context.choices["matching"] == "hourly"
+        raise InputError(
+            [
+                *unread_contracts,
+                *contract_faults(contracts, period, zone),
+                *unread,
+                *certificate_faults(certificates, period, zone, context.cancelled_mwh, hourly=hourly),
+            ]
+        )
+    return contracts, certificates
 
 
 def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple[Cell, ...]:

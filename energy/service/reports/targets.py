@@ -12,7 +12,7 @@ import numpy as np
 from energy.carbon.gpc import REFERENCES, SUB_SECTOR_OF_CLASS
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.inventory import metered_references
-from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
+from energy.carbon.inventory_entries import GWP, read_entries
 from energy.carbon.targets import PRESETS, Target, TargetsDocument, targets
 from energy.carbon.year_end import YearForecast, by_day, year_forecast
 from energy.domain.documents import parse
@@ -247,9 +247,7 @@ def _entered_kg(context: Context, year: _Year, target: Target) -> float:
     """The officer's entries of the year in the cells the target is about; of districts none is known."""
     if target.district is not None:
         return 0.0
-    entries = check_entries(
-        InventoryEntries.from_csv(context.officer.inventory), metered_references(year.period)
-    )
+    entries = read_entries(context.officer.inventory, metered_references(year.period))
     of_class = {str(user): sub for user, sub in SUB_SECTOR_OF_CLASS.items()}
     sub = None if target.sector is None else of_class.get(target.sector, target.sector)
     return sum(

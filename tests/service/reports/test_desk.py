@@ -200,6 +200,81 @@ def test_any_figure_leads_to_its_parts_inputs_and_runs(store: Store) -> None:
         shelf.explain("fig-0")
 
 
+CONTRACTS = (
+    "id,supplier,zone,start,end,share,g_per_kwh,source,exclusive\n"
+    "a,works,FR,2016-01-01,2016-12-31,0.5,50,label,true\n"
+    "b,works,DE,2016-01-01,2016-12-31,x,50,label,true\n"
+)
+CERTIFICATES = (
+    "id,issuer,device,technology,zone,start,end,mwh,g_per_kwh\n"
+    "GO-1,UBA,farm,wind_onshore,DE,2016-10-30T12:00:00+01:00,2016-10-30T13:00:00+01:00,5,0\n"
+)
+INVENTORY = (
+    "reference,tonnes,gas,data_source,year,activity_quality\n"
+    "III.1.2,2,CH4,waste office,2016,L\nIII.2.2,-1,CH4,waste office,2016,H\nIII.3.2,x,CH4,,2016,H\n"
+)
+
+
+def with_files(store: Store, period: Period = PERIOD, **files: str) -> Desk:
+    return replace(desk(store, lambda *_: period), officer=lambda _: OfficerInputs(**files))
+
+
+def test_every_fault_of_all_instruments_comes_at_once_and_nothing_is_kept(store: Store) -> None:
+    again = (
+        CERTIFICATES
+        + CERTIFICATES.splitlines()[1]
+        + "\n"
+        + CERTIFICATES.splitlines()[1].replace(",5,", ",-5,")
+    )
+    for choices in ({"matching": "hourly"}, {}):
+        with pytest.raises(InputError) as refused:
+            with_files(store, contracts=CONTRACTS, certificates=again).make(
+                CITY, "market-based", "2016-10", choices=choices
+            )
+        for part in (
+            "contracts.csv: line 2: is of zone 'FR'",
+            "contracts.csv: line 3: share: 'x'",
+            "certificates.csv: line 3: certificate 'GO-1' is there twice",
+            "certificates.csv: line 4: mwh: '-5'",
+        ):
+            assert part in str(refused.value)
+    with pytest.raises(InputError) as refused:
+        with_files(store, inventory=INVENTORY).make(CITY, "city-inventory", "2016-10")
+    assert "inventory.csv: line 3: is negative (-1000 kg)" in str(refused.value)
+    assert "inventory.csv: line 4: tonnes: 'x'" in str(refused.value)
+    assert store.reports.list("reference") == ()
+
+
+def test_a_published_cancellation_stays_claimed(store: Store) -> None:
+    """What a published version has cancelled stays used, also where a later draft does without it."""
+    key = ReportKey("reference", "market-based", PERIOD.label)
+    shelf = with_files(store, certificates=CERTIFICATES)
+    report, _ = shelf.make(CITY, "market-based", PERIOD.label)
+    used = report.figures["cancelled/GO-1"].value
+    assert used == pytest.approx(5.0)
+    shelf.approve(key, 1, "N. Officer")
+    shelf.publish(key, 1)
+    assert with_files(store).make(CITY, "market-based", PERIOD.label)[1].number == 2
+    later = build(7, date(2016, 12, 1), 2)
+    again, _ = with_files(store, later, certificates=CERTIFICATES).make(CITY, "market-based", later.label)
+    assert not any(name.startswith("cancelled/") for name in again.figures)
+
+
+def test_a_cell_is_as_good_as_its_weakest_line() -> None:
+    header = "reference,amount,unit,gas,factor,factor_source,data_source,year,activity_quality,factor_quality"
+    grades = (
+        ("III.1.2", "CH4", "H"),
+        ("III.1.2", "N2O", "L"),
+        ("III.2.2", "CH4", "M"),
+        ("III.2.2", "N2O", "H"),
+    )
+    rows = [f"{reference},2,t,{gas},0.1,IPCC,waste office,2016,H,{grade}" for reference, gas, grade in grades]
+    officer = OfficerInputs(inventory="\n".join((header, *rows)))
+    report = reports()["city-inventory"].make(replace(context(PERIOD, "city-inventory"), officer=officer))
+    assert report.figures["gpc/III.1.2"].factor_quality == "L"
+    assert report.figures["gpc/III.2.2"].factor_quality == "M"
+
+
 def test_a_figure_that_comes_or_goes_is_a_change() -> None:
     report = made(PERIOD, "district-carbon")
     balance = report.tables[1]
