@@ -19,6 +19,7 @@ Level = Literal["BASIC", "BASIC+", "territorial", "other"]
 """BASIC; what BASIC+ adds; scope 1 that counts in the territorial total alone; other scope 3, in no total."""
 Scope = Literal[1, 2, 3]
 Total = Literal["BASIC", "BASIC+", "territorial"]
+GasGroup = Literal["all", "CO2", "other", "fluorinated", "not fluorinated"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +64,11 @@ SUB_SECTORS: Mapping[str, Words] = {
         "en": "Fugitive emissions from oil and natural gas systems",
         "ja": "石油・天然ガス系統からの漏出",
     },
-    "II.1": {"en": "On-road", "ja": "道路"},
+    "II.1": {"en": "On-road transportation", "ja": "道路"},
     "II.2": {"en": "Railways", "ja": "鉄道"},
     "II.3": {"en": "Waterborne navigation", "ja": "船舶"},
     "II.4": {"en": "Aviation", "ja": "航空"},
-    "II.5": {"en": "Off-road", "ja": "オフロード"},
+    "II.5": {"en": "Off-road transportation", "ja": "オフロード"},
     "III.1": {"en": "Solid waste disposal", "ja": "埋立処分"},
     "III.2": {"en": "Biological treatment of waste", "ja": "生物処理"},
     "III.3": {"en": "Incineration and open burning", "ja": "焼却・野焼き"},
@@ -83,16 +84,12 @@ SUB_SECTORS: Mapping[str, Words] = {
     "VI.1": {"en": "Other scope 3", "ja": "その他スコープ3"},
 }
 
-_ENERGY: Mapping[Scope, Words] = {
-    1: {"en": "fuel combustion within the city boundary", "ja": "市域内の燃料燃焼"},
-    2: {
-        "en": "grid-supplied energy consumed within the city boundary",
-        "ja": "市域内で使用された系統エネルギー",
-    },
-    3: {
-        "en": "transmission and distribution losses from grid-supplied energy consumption",
-        "ja": "系統エネルギー使用に伴う送配電ロス",
-    },
+_WITHIN: Words = {"en": "within the city boundary", "ja": "市域内"}
+_FUEL: Words = {"en": "fuel combustion", "ja": "燃料燃焼"}
+_GRID: Words = {"en": "grid-supplied energy consumed", "ja": "系統エネルギーの使用"}
+_LOSSES: Words = {
+    "en": "transmission and distribution losses from grid-supplied energy consumption",
+    "ja": "系統エネルギー使用に伴う送配電ロス",
 }
 _POWER_PLANTS: Mapping[Scope, Words] = {
     1: {
@@ -101,37 +98,79 @@ _POWER_PLANTS: Mapping[Scope, Words] = {
     },
     2: {
         "en": "grid-supplied energy consumed in power plant auxiliary operations within the city boundary",
-        "ja": "市域内の発電所・系統蓄電が使用した系統エネルギー",
+        "ja": "市域内の発電所の所内用系統エネルギー",
     },
     3: {
-        "en": "transmission and distribution losses from grid-supplied energy of power plants",
-        "ja": "発電所の系統エネルギー使用に伴う送配電ロス",
+        "en": f"{_LOSSES['en']} in power plant auxiliary operations",
+        "ja": "発電所の所内用系統エネルギー使用に伴う送配電ロス",
     },
 }
-_TRANSPORT: Mapping[Scope, Words] = {
-    1: {"en": "fuel combustion within the city boundary", "ja": "市域内の燃料燃焼"},
-    2: {
-        "en": "grid-supplied energy consumed within the city boundary",
-        "ja": "市域内で使用された系統エネルギー",
-    },
-    3: {
-        "en": "transboundary journeys outside the city boundary, and transmission and distribution losses",
-        "ja": "市域外の越境移動、及び送配電ロス",
+_TRANSPORT: Mapping[str, tuple[Words, Words]] = {
+    "II.1": (
+        {"en": "fuel combustion on-road transportation occurring", "ja": "道路交通の燃料燃焼"},
+        {"en": "for on-road transportation", "ja": "道路交通"},
+    ),
+    "II.2": (
+        {"en": "fuel combustion for railway transportation occurring", "ja": "鉄道の燃料燃焼"},
+        {"en": "for railways", "ja": "鉄道"},
+    ),
+    "II.3": (
+        {"en": "fuel combustion for waterborne navigation occurring", "ja": "船舶の燃料燃焼"},
+        {"en": "for waterborne navigation", "ja": "船舶"},
+    ),
+    "II.4": (
+        {"en": "fuel combustion for aviation occurring", "ja": "航空の燃料燃焼"},
+        {"en": "for aviation", "ja": "航空"},
+    ),
+    "II.5": (
+        {"en": "fuel combustion for off-road transportation occurring", "ja": "オフロード車両の燃料燃焼"},
+        {"en": "for off-road transportation", "ja": "オフロード車両"},
+    ),
+}
+"""What burns fuel, and for what grid energy is used."""
+_JOURNEYS: Words = {
+    "en": "portion of transboundary journeys occurring outside the city boundary, and " + _LOSSES["en"],
+    "ja": "越境移動の市域外分、及び" + _LOSSES["ja"],
+}
+_SOLID: Words = {"en": "solid waste", "ja": "固形廃棄物"}
+_WASTE: Mapping[str, tuple[Words, str, Words]] = {
+    "III.1": (_SOLID, "disposed in landfills or open dumps", {"en": "", "ja": "埋立処分"}),
+    "III.2": (_SOLID, "treated biologically", {"en": "", "ja": "生物処理"}),
+    "III.3": (_SOLID, "treated", {"en": "", "ja": "焼却・野焼き"}),
+    "III.4": ({"en": "wastewater", "ja": "排水"}, "treated", {"en": "", "ja": "処理"}),
+}
+"""What is generated, what becomes of it."""
+
+
+def _waste(sub: str) -> tuple[tuple[Scope, Level, Words], ...]:
+    (what, done, ja) = _WASTE[sub]
+    within, outside = "within the city boundary", "outside the city boundary"
+    whole = "waste" if what is _SOLID else what["en"]
+    here: Words = {
+        "en": f"{what['en']} generated and {done} {within}",
+        "ja": f"市域内で発生し市域内で{ja['ja']}される{what['ja']}",
+    }
+    away: Words = {
+        "en": f"{what['en']} generated {within} but {done} {outside}",
+        "ja": f"市域内で発生し市域外で{ja['ja']}される{what['ja']}",
+    }
+    brought: Words = {
+        "en": f"{whole} generated {outside} but {done} {within}",
+        "ja": f"市域外で発生し市域内で{ja['ja']}される{what['ja']}",
+    }
+    return (1, "BASIC", here), (3, "BASIC", away), (1, "territorial", brought)
+
+
+_ONE_CELL: Mapping[str, Words] = {
+    "IV.1": {"en": "industrial processes occurring within the city boundary", "ja": "市域内の工業プロセス"},
+    "IV.2": {"en": "product use occurring within the city boundary", "ja": "市域内の製品の使用"},
+    "V.1": {"en": "livestock within the city boundary", "ja": "市域内の畜産"},
+    "V.2": {"en": "land within the city boundary", "ja": "市域内の土地"},
+    "V.3": {
+        "en": "aggregate sources and non-CO2 emission sources on land within the city boundary",
+        "ja": "市域内の土地の集約排出源及び非CO2排出源",
     },
 }
-_WASTE: tuple[tuple[Scope, Level, Words], ...] = (
-    (1, "BASIC", {"en": "generated and treated within the city boundary", "ja": "市域内で発生・処理"}),
-    (
-        3,
-        "BASIC",
-        {"en": "generated within, treated outside the city boundary", "ja": "市域内で発生・市域外で処理"},
-    ),
-    (
-        1,
-        "territorial",
-        {"en": "generated outside, treated within the city boundary", "ja": "市域外で発生・市域内で処理"},
-    ),
-)
 
 
 def _references() -> list[Reference]:
@@ -140,28 +179,31 @@ def _references() -> list[Reference]:
     def add(sub: str, number: str, scope: Scope, level: Level, title: Words) -> None:
         found.append(Reference(sub + number, sub.split(".", maxsplit=1)[0], sub, scope, level, title))
 
+    def inside(what: Words, of: Words | None = None) -> Words:
+        end = "" if of is None else f" {of['en']}"
+        ja = what["ja"] if of is None else f"{of['ja']}の{what['ja']}"
+        return {"en": f"{what['en']} {_WITHIN['en']}{end}", "ja": f"{_WITHIN['ja']}の{ja}"}
+
     for sub in ("I.1", "I.2", "I.3", "I.4", "I.5", "I.6"):
-        titles = _POWER_PLANTS if sub == "I.4" else _ENERGY
-        add(sub, ".1", 1, "BASIC", titles[1])
-        add(sub, ".2", 2, "BASIC", titles[2])
-        add(sub, ".3", 3, "BASIC+", titles[3])
-        if sub == "I.4":
+        plants = sub == "I.4"
+        add(sub, ".1", 1, "BASIC", _POWER_PLANTS[1] if plants else inside(_FUEL))
+        add(sub, ".2", 2, "BASIC", _POWER_PLANTS[2] if plants else inside(_GRID))
+        add(sub, ".3", 3, "BASIC+", _POWER_PLANTS[3] if plants else _LOSSES)
+        if plants:
             supplied: Words = {"en": "energy generation supplied to the grid", "ja": "系統に供給された発電"}
             add(sub, ".4", 1, "territorial", supplied)
     for sub in ("I.7", "I.8"):
-        add(
-            sub, ".1", 1, "BASIC", {"en": "fugitive emissions within the city boundary", "ja": "市域内の漏出"}
-        )
-    for sub in ("II.1", "II.2", "II.3", "II.4", "II.5"):
-        add(sub, ".1", 1, "BASIC", _TRANSPORT[1])
-        add(sub, ".2", 2, "BASIC", _TRANSPORT[2])
+        add(sub, ".1", 1, "BASIC", inside({"en": "fugitive emissions", "ja": "漏出"}))
+    for sub, (burnt, used) in _TRANSPORT.items():
+        add(sub, ".1", 1, "BASIC", inside(burnt))
+        add(sub, ".2", 2, "BASIC", inside(_GRID, used))
         if sub != "II.5":
-            add(sub, ".3", 3, "BASIC+", _TRANSPORT[3])
-    for sub in ("III.1", "III.2", "III.3", "III.4"):
-        for k, (scope, level, title) in enumerate(_WASTE, start=1):
+            add(sub, ".3", 3, "BASIC+", _JOURNEYS)
+    for sub in _WASTE:
+        for k, (scope, level, title) in enumerate(_waste(sub), start=1):
             add(sub, f".{k}", scope, level, title)
-    for sub in ("IV.1", "IV.2", "V.1", "V.2", "V.3"):
-        add(sub, "", 1, "BASIC+", SUB_SECTORS[sub])
+    for sub, title in _ONE_CELL.items():
+        add(sub, "", 1, "BASIC+", title)
     add("VI.1", "", 3, "other", SUB_SECTORS["VI.1"])
     return found
 
@@ -186,7 +228,8 @@ class Row:
 
     Attributes:
         direct, indirect, outside: references of scope 1, of grid-supplied energy (scope 2), and of
-            scope 3. gases: ``CO2`` (and CO2e where a factor is not split by gas), ``other``, or all.
+            scope 3. gases: ``CO2`` (and CO2e where a factor is not split by gas), ``other`` than these,
+            ``fluorinated`` (HFCs, PFCs, SF6, NF3), ``not fluorinated``, or all.
     """
 
     id: str
@@ -195,7 +238,7 @@ class Row:
     direct: tuple[str, ...]
     indirect: tuple[str, ...] = ()
     outside: tuple[str, ...] = ()
-    gases: Literal["all", "CO2", "other"] = "all"
+    gases: GasGroup = "all"
 
     @property
     def references(self) -> tuple[str, ...]:
@@ -254,13 +297,14 @@ def _energy(id_: str, title: Words, *subs: str) -> Row:
     return Row(id_, _CO2, title, direct, indirect, gases="CO2")
 
 
-_BURNING = ("I.1", "I.2", "I.3", "I.4", "I.5", "I.6", "II.1", "II.2", "II.3", "II.4", "II.5")
+_BURNING = ("I.1", "I.2", "I.3", "I.4", "I.5", "I.6", "II.2", "II.3", "II.4", "II.5")
 
 JAPAN_ROWS: tuple[Row, ...] = (
     _energy(
         "manufacturing_construction",
         {"en": "Industry: manufacturing, construction, mining", "ja": "産業部門(製造業・建設業・鉱業)"},
         "I.3",
+        "II.5",  # machines off the road belong to the industry that runs them
     ),
     _energy(
         "agriculture_forestry_fishing",
@@ -269,7 +313,7 @@ JAPAN_ROWS: tuple[Row, ...] = (
     ),
     _energy("commercial", {"en": "Commercial and others", "ja": "業務その他部門"}, "I.2", "I.6"),
     _energy("residential", {"en": "Residential", "ja": "家庭部門"}, "I.1"),
-    _energy("road", {"en": "Transport: road", "ja": "運輸部門(自動車)"}, "II.1", "II.5"),
+    _energy("road", {"en": "Transport: road", "ja": "運輸部門(自動車)"}, "II.1"),
     _energy("railway", {"en": "Transport: railways", "ja": "運輸部門(鉄道)"}, "II.2"),
     _energy("shipping", {"en": "Transport: shipping", "ja": "運輸部門(船舶)"}, "II.3"),
     _energy("aviation", {"en": "Transport: aviation", "ja": "運輸部門(航空)"}, "II.4"),
@@ -281,9 +325,16 @@ JAPAN_ROWS: tuple[Row, ...] = (
     Row(
         "combustion_other_gases",
         _OTHER,
-        {"en": "Fuel combustion: CH4, N2O", "ja": "燃料燃焼分野(CH4・N2O)"},
+        {"en": "Fuel combustion: CH4, N2O", "ja": "燃料燃焼分野(燃料の燃焼)"},
         tuple(f"{sub}.1" for sub in _BURNING),
-        tuple(f"{sub}.2" for sub in _BURNING),
+        tuple(f"{sub}.2" for sub in (*_BURNING, "II.1")),
+        gases="other",
+    ),
+    Row(
+        "driving_other_gases",
+        _OTHER,
+        {"en": "Fuel combustion: CH4, N2O of road vehicles", "ja": "燃料燃焼分野(自動車走行)"},
+        ("II.1.1",),
         gases="other",
     ),
     Row(
@@ -295,8 +346,9 @@ JAPAN_ROWS: tuple[Row, ...] = (
     Row(
         "industrial_processes",
         _OTHER,
-        {"en": "Industrial processes and product use", "ja": "工業プロセス分野・代替フロン等"},
+        {"en": "Industrial processes", "ja": "工業プロセス分野"},
         ("IV.1", "IV.2"),
+        gases="not fluorinated",
     ),
     Row("farming", _OTHER, {"en": "Agriculture", "ja": "農業分野"}, ("V.1", "V.3")),
     Row(
@@ -322,6 +374,13 @@ JAPAN_ROWS: tuple[Row, ...] = (
         ("III.4.1",),
         (),
         ("III.4.2",),
+    ),
+    Row(
+        "fluorinated_gases",
+        _OTHER,
+        {"en": "HFCs, PFCs, SF6, NF3", "ja": "代替フロン等4ガス分野"},
+        ("IV.1", "IV.2"),
+        gases="fluorinated",
     ),
     Row(
         "land",

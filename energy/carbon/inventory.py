@@ -13,18 +13,29 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from energy.carbon.gaps import GapRule, filled
-from energy.carbon.gpc import REFERENCES, SECTORS, SUB_SECTOR_OF_CLASS, Reference, Row, Total
+from energy.carbon.gpc import REFERENCES, SECTORS, SUB_SECTOR_OF_CLASS, GasGroup, Reference, Row, Total
 from energy.carbon.grid_average import GridAverage, Use
 from energy.carbon.inventory_entries import GWP, Gas, GwpSet, InventoryEntry
 from energy.carbon.rates import Amount, Rate
 from energy.carbon.year_end import year_share
 from energy.domain.period import Period, UserClass
 from energy.domain.report import Grade, Notation
+
+FLUORINATED: tuple[Gas, ...] = ("HFCs", "PFCs", "SF6", "NF3")
+_OTHER: tuple[Gas, ...] = ("CH4", "N2O")
+GASES_OF: Mapping[GasGroup, Collection[Gas]] = {
+    "all": get_args(Gas),
+    "CO2": ("CO2", "CO2e", "CO2b"),
+    "other": (*_OTHER, *FLUORINATED),
+    "fluorinated": FLUORINATED,
+    "not fluorinated": ("CO2", "CO2e", "CO2b", *_OTHER),
+}
+"""The gases of a row of another layout (`Row.gases`); each gas is in one of two groups that part them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +153,7 @@ class Inventory:
             for cell in numbers
             for line in cell.lines
             for gas, kg in line.gases_kg.items()
-            if (gas in ("CO2", "CO2e")) == (row.gases == "CO2")
+            if gas in GASES_OF[row.gases]
         )
 
     def _of(self, total: Total, sector: str | None) -> list[Cell]:

@@ -90,6 +90,30 @@ def test_exchange_is_what_crosses_the_border(seed: int) -> None:
 
 @several
 @given(seeds)
+def test_every_district_closes_with_its_exchange(seed: int) -> None:
+    """Generated, discharged, imported and received is used, lost, charged and sent out: energy and carbon."""
+    flows, supply, use, storage, upstream, districts = random_city(seed)
+    result = account(flows, supply, use, storage, upstream, districts)
+    hours, at_root = (
+        flows.time.hours,
+        np.array([name == "boundary" for name in result.districts], dtype=float),
+    )
+    slack = flows.slack_p_mw[:, 0] * hours
+    imported, exported = np.maximum(slack, 0.0), np.maximum(-slack, 0.0)
+    table = {name: of.values for name, of in result.district_sums.items()}
+    from_upstream_kg = imported * upstream.carbon_g_per_kwh - result.steps["exports_kg"]
+    for unit, used, lost, net in (
+        ("mwh", "energy_mwh", "loss_mwh", imported - exported),
+        ("kg", "emissions_kg", "loss_emissions_kg", from_upstream_kg),
+    ):
+        came = table[f"local_generation_{unit}"] + table[f"discharged_{unit}"] + table[f"exchange_{unit}"]
+        went = table[used] + table[lost] + table[f"charged_{unit}"]
+        scale = np.abs(went).sum(axis=1, keepdims=True) + 1e-9
+        np.testing.assert_allclose((came + net[:, None] * at_root - went) / scale, 0.0, atol=1e-9)
+
+
+@several
+@given(seeds)
 def test_vehicles_keep_their_carbon(seed: int) -> None:
     """Driven + exported + change = Σ charged c·q, vehicle by vehicle; contents never negative."""
     flows, supply, use, storage, upstream, districts = random_city(seed)

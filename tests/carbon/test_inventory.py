@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from datetime import date, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.carbon.difference import difference
-from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES
+from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES, SECTORS, SUB_SECTORS
 from energy.carbon.grid_average import grid_average
-from energy.carbon.inventory import Cell, Inventory, Quality, inventory, metered_references
+from energy.carbon.inventory import GASES_OF, Cell, Inventory, Quality, inventory, metered_references
 from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
 from energy.carbon.rates import Rate, rate
 from energy.carbon.year_end import year_share
@@ -23,7 +25,7 @@ from energy.domain.factors import Factor
 from energy.domain.period import Period
 from energy.domain.time import TimeGrid
 from tests.carbon.periods import build, periods
-from tests.carbon.test_grid_average import flat
+from tests.carbon.test_grid_average import factor, flat
 
 QUALITY = Quality("H", "M")
 GAS = {
@@ -62,6 +64,28 @@ def close(found: float, expected: float) -> bool:
     return found == pytest.approx(expected, rel=1e-9, abs=1e-9)
 
 
+def test_references_are_those_of_the_gpc_field_by_field() -> None:
+    """The list of GPC 1.1 as its reporting template (eCRF) has it: 53 references with sector, sub-sector,
+    scope, and what counts in BASIC, in BASIC+ beyond it, and in the territorial total alone."""
+    with (Path(__file__).parent / "gpc_references.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.DictReader(file))
+    assert [row["reference"] for row in listed] == list(REFERENCES)
+    for row in listed:
+        found = REFERENCES[row["reference"]]
+        assert row == {
+            "reference": found.id,
+            "sector": SECTORS[found.sector]["en"],
+            "sub_sector": SUB_SECTORS[found.sub_sector]["en"],
+            "scope": str(found.scope),
+            "level": found.level,
+            "emissions_from": found.title["en"],
+        }
+        assert found.id.startswith(f"{found.sub_sector}.") or found.id == found.sub_sector
+    scopes = {number: [r.id for r in REFERENCES.values() if r.scope == number] for number in (1, 2, 3)}
+    assert len(scopes[2]) == 11  # I.1 to I.6 and II.1 to II.5
+    assert all(REFERENCES[key].level == "BASIC" for key in scopes[2])
+
+
 def test_references_are_those_of_the_gpc() -> None:
     """Table 4.2 and 4.3 of GPC 1.1: counted by sector, with scopes and levels of cells that are special."""
     sectors = [reference.sector for reference in REFERENCES.values()]
@@ -77,8 +101,15 @@ def test_references_are_those_of_the_gpc() -> None:
     assert levels["VI.1"] == (3, "other")
     assert "II.5.3" not in REFERENCES
     for rows in (CRF_ROWS, JAPAN_ROWS):
-        used = [key for row in rows for key in row.references if row.gases != "other"]
-        assert len(used) == len(set(used))
+        used = [
+            (key, gas)
+            for row in rows
+            for key in row.references
+            for gas in GASES_OF[row.gases]
+            if gas != "CO2b"
+        ]
+        assert len(used) == len(set(used)), "a gas of a cell stands twice"
+        used = [key for key, _ in used]
         basic = {key for key, reference in REFERENCES.items() if reference.level == "BASIC"}
         assert basic <= set(used)
 
@@ -108,6 +139,34 @@ def test_electricity_stands_once_in_the_cells_of_its_classes(period: Period, val
     assert set(found.cells) == set(REFERENCES)
 
 
+GASES = ("CO2", "CH4", "N2O", "HFCs", "PFCs", "SF6", "NF3", "CO2e")
+
+
+@settings(max_examples=25)
+@given(
+    st.lists(st.tuples(st.sampled_from(sorted(REFERENCES)), st.sampled_from(GASES)), unique=True, max_size=9)
+)
+def test_every_layout_holds_every_gram_of_basic_once(chosen: list[tuple[str, str]]) -> None:
+    """Whatever gases are entered in whatever cells: the CRF has BASIC+ once, Japan's layout BASIC, with
+    industrial processes and land, and without losses and journeys."""
+    period = build(2, date(2016, 6, 29), 1)
+    metered = metered_references(period)
+    rows = [
+        {**WASTE, "reference": key, "gas": gas, "tonnes": 1.0 + k}
+        | ({"carrier": "heat"} if REFERENCES[key].scope == 2 else {})
+        for k, (key, gas) in enumerate(chosen)
+        if key not in metered
+    ]
+    found = made(period, *rows)
+    crf, japan = found.laid_out(CRF_ROWS), found.laid_out(JAPAN_ROWS)
+    crf.pop("generation")
+    assert close(np.nansum(list(crf.values())), found.total_kg("BASIC+"))
+    outside = {key for key, r in REFERENCES.items() if r.scope == 3 and r.sector in ("I", "II")}
+    outside |= {key for key, r in REFERENCES.items() if r.sub_sector == "VI.1" or r.level == "territorial"}
+    kept = sum(cell.co2e_kg for key, cell in found.cells.items() if cell.lines and key not in outside)
+    assert close(np.nansum(list(japan.values())), kept)
+
+
 def test_generation_is_territorial_and_never_basic() -> None:
     period = build(2, date(2016, 6, 29), 1)
     technologies = {"pv_rooftop": flat(period, 0.0), "wind_onshore": flat(period, 700.0)}
@@ -123,6 +182,55 @@ def test_generation_is_territorial_and_never_basic() -> None:
     unknown = made(period, generation={"pv_rooftop": flat(period, 0.0)}).cells["I.4.4"]
     assert (unknown.notation, unknown.lines) == ("NE", ())
     assert "wind_onshore" in unknown.explanation
+
+
+@settings(max_examples=15)
+@given(periods(), st.floats(0.0, 1500.0))
+def test_generation_never_enters_basic(period: Period, value: float) -> None:
+    """Whatever local plants emit per kWh, no total but the territorial one knows of it."""
+    plants = {name: flat(period, value) for name in ("pv_rooftop", "wind_onshore")}
+    found, clean = made(period, generation=plants), made(period)
+    for total in ("BASIC", "BASIC+"):
+        assert found.total_kg(total) == clean.total_kg(total)
+        assert not REFERENCES["I.4.4"].counts_in(total)
+    generated = np.nansum(period.injected_mwh[:, [3, 4]])
+    assert close(found.total_kg("territorial"), generated * value)
+
+
+@settings(max_examples=15)
+@given(periods(), st.sets(st.integers(0, 3)))
+def test_a_missing_factor_is_an_estimate_or_not_estimated_and_never_zero(
+    period: Period, lacking: set[int]
+) -> None:
+    """On any of the days there is no factor: NE with the reason; or, with a stand-in, flagged."""
+    days = sorted({instant.astimezone(period.zone).date() for instant in period.time})
+    known = factor(500.0)
+    gone = {days[k] for k in lacking if k < len(days)}
+
+    def find(day: date) -> Factor:
+        if day in gone:
+            raise InputError(Fault("zone 'DE'", f"has no factor on {day}"))
+        return known
+
+    def stand_in(day: date) -> Factor:
+        return replace(known, estimated=True, note="nearest", version=2) if day in gone else known
+
+    counted = {day for day in gone if str(day) not in period.missing}
+    cells = inventory(
+        grid_average(period, rate(period.time, period.zone, find)), period, quality=QUALITY
+    ).cells
+    flagged = inventory(
+        grid_average(period, rate(period.time, period.zone, stand_in)), period, quality=QUALITY
+    ).cells
+    for key in ("I.1.2", "I.2.2", "I.3.2", "I.5.2"):
+        assert flagged[key].co2e_kg > 0
+        if counted:
+            assert (cells[key].notation, cells[key].lines) == ("NE", ())
+            assert "has no factor on" in cells[key].explanation
+            assert 0.0 < flagged[key].amount.estimated_share <= 1.0 + 1e-9
+            assert flagged[key].lines[0].factor_quality == "L"
+        else:
+            assert cells[key].co2e_kg == pytest.approx(flagged[key].co2e_kg)
 
 
 DAY = 1.0 / 366.0

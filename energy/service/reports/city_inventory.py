@@ -9,9 +9,9 @@ from dataclasses import replace
 from energy.carbon.difference import difference
 from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES, SECTORS, SUB_SECTORS, Row, Total
 from energy.carbon.grid_average import GridAverage
+from energy.carbon.inventory import FLUORINATED, Inventory, Quality, inventory, metered_references
 from energy.carbon.inventory import Cell as InventoryCell
-from energy.carbon.inventory import Inventory, Quality, inventory, metered_references
-from energy.carbon.inventory_entries import GwpSet, read_entries
+from energy.carbon.inventory_entries import Gas, GwpSet, read_entries
 from energy.carbon.rates import Rate, rate
 from energy.domain.report import Cell, Column, Figure, Grade, Plot, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, figure, span, sum_of, words
@@ -31,6 +31,8 @@ _LEVELS: tuple[tuple[Total, Words], ...] = (
     ("BASIC+", words("BASIC+", "BASIC+")),
     ("territorial", words("Territorial (all of scope 1)", "領域（スコープ1の全体）")),
 )
+_GASES: tuple[Gas, ...] = ("CO2", "CH4", "N2O", *FLUORINATED)
+"""Columns of the eCRF before the total; HFCs and PFCs are mixtures, in t CO2e."""
 _GRADES: dict[str, Grade] = {"H": "H", "M": "M", "L": "L"}
 _GWPS: dict[str, GwpSet] = {"AR4": "AR4", "AR5": "AR5", "AR6": "AR6"}
 _QUALITY = Choice("activity_quality", ("H", "M", "L"), "M")
@@ -153,7 +155,7 @@ def _cells(context: Context, made: Inventory) -> Table:
     for reference, cell in made.cells.items():
         kind = REFERENCES[reference]
         found = _figure(context, cell)
-        gases = [cell.gas_kg(gas) / 1000.0 if cell.lines else None for gas in ("CO2", "CH4", "N2O", "CO2b")]
+        gases = [cell.gas_kg(gas) / 1000.0 if cell.lines else None for gas in _GASES]
         rows.append(
             (
                 reference,
@@ -165,6 +167,7 @@ def _cells(context: Context, made: Inventory) -> Table:
                 found.notation or "",
                 *gases,
                 found,
+                cell.gas_kg("CO2b") / 1000.0 if cell.lines else None,
                 found.activity or "",
                 found.factor_quality or "",
                 found.explanation,
@@ -181,11 +184,9 @@ def _cells(context: Context, made: Inventory) -> Table:
             Column("scope", words("Scope", "スコープ")),
             Column("level", words("Level", "区分")),
             Column("notation", words("Notation key", "注記記号")),
-            Column("co2_t", words("CO2", "CO2"), "t"),
-            Column("ch4_t", words("CH4", "CH4"), "t"),
-            Column("n2o_t", words("N2O", "N2O"), "t"),
-            Column("co2b_t", words("CO2 (b)", "CO2（生物起源）"), "t"),
+            *(Column(f"{gas.lower()}_t", words(gas, gas), "t") for gas in _GASES),
             Column("co2e_t", words("Total CO2e", "CO2e合計"), "t"),
+            Column("co2b_t", words("CO2 (b)", "CO2（生物起源）"), "t"),
             Column("activity", words("Activity quality", "活動量の質")),
             Column("factor_quality", words("Factor quality", "係数の質")),
             Column("explanation", words("Explanation", "説明")),

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from energy.carbon.gpc import REFERENCES
 from energy.domain.city import City
 from energy.domain.errors import InputError, UnknownError
 from energy.domain.period import Period
@@ -273,6 +274,25 @@ def test_a_cell_is_as_good_as_its_weakest_line() -> None:
     report = reports()["city-inventory"].make(replace(context(PERIOD, "city-inventory"), officer=officer))
     assert report.figures["gpc/III.1.2"].factor_quality == "L"
     assert report.figures["gpc/III.2.2"].factor_quality == "M"
+
+
+def test_the_inventory_has_the_columns_of_the_ecrf_and_a_row_per_reference() -> None:
+    """Reference, sector, scope, notation key, seven gases, total, biogenic CO2, quality, explanation."""
+    table = made(PERIOD, "city-inventory").tables[0]
+    assert [column.id for column in table.columns] == [
+        "reference", "sector", "sub_sector", "title", "scope", "level", "notation",
+        "co2_t", "ch4_t", "n2o_t", "hfcs_t", "pfcs_t", "sf6_t", "nf3_t", "co2e_t", "co2b_t",
+        "activity", "factor_quality", "explanation",
+    ]  # fmt: skip
+    position = {column.id: k for k, column in enumerate(table.columns)}
+    assert [row[0] for row in table.rows] == list(REFERENCES)
+    for row in table.rows:
+        total, key = row[position["co2e_t"]], row[position["notation"]]
+        assert isinstance(total, Figure)
+        assert (total.value is None) == bool(key)  # a number or a notation key, never both
+        assert key in {"", "NO", "NE", "IE", "C"}
+        assert bool(key) <= bool(row[position["explanation"]])
+        assert (row[position["co2_t"]] is None) == bool(key)
 
 
 def test_a_figure_that_comes_or_goes_is_a_change() -> None:
