@@ -321,7 +321,10 @@ def test_a_solve_stops_where_it_is_told_to() -> None:
 
 
 def test_a_schedule_at_the_deadline_carries_its_gap() -> None:
-    answer = solve(whole_chargers(deadline="PT5S"))
+    for deadline in ("PT5S", "PT20S"):  # a busy machine may not come to a bound within the first
+        answer = solve(whole_chargers(deadline=deadline))
+        if answer["best_bound"] is not None:
+            break
     assert answer["status"] == "feasible"
     assert answer["best_bound"] < answer["objective"]["total"]
     assert answer["gap"] > 0.0
