@@ -165,12 +165,14 @@ def _follow(
     if previous is None:
         return _scheduled(problem, until, progress, for_now)
 
+    used: list[Dispatcher] = []
+
     def within_its_time(pinned: DispatchProblem) -> Schedule:
         now, due = clock.monotonic(), until
         if due is not None and pinned.pins is not None and pinned.pins.until > pinned.pins.past:
             # what is committed is solved first, in half of the time
             due = now + (due - now) / 2
-        return _scheduled(pinned, due, progress)
+        return _scheduled(pinned, due, progress, used=used)
 
     return replan(problem, previous, within_its_time)
 
@@ -180,15 +182,26 @@ def _scheduled(
     until: float | None,
     progress: Progress,
     for_now: Callable[[Schedule], None] | None = None,
+    used: list[Dispatcher] | None = None,
 ) -> Schedule:
-    """The best schedule found by `until`; `DeadlineError` where there is none."""
+    """The best schedule found by `until`; `DeadlineError` where there is none.
+
+    `used` holds the dispatcher of a problem that differs from this one in its data alone, once there is
+    one: it starts from the basis it came to.
+    """
 
     def remaining() -> float | None:
         return None if until is None else until - clock.monotonic()
 
     if problem.network is None:
         progress(0.1, "building the model")
-        dispatcher = Dispatcher(problem)
+        if used:
+            dispatcher = used[0]
+            dispatcher.update(problem)
+        else:
+            dispatcher = Dispatcher(problem)
+            if used is not None:
+                used.append(dispatcher)
         progress(0.4, "dispatch")
         return dispatcher.solve(deadline_seconds=remaining())
     progress(0.05, f"loading grid {problem.network.grid}")
