@@ -42,6 +42,7 @@ NOT_LEAST = "conflicts: the relaxations are enough together, but less may do"
 UNEXPLAINED = "no limit of a connection and no energy that must be held explains why there is no schedule"
 NOT_FOUND = "it was not found what would serve the shortfalls"
 WEIGHT = {"kW": 1.0, "kWh": 1.0, "kg": KWH_PER_KG}
+QUANTITY = {"loading_percent": "loading", "vm_pu": "voltage"}
 Terms = Sequence[tuple[IntArray, FloatArray | float]]
 WAY = {
     "import_limit_kw": "import",
@@ -91,7 +92,7 @@ def of_shortfalls(
         return (), NOT_FOUND
     widened, x, is_least = found
     left = [
-        _unexplained(problem, shortfall)
+        _unexplained(problem, shortfall, shared.full)
         for rows in stages.program.assets
         for shortfall in rows.shortfalls(x[: len(stages.program.linear.cost)])
     ]
@@ -208,11 +209,16 @@ class SharedLimits:
     """The connection limits of one program, widened by slacks: which of them keep needs from being met.
 
     After `close` the program is what it was before, but for rows and columns without effect.
+
+    Attributes:
+        full: elements of the grid whose limits keep needs from being met whatever connections carry; not
+            known with integers.
     """
 
     def __init__(self, stages: Stages, past: int = 0) -> None:
         """What was done in the steps before `past` stays, whatever limits say."""
         connections = stages.program.connections
+        self.full: tuple[str, ...] = ()
         self._stages, self._solver = stages, stages.solver
         self._limits = [one for each in connections.shared_limits if (one := each.since(past)) is not None]
         net = [np.unique(limit.columns) for limit in connections.net_limits]
@@ -240,9 +246,13 @@ class SharedLimits:
         that, the one before is the answer.
         """
         unmet = self._stages.unmet()
-        met = self._minimised(unmet)
+        solution = self._stages.minimise(unmet, feasible=True)
+        met = solution.x
         if met is None:
             return None
+        if solution.dual is not None and not self._solver.is_integer:
+            binding = self._stages.grid.binding(solution.dual)
+            self.full = tuple(sorted({f"{element} ({QUANTITY[kind]})" for _, kind, element, _ in binding}))
         self._hold(unmet, met)
         slack, excess = self._widen()
         widened = self._minimised(self._cost(slack, WEIGHT["kW"]))
@@ -383,7 +393,7 @@ def _drawn(limit: str, asset: Asset, schedule: Schedule) -> FloatArray:
     return -drawn if limit == "export_limit_kw" else drawn
 
 
-def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
+def _unexplained(problem: DispatchProblem, shortfall: Shortfall, full: Sequence[str]) -> Conflict:
     """A need, or a sold reserve, that no wider connection would meet and that has no closed form."""
     sold = next((offer for offer in problem.offers if offer.id == shortfall.offer), None)
     if sold is not None:
@@ -394,9 +404,14 @@ def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
     if shortfall.unit is not None and shortfall.amount is not None:
         amount, unit = shortfall.amount, shortfall.unit
     within = "" if problem.network is None else ", within the limits of the grid"
+    if full:
+        within += f" at {', '.join(full[:5])}" + (" and others" if full[5:] else "")
     why = f"whatever its connections could carry{within}"
     if shortfall.kind == "unserved_load":
-        why = "with what its island has"
+        returning = _returning(problem, own[0], shortfall)
+        why = (
+            "with what its island has" if returning is None else f"while {returning!r} returns from an island"
+        )
     return Conflict(
         tuple(asset.id for asset in own),
         own[0].connection if own else shortfall.connection,
@@ -408,6 +423,17 @@ def _unexplained(problem: DispatchProblem, shortfall: Shortfall) -> Conflict:
         f"{named}: {shortfall.kind} at {when(shortfall.at, problem.time)} is short of "
         f"{amount:.4g} {unit} {why}. Lower the need, or allow the shortfall.",
     )
+
+
+def _returning(problem: DispatchProblem, asset: Asset, shortfall: Shortfall) -> str | None:
+    """The connection at or above an asset that carries little then because it was an island before."""
+    step = round(problem.time.position(shortfall.at))
+    key: str | None = asset.connection
+    while key is not None and step < problem.time.steps:
+        if 0 < problem.islands.exchange_kw[key][step] < np.inf:
+            return key
+        key = problem.connections[key].parent
+    return None
 
 
 def _below(problem: DispatchProblem, connection: str) -> list[Asset]:

@@ -221,6 +221,13 @@ def test_a_committed_reserve_is_named_by_its_offer() -> None:
     assert solve(applied(document, [conflict]))["shortfalls"] == []
 
 
+def test_load_shed_on_the_return_from_an_island_is_not_blamed_on_what_the_island_has() -> None:
+    island = {"island": True, "island_duration": "PT1H", "island_return_ramp_kw_per_h": 10.0}
+    first, second = solve(problem_of([load(15.0)], **island))["conflicts"]
+    assert "is short of 15 kWh with what its island has" in first["message"]
+    assert "is short of 5 kWh while 'poc' returns from an island" in second["message"]
+
+
 def test_no_shortfall_no_conflict() -> None:
     answer = solve(problem_of([load(5.0), renewable(3.0), ev([session(0, 4, e_departure_min_kwh=20.0)])]))
     assert answer["conflicts"] == []

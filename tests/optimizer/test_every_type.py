@@ -4,11 +4,14 @@ a second formulation and a property test."""
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from energy.service.schemas import json_schema
 from optimizer.assets import ASSET_TYPES
 from tests.optimizer.builders import Document
 from tests.optimizer.milp import ASSETS
@@ -45,3 +48,22 @@ def test_nothing_of_it_is_missing(kind: str) -> None:
         "a property test": has_properties(kind),
     }
     assert [what for what, present in there.items() if not present] == []
+
+
+def fields(node: Any) -> set[str]:
+    """Every property that a JSON schema names, however deep."""
+    if isinstance(node, list):
+        return {name for item in node for name in fields(item)}
+    if not isinstance(node, dict):
+        return set()
+    own = node.get("properties")
+    found = set(own) if isinstance(own, dict) else set()
+    return found.union(*(fields(value) for value in node.values()))
+
+
+@pytest.mark.parametrize("name", ["dispatch", "schedule"])
+def test_every_field_of_the_schemas_is_documented(name: str) -> None:
+    documentation = (ROOT / "docs" / "dispatch.md").read_text(encoding="utf-8")
+    inline = re.findall(r"`[^`]+`", re.sub(r"```.*?```", "", documentation, flags=re.DOTALL))
+    words = set(re.findall(r"\w+", " ".join(inline)))
+    assert sorted(fields(json_schema(name)) - words) == []

@@ -69,6 +69,17 @@ def test_a_loading_limit_moves_charging() -> None:
     assert dispatcher.grid_slack == ()
 
 
+def test_a_need_that_the_grid_cannot_serve_is_explained_by_the_limit_in_its_way() -> None:
+    dispatcher = dispatcher_of([ev([session(0, 2, e_departure_min_kwh=22.0)])], steps=2)
+    for step in range(2):
+        dispatcher.add(limits(step, "loading_percent", 100.0 / 0.004, 0.0, -100.0, 100.0))
+    (conflict,) = dispatcher.solve().conflicts
+    assert (conflict.limit, conflict.relaxation) == ("departure_energy", pytest.approx(4.0))
+    assert "whatever its connections could carry, within the limits of the grid at line 0 (loading)" in (
+        conflict.message
+    )
+
+
 def test_a_voltage_limit_curtails_what_injects() -> None:
     dispatcher = dispatcher_of([renewable(8.0)], steps=1)
     # 1.00 pu without power, 0.01 pu more per kW injected, of which no more than 0.05
