@@ -22,7 +22,7 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray, OperatingLimits
 from energy.domain.progress import Progress, silent
-from energy.domain.time import TimeGrid
+from energy.domain.time import TimeGrid, format_instant
 from energy.feeds.assets import BusRow, read_rows
 from energy.feeds.charging import ChargingDistributions, read_distributions
 from energy.feeds.city import CITY_FILE, CityDocument, read_city_document
@@ -173,6 +173,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     market = faults.attempt(_market, document, columns, upstream) if upstream else None
     if assets is not None and not needed - columns.series.keys():
         faults.attempt(_clip_generation, assets, columns)
+        faults.attempt(_check_loads, assets, columns)
         faults.attempt(_check_magnitudes, assets, columns, elements)
         if assets.units:
             series = columns.profiles(sorted(needed))
@@ -354,6 +355,31 @@ def _clip_generation(assets: CityAssets, columns: Columns) -> None:
             columns.series[name] = np.maximum(values, 0.0)
             columns.notices.append(
                 f"profile {name!r}: {int((values < 0).sum())} negative values down to {low:.2g} set to zero"
+            )
+    if faults:
+        raise InputError(faults)
+
+
+def _check_loads(assets: CityAssets, columns: Columns) -> None:
+    """Refuse negative energy: what a load would feed in has no technology, so no carbon."""
+    users: dict[str, list[tuple[str, float]]] = {}
+    for load in assets.loads:
+        users.setdefault(load.p.column, []).append((load.id, load.p.factor))
+    faults = []
+    for name, of in sorted(users.items()):
+        values = columns.series[name]
+        low, high = float(values.min()), float(values.max())
+        negative = [key for key, factor in of if min(factor * low, factor * high) < 0]
+        if negative:
+            worst = int(np.argmin(values) if low < 0 else np.argmax(values))
+            at = format_instant(columns.time.instant(worst))
+            listed = ", ".join(negative[:3]) + (f" and {len(negative) - 3} more" if len(negative) > 3 else "")
+            faults.append(
+                Fault(
+                    f"profile {name!r}",
+                    f"is {values[worst]:g} at {at} and makes the use of {listed} negative; a load is not: "
+                    "correct the sign, or give what feeds in as a renewable",
+                )
             )
     if faults:
         raise InputError(faults)
