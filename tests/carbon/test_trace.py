@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.carbon.documents import FlowsDocument, TraceDocument
@@ -136,6 +136,7 @@ def test_scaling_flipping_and_renumbering_change_nothing(seed: int, factor: floa
             )
 
 
+@settings(max_examples=30)
 @given(seeds, st.floats(0.0, 3.0), st.floats(0.0, 3.0), st.sampled_from(["direct", "aggregated"]))
 def test_intensity_is_linear_in_the_factors(seed: int, a: float, b: float, coupling: str) -> None:
     """c(a·e + b·f) = a·c(e) + b·c(f), of two lists of factors that have nothing to do with each other."""
@@ -153,6 +154,7 @@ def test_intensity_is_linear_in_the_factors(seed: int, a: float, b: float, coupl
     np.testing.assert_allclose(both, a * traced(factors) + b * traced(other), rtol=1e-9, atol=1e-9)
 
 
+@settings(max_examples=30)
 @given(seeds, st.floats(0.0, 900.0), st.floats(0.1, 1.0))
 def test_a_storage_without_losses_leaves_a_constant_intensity(
     seed: int, g_per_kwh: float, mwh: float
@@ -180,6 +182,7 @@ def test_a_storage_without_losses_leaves_a_constant_intensity(
     np.testing.assert_allclose(traced[~np.isnan(traced)], g_per_kwh, rtol=1e-9, atol=1e-9)
 
 
+@settings(max_examples=30)
 @given(seeds)
 def test_in_net_export_nothing_depends_on_the_upstream_grid(seed: int) -> None:
     """On meshed networks: the slack is a source in step 0 and takes what is left over in step 1."""
