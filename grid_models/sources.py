@@ -11,6 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -65,24 +66,26 @@ def grid_file(suffix: str) -> Callable[[Loader], Loader]:
 
 
 def load_grid(source: str) -> Grid:
-    """The grid behind `source`, checked.
+    """The grid behind `source`, checked. Those behind a scheme never change: the last few are kept.
 
     Raises:
         InputError: the source is unknown or unreadable, or the grid cannot be used: every fault named.
     """
     scheme, colon, rest = source.partition(":")
     if colon and scheme in SCHEMES:
-        loader, argument = SCHEMES[scheme], rest
-    else:
-        path = Path(source)
-        if path.suffix.lower() not in SUFFIXES:
-            known = [f"{scheme}:…" for scheme in SCHEMES] + [f"*{suffix}" for suffix in SUFFIXES]
-            raise InputError(
-                Fault(f"grid {source!r}", f"is no grid source; known here: {', '.join(sorted(known))}")
-            )
-        if not path.is_file():
-            raise InputError(Fault(f"grid {source!r}", "does not exist; give the path of a grid file"))
-        loader, argument = SUFFIXES[path.suffix.lower()], source
+        return _named(source, SCHEMES[scheme], rest)
+    path = Path(source)
+    if path.suffix.lower() not in SUFFIXES:
+        known = [f"{scheme}:…" for scheme in SCHEMES] + [f"*{suffix}" for suffix in SUFFIXES]
+        raise InputError(
+            Fault(f"grid {source!r}", f"is no grid source; known here: {', '.join(sorted(known))}")
+        )
+    if not path.is_file():
+        raise InputError(Fault(f"grid {source!r}", "does not exist; give the path of a grid file"))
+    return _loaded(source, SUFFIXES[path.suffix.lower()], source)
+
+
+def _loaded(source: str, loader: Loader, argument: str) -> Grid:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside pandapower's own loaders
         net, profiles, notices = loader(argument)
@@ -90,6 +93,10 @@ def load_grid(source: str) -> Grid:
     if faults:
         raise InputError(faults, title=f"grid {source!r} cannot be used")
     return Grid(source, net, profiles, tuple(notices))
+
+
+# reading a SimBench net takes seconds; with its profiles it holds 20 to 40 MB
+_named = lru_cache(maxsize=4)(_loaded)
 
 
 @grid_source("simbench")
