@@ -24,6 +24,30 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 settings.load_profile("ci" if os.environ.get("CI") == "true" else "default")
 
 
+LONGEST = (
+    "browser/test_dashboard.py",
+    "optimizer/test_random_problems.py",
+    "service/reports/test_real_day.py",
+    "test_deadlines.py",
+    "service/test_planning.py",
+    "service/test_operate.py",
+    "service/test_days.py",
+    "api/test_server.py",
+    "service/test_cities.py",
+    "service/test_coupling.py",
+    "service/test_against_opf.py",
+    "grid_models/test_twin.py",
+    "test_cli.py",
+)
+"""Files that take the longest; the first two do not wait for each other."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that two processes with a file each at a time end together."""
+    places = {Path(__file__).parent / name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
+
+
 def need(available: bool, reason: str) -> None:
     """Skip with `reason` where something is not available; under CI=true, fail instead."""
     if available:

@@ -233,7 +233,7 @@ def test_no_shortfall_no_conflict() -> None:
     assert answer["conflicts"] == []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(document=problems(("load", "renewable", "battery", "ev")))
 def test_applying_the_relaxations_leaves_no_conflict(document: Document) -> None:
     check_relaxations(document)

@@ -182,7 +182,7 @@ def sites(draw: st.DrawFn) -> Document:
     return problem_of(assets, steps=STEPS, connections=connections)
 
 
-@settings(max_examples=150)
+@settings(max_examples=80)
 @given(document=sites(), export_limit=st.one_of(st.none(), st.integers(0, 20).map(float)))
 def test_the_rule_respects_every_limit_it_can(document: Document, export_limit: float | None) -> None:
     """`safe` recomputes balances, energies, needs and limits; import overruns are inflexible load."""

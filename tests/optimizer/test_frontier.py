@@ -84,7 +84,7 @@ def with_frontier(draw: Any) -> Document:
     return {**document, "frontier": draw(st.integers(2, 6))}
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(document=with_frontier())
 def test_every_frontier(document: Document) -> None:
     answer = solved(document)
@@ -94,7 +94,7 @@ def test_every_frontier(document: Document) -> None:
         check_frontier(document, answer)
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(
     price=st.lists(st.integers(20, 200).map(float), min_size=4, max_size=4),
     carbon=st.lists(st.integers(0, 900).map(float), min_size=4, max_size=4),

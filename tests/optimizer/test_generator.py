@@ -128,7 +128,7 @@ def faults_of(document: Document) -> list[str]:
     return []
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(document=problems())
 def test_no_commitment_is_cheaper(document: Document) -> None:
     faults = faults_of(document)
@@ -148,7 +148,7 @@ def test_no_commitment_is_cheaper(document: Document) -> None:
     assert answer["objective"]["total"] == pytest.approx(expected, abs=1e-6)
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(document=problems())
 def test_without_control_it_keeps_its_limits(document: Document) -> None:
     """The checker of the unit's limits runs on the uncontrolled answer, connections apart."""

@@ -98,7 +98,7 @@ def agrees(document: Document, expected: tuple[float, float] | None) -> None:
     assert cost == pytest.approx(expected[1], abs=1e-5)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(document=plants())
 def test_no_heat_and_power_is_cheaper(document: Document) -> None:
     agrees(document, optimum(document))
@@ -143,13 +143,13 @@ def pumps(draw: Any) -> Document:
     return priced(draw, [load(series(draw, 0, 10, steps)), pump], steps, resolution)
 
 
-@settings(max_examples=80)
+@settings(max_examples=50)
 @given(document=pumps())
 def test_no_flexible_load_is_cheaper(document: Document) -> None:
     agrees(document, optimum(document))
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(document=st.one_of(plants(), pumps()))
 def test_without_control_they_keep_their_limits(document: Document) -> None:
     """The checker runs on the uncontrolled answer with the needs it leaves unmet."""

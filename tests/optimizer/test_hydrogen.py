@@ -60,7 +60,7 @@ def stations(draw: Any) -> Document:
     )
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(document=stations())
 def test_same_optimum_as_the_independent_formulation(document: Document) -> None:
     expected = optimum(document)

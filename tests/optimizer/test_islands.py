@@ -282,7 +282,7 @@ def islands(draw: Any) -> Document:
     )
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(document=islands())
 def test_as_little_unserved_as_the_independent_formulation(document: Document) -> None:
     answer = solve(document)

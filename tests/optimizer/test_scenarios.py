@@ -162,7 +162,7 @@ def test_same_optimum_as_a_formulation_of_its_own(
     check_scenarios(document, answer)
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(
     demand=st.lists(st.lists(st.integers(0, 14).map(float), min_size=3, max_size=3), min_size=3, max_size=3),
     wind=st.lists(st.lists(st.integers(0, 14).map(float), min_size=3, max_size=3), min_size=3, max_size=3),

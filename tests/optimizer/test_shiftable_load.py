@@ -69,7 +69,7 @@ def problems(draw: Any) -> Document:
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(document=problems())
 def test_no_choice_of_starts_is_better(document: Document) -> None:
     unserved, cost = best(document)

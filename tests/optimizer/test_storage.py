@@ -183,7 +183,7 @@ def stores(draw: Any) -> Document:
     )
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(document=stores())
 def test_same_optimum_as_with_every_choice_a_binary(document: Document) -> None:
     expected, answer = Reference(document).optimum(), solve(document)

@@ -153,7 +153,7 @@ def test_a_cheap_block_pays_for_buying_on() -> None:
     assert solve(document)["objective"]["energy"] == pytest.approx(0.3 - 0.1)
 
 
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(
     demand=st.lists(st.integers(0, 12).map(float), min_size=6, max_size=6),
     prices=st.lists(st.integers(-80, 150).map(float), min_size=6, max_size=6),

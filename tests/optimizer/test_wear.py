@@ -79,7 +79,7 @@ def segments_program(
     return float(found.fun)
 
 
-@settings(max_examples=100)
+@settings(max_examples=50)
 @given(
     curve=curves(),
     wanted=st.lists(st.integers(-12, 12).map(float), min_size=1, max_size=10),
