@@ -35,7 +35,8 @@ from grid_models.compiled import (
     newton,
 )
 from grid_models.kernel import LOW_SOLUTION, FixedPoint, results
-from grid_models.linearise import NEAR, WATCH, LinearModel, Near, largest_losses
+from grid_models.linearise import NEAR, WATCH, LinearModel, Near
+from grid_models.losses import LossFlows, loss_flows
 from grid_models.sources import Grid
 
 INJECTIONS = (
@@ -211,7 +212,7 @@ class Twin:
         terminals: Sequence[Terminal],
         *,
         steps: Sequence[int] | IntArray | None = None,
-        parts: IntArray | None = None,
+        flows: LossFlows | None = None,
         near: Near = WATCH,
     ) -> LinearModel:
         """Voltages, currents and losses around `state`, linear in the power at terminals, for the steps
@@ -220,7 +221,7 @@ class Twin:
         Args:
             power: what the *terminals* draw in `state`: one column per terminal, in their order. Power
                 that is not steered (plain loads) is no part of it; it is inside the rows' constants.
-            parts: branches whose losses are modelled one by one (see `largest_losses`).
+            flows: what bends the losses (see `loss_flows`); without them losses are linear.
             near: how close to a limit a quantity must be in `state` to be watched.
 
         Raises `InputError` for a terminal that is not energised, `ValueError` where the columns of `power`
@@ -241,7 +242,7 @@ class Twin:
             power.p_mw,
             tuple(terminals),
             chosen[state.converged[chosen]],
-            np.zeros(0, np.int64) if parts is None else parts,
+            flows or LossFlows.none(len(terminals)),
             near,
         )
 
@@ -260,9 +261,13 @@ class Twin:
         """
         return self.linear_model(state, power, terminals, steps=steps, near=near).rows(near=near)
 
-    def largest_losses(self, state: GridState, count: int) -> IntArray:
-        """The `count` branches (internal numbers) that lose most in `state`: parts of a `linear_model`."""
-        return largest_losses(self._network, state, count)
+    def loss_flows(
+        self, state: GridState, terminals: Sequence[Terminal], reach_mw: tuple[FloatArray, FloatArray]
+    ) -> LossFlows:
+        """The flows that bend losses when terminals draw between the two of `reach_mw`, shape (steps,
+        terminals) each, for the `linear_model` of states like `state`."""
+        node = np.array([self._node[terminal.bus] for terminal in terminals], dtype=np.int64)
+        return loss_flows(self._network, state, terminals, node, reach_mw)
 
     @property
     def _slack_nodes(self) -> IntArray:

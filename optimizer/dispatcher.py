@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from energy.domain.errors import DeadlineError
-from energy.domain.network import FloatArray, GridLimits
+from energy.domain.network import FloatArray, GridLimits, Terminal
 from energy.domain.schedule import Conflict, Schedule, Status
 from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fairness import fairness_prices
@@ -70,6 +70,10 @@ class Dispatcher:
         self.problem, self._program, self.grid_slack = problem, program, ()
         self._build_seconds = clock.monotonic() - started
         return warm
+
+    def reach_mw(self, terminals: tuple[Terminal, ...]) -> tuple[FloatArray, FloatArray]:
+        """The least and the most that assets can draw at terminals, MW, shape (steps, terminals) each."""
+        return self._stages.grid.reach_mw(terminals)
 
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""

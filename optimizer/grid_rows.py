@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
+from energy.domain.network import FloatArray, GridLimits, IntArray, Losses, Terminal
 from optimizer.solver import Solver
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ ENDLESS = 10.0
 OUTBID = 5.0
 """How far slack is priced above the needs and the energy that it could buy."""
 BURNT_KW = 1e-4
-"""Losses above their largest linearisation by more than this are energy that the program burns."""
+"""A square above its largest tangent by more than this is energy that the program burns."""
 USEFUL = 1e-2
 """A row whose coefficients are below this share of its kind's largest is steered by nothing here."""
 
@@ -77,13 +77,33 @@ class _Waiting:
 
 
 @dataclass
-class _Linearisations:
-    """The loss rows of one part in one step with their lower bounds, newest last."""
+class _Bent:
+    """Losses of one step that are the largest of their tangents, newest last.
+
+    Attributes:
+        column, total, flow: the columns of these losses, of all losses of the step, and of the flow that
+            they are the square of.
+        least_kw: the least that they can be.
+        rows, lower: the tangents and their bounds, kW.
+    """
 
     column: int
+    total: int
+    flow: int = -1
+    least_kw: float = 0.0
     rows: list[int] = field(default_factory=list)
     lower: list[float] = field(default_factory=list)
     equal: bool = False
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """Rows whose bounds a kW drawn at a terminal moves by `per_kw`, shape (rows, terminals)."""
+
+    rows: IntArray
+    step: IntArray
+    terminals: tuple[Terminal, ...]
+    per_kw: FloatArray
 
 
 class GridRows:
@@ -95,27 +115,28 @@ class GridRows:
         self._price: dict[str, float] = {}
         self._pool: list[_Waiting] = []
         self._added = 0
-        self._losses: dict[tuple[int, int], _Linearisations] = {}
-        self._loss_rows: list[tuple[IntArray, GridLimits]] = []
+        self._squares: dict[tuple[int, int], _Bent] = {}
+        self._rest: dict[int, _Bent] = {}
+        self._moved_by: list[_Moved] = []
         self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
 
     @property
     def some(self) -> bool:
         """Whether anything was added."""
-        return bool(self._slack or self._losses)
+        return bool(self._slack or self._rest)
 
     @property
     def lossy_steps(self) -> list[int]:
         """The steps that have a loss linearisation."""
-        return sorted({step for step, _ in self._losses})
+        return sorted(self._rest)
 
     def add(self, limits: GridLimits, dearest: float) -> None:
         """Add the rows of `limits`; their slack costs more than anything priced up to `dearest` can buy."""
         power, constant = self._terminal_power(limits.terminals)
         if len(limits):
             self._add_limits(limits, power, constant, dearest)
-        if len(limits.loss_step):
-            self._add_losses(limits, power, constant)
+        if limits.losses:
+            self._add_losses(limits.losses, limits.terminals, power, constant)
 
     def _add_limits(
         self, limits: GridLimits, power: sp.csr_array, constant: FloatArray, dearest: float
@@ -188,80 +209,143 @@ class GridRows:
                 some = True
         return some
 
-    def _add_losses(self, limits: GridLimits, power: sp.csr_array, constant: FloatArray) -> None:
-        """part_kw[t, k] − coefficients · p_kw ≥ constant; MW per MW is kW per kW."""
-        steps = limits.loss_step
-        matrix = self._over_columns(-limits.loss_coefficients, steps, power)
-        lower = limits.loss_constant * 1000 + np.einsum(
-            "rk,rk->r", limits.loss_coefficients, constant.T[steps]
-        )
+    def _add_losses(
+        self, losses: Losses, terminals: tuple[Terminal, ...], power: sp.csr_array, constant: FloatArray
+    ) -> None:
         # finite, or a negative price would burn energy without end before it is noticed
-        most = ENDLESS * (self._program.connections.throughput_kw + float(np.abs(lower).max()))
-        keys = list(zip(steps.tolist(), limits.loss_part.tolist(), strict=True))
-        self._open(list(dict.fromkeys(keys)), most)
-        columns = np.array([self._losses[key].column for key in keys])
+        largest = 1000 * float(np.abs(losses.rest_constant).max(initial=0.0))
+        most = ENDLESS * (self._program.connections.throughput_kw + largest)
+        keys = list(zip(losses.step.tolist(), losses.flow.tolist(), strict=True))
+        new = sorted({step for step, flow in keys if (step, flow) not in self._squares})
+        if new:
+            self._open(new, losses, terminals, power, constant, most)
+        if keys:
+            self._add_tangents(keys, losses)
+        if len(losses.rest_step):
+            self._add_rest(losses, terminals, power, constant, most)
+
+    def _open(
+        self,
+        steps: list[int],
+        losses: Losses,
+        terminals: tuple[Terminal, ...],
+        power: sp.csr_array,
+        constant: FloatArray,
+        most: float,
+    ) -> None:
+        """Columns for the flows of steps and their squares, and flow_kw[t, k] − directions[k] · p_kw[t] = 0,
+        where what makes up another flow is taken from there."""
+        late = sorted(set(steps) & set(self._rest))
+        if late:
+            raise ValueError(f"flows of step {late[0]} come after the first losses of the step")
+        kinds = len(losses.directions)
+        step, flow = np.repeat(steps, kinds), np.tile(np.arange(kinds), len(steps))
+        free = np.full(len(step), np.inf)
+        flows = self._solver.add_columns("flow_kw", -free, free)
+        squares = self._solver.add_columns("square_kw", 0 * step.astype(float), np.full(len(step), most))
+        of_flows, of_terminals = _nested(losses.directions)
+        per_kw = of_terminals[flow]
+        drawn = np.einsum("rk,rk->r", per_kw, constant.T[step])
+        inner = sp.csr_array(sp.kron(sp.eye_array(len(steps)), of_flows))
+        shape = (len(step), self._solver.columns)
+        among = sp.csr_array((-inner.data, flows[inner.indices], inner.indptr), shape=shape)
+        matrix = self._over_columns(-per_kw, step, power) + self._single(flows, 1.0) + among
+        rows = self._solver.add_rows("flow", matrix, drawn, drawn)
+        self._moved_by.append(_Moved(rows, step, terminals, per_kw))
+        keys = zip(step.tolist(), flow.tolist(), strict=True)
+        bent = map(_Bent, squares.tolist(), self._program.connections.losses[step].tolist(), flows.tolist())
+        self._squares.update(zip(keys, bent, strict=True))
+
+    def _add_tangents(self, keys: list[tuple[int, int]], losses: Losses) -> None:
+        """square_kw[t, k] − slope · flow_kw[t, k] ≥ constant; MW per MW is kW per kW."""
+        squares = [self._squares[key] for key in keys]
+        count, lower = len(keys), 1000 * losses.constant
+        columns = np.array([[square.column, square.flow] for square in squares])
+        entries = np.column_stack([np.ones(count), -losses.slope])
+        matrix = sp.csr_array(
+            (entries.ravel(), columns.ravel(), 2 * np.arange(count + 1)), shape=(count, self._solver.columns)
+        )
+        rows = self._solver.add_rows("square", matrix, lower, np.full(count, np.inf))
+        self._lean(squares, rows, lower)
+
+    def _add_rest(
+        self,
+        losses: Losses,
+        terminals: tuple[Terminal, ...],
+        power: sp.csr_array,
+        constant: FloatArray,
+        most: float,
+    ) -> None:
+        """rest_kw[t] − rest_slope · flow_kw[t] − rest_coefficients · p_kw[t] ≥ rest_constant[t]."""
+        steps = losses.rest_step
+        self._open_rest(sorted(set(steps.tolist()) - set(self._rest)), most)
+        drawn = np.einsum("rk,rk->r", losses.rest_coefficients, constant.T[steps])
+        lower = 1000 * losses.rest_constant + drawn
+        number = {step: row for row, step in enumerate(steps.tolist())}
+        flows = [
+            (number[step], flow, bent.flow) for (step, flow), bent in self._squares.items() if step in number
+        ]
+        row, flow, column = np.array(flows, np.int64).reshape(-1, 3).T
+        own = self._single(np.array([self._rest[step].column for step in steps.tolist()]), 1.0)
+        bent = sp.csr_array((-losses.rest_slope[row, flow], (row, column)), shape=own.shape)
         rows = self._solver.add_rows(
-            "losses",
-            self._widened(matrix) + self._single(columns, 1.0),
+            "loss_rest",
+            self._over_columns(-losses.rest_coefficients, steps, power) + own + bent,
             lower,
             np.full(len(steps), np.inf),
         )
-        self._loss_rows.append((rows, limits))
-        for key, row, bound in zip(keys, rows.tolist(), lower.tolist(), strict=True):
-            self._losses[key].rows.append(row)
-            self._losses[key].lower.append(bound)
-        for key in dict.fromkeys(keys):
-            if self._losses[key].equal:
-                self._hold(key)
+        self._moved_by.append(_Moved(rows, steps, terminals, losses.rest_coefficients))
+        self._lean([self._rest[step] for step in steps.tolist()], rows, lower)
 
-    def _open(self, keys: list[tuple[int, int]], most: float) -> None:
-        """Columns for the parts of steps that have none yet, and losses_kw[t] − Σ part_kw[t, k] = 0."""
-        opened = set(self.lossy_steps)
-        for step, part in keys:
-            if step in opened and (step, part) not in self._losses:
-                raise ValueError(
-                    f"part {part} of the losses of step {step} comes after the step's first limits"
-                )
-        new = [key for key in keys if key not in self._losses]
-        if not new:
+    def _open_rest(self, steps: list[int], most: float) -> None:
+        """losses_kw[t] − rest_kw[t] − Σ square_kw[t, k] = 0."""
+        if not steps:
             return
-        count = len(new)
-        columns = self._solver.add_columns("loss_part_kw", np.zeros(count), np.full(count, most))
-        self._losses.update(
-            (key, _Linearisations(column)) for key, column in zip(new, columns.tolist(), strict=True)
-        )
-        steps = np.array([step for step, _ in new])
-        lossy, row = np.unique(steps, return_inverse=True)
-        total = self._program.connections.losses[lossy]
-        self._solver.set_bounds(total, np.zeros(len(lossy)), np.full(len(lossy), np.inf))
-        parts = sp.csr_array((-np.ones(count), (row, columns)), shape=(len(lossy), self._solver.columns))
-        zero = np.zeros(len(lossy))
-        self._solver.add_rows("loss_parts", self._single(total, 1.0) + parts, zero, zero)
+        number = {step: row for row, step in enumerate(steps)}
+        count = len(steps)
+        columns = self._solver.add_columns("loss_rest_kw", np.full(count, -most), np.full(count, most))
+        total = self._program.connections.losses[steps]
+        bent = (_Bent(*pair, least_kw=-most) for pair in zip(columns.tolist(), total.tolist(), strict=True))
+        self._rest.update(zip(steps, bent, strict=True))
+        self._solver.set_bounds(total, np.zeros(count), np.full(count, np.inf))
+        squares = [(number[step], bent.column) for (step, _), bent in self._squares.items() if step in number]
+        row, column = np.array(squares, np.int64).reshape(-1, 2).T
+        own = self._single(total, 1.0) - self._single(columns, 1.0)
+        parts = sp.csr_array((-np.ones(len(row)), (row, column)), shape=own.shape)
+        zero = np.zeros(count)
+        self._solver.add_rows("losses", own + parts, zero, zero)
+
+    def _lean(self, every: list[_Bent], rows: IntArray, lower: FloatArray) -> None:
+        """Take note of new tangents; what holds as an equation holds at the newest from now on."""
+        for bent, row, bound in zip(every, rows.tolist(), lower.tolist(), strict=True):
+            bent.rows.append(row)
+            bent.lower.append(bound)
+        for bent in every:
+            if bent.equal:
+                self._hold(bent, len(bent.rows) - 1)
 
     def hold_burnt_losses(self, x: FloatArray) -> bool:
-        """Where energy has a negative price the inequality burns it: there the newest linearisation holds
-        as an equation from now on. False where `x` burns nothing."""
+        """Where energy has a negative price the inequality burns it: there the tangent that is highest now
+        holds as an equation, and any newer one after it. False where `x` burns nothing."""
         held, activity = False, self._solver.row_values()
-        for key, losses in self._losses.items():
-            if not losses.equal:
-                beyond = activity[losses.rows] - np.array(losses.lower)
-                # a part at zero burns nothing, however negative its linearisations are there
-                if min(beyond.min(), x[losses.column]) > BURNT_KW:
-                    self._hold(key)
+        for bent in (*self._squares.values(), *self._rest.values()):
+            if not bent.equal:
+                beyond = activity[bent.rows] - np.array(bent.lower)
+                # what is zero burns nothing, however negative its tangents are there
+                if min(beyond.min(), x[bent.column] - bent.least_kw, x[bent.total]) > BURNT_KW:
+                    self._hold(bent, int(np.argmin(beyond)))
                     held = True
         return held
 
-    def _hold(self, key: tuple[int, int]) -> None:
-        losses = self._losses[key]
-        losses.equal = True
-        rows = np.array(losses.rows)
+    def _hold(self, bent: _Bent, tangent: int) -> None:
+        bent.equal = True
+        rows = np.array(bent.rows)
         lower, upper = np.full(len(rows), -np.inf), np.full(len(rows), np.inf)
-        lower[-1] = upper[-1] = losses.lower[-1]
+        lower[tangent] = upper[tangent] = bent.lower[tangent]
         self._solver.set_row_bounds(rows, lower, upper)
-        # far from its point a linearisation may be negative; as an equation it must not forbid that
-        columns = np.array([losses.column, self._program.connections.losses[key[0]]])
+        # far from its point a tangent may be negative; as an equation it must not forbid that
         free = np.full(2, np.inf)
-        self._solver.set_bounds(columns, -free, free)
+        self._solver.set_bounds(np.array([bent.column, bent.total]), -free, free)
 
     def prices(self, dual: FloatArray, x: FloatArray) -> dict[int, dict[str, FloatArray]]:
         """What losses and limits add to the price of a MWh drawn at unity power factor, by bus and part.
@@ -283,32 +367,30 @@ class GridRows:
             for name in dict.fromkeys(part.tolist()):
                 mine = part == name
                 per_kw = price[mine, None] * limits.coefficients[rows[mine]]
-                self._book(found, name, limits, step[mine], per_kw)
-        for loss_rows, limits in self._loss_rows:
-            per_kw = dual[loss_rows][:, None] * limits.loss_coefficients
-            self._book(found, "losses", limits, limits.loss_step, per_kw)
+                self._book(found, name, limits.terminals, step[mine], per_kw)
+        for moved in self._moved_by:
+            per_kw = dual[moved.rows][:, None] * moved.per_kw
+            self._book(found, "losses", moved.terminals, moved.step, per_kw)
         return found
 
     def moved(self) -> dict[int, sp.csr_array]:
         """What a kW more drawn at unity power factor moves the bounds of rows by, shape (steps, rows), by
         bus; the price at the bus is this times the duals."""
         entries = [
-            (waiting.row[some], waiting.limits, waiting.limits.step[rows], per_kw)
+            _Moved(waiting.row[some], waiting.limits.step[rows], waiting.limits.terminals, per_kw)
             for waiting in self._pool
             for some in [np.flatnonzero(waiting.row >= 0)]
             for rows in [waiting.of[some]]
             for per_kw in [-waiting.scale[some, None] * waiting.limits.coefficients[rows]]
         ]
-        entries += [
-            (rows, limits, limits.loss_step, limits.loss_coefficients) for rows, limits in self._loss_rows
-        ]
+        entries += self._moved_by
         found: dict[int, list[tuple[FloatArray, IntArray, IntArray]]] = {
             terminal.bus: [] for terminals in self._power for terminal in terminals if terminal.at_unity
         }
-        for rows, limits, step, per_kw in entries:
-            for position, terminal in enumerate(limits.terminals):
+        for entry in entries:
+            for position, terminal in enumerate(entry.terminals):
                 if terminal.at_unity:
-                    found[terminal.bus].append((per_kw[:, position], step, rows))
+                    found[terminal.bus].append((entry.per_kw[:, position], entry.step, entry.rows))
         shape, none = (self._steps, self._solver.rows), np.zeros(0, np.int64)
         moved = {}
         for bus, parts in found.items():
@@ -336,12 +418,12 @@ class GridRows:
         self,
         found: dict[int, dict[str, FloatArray]],
         part: str,
-        limits: GridLimits,
+        terminals: tuple[Terminal, ...],
         step: IntArray,
         per_kw: FloatArray,
     ) -> None:
         """Add prices, shape (rows, terminals), to those of the buses of terminals at unity."""
-        for position, terminal in enumerate(limits.terminals):
+        for position, terminal in enumerate(terminals):
             if terminal.at_unity:
                 series = found[terminal.bus].setdefault(part, np.zeros(self._steps))
                 np.add.at(series, step, per_kw[:, position])
@@ -393,6 +475,16 @@ class GridRows:
             self._power[terminals] = sp.csr_array((value, (row, column)), shape=shape), constant
         return self._power[terminals]
 
+    def reach_mw(self, terminals: tuple[Terminal, ...]) -> tuple[FloatArray, FloatArray]:
+        """The least and the most that the bounds of columns let terminals draw, shape (steps, terminals)."""
+        power, constant = self._terminal_power(terminals)
+        count, linear = power.shape[1], self._program.linear
+        up, down = power.maximum(0), power.minimum(0)
+        shape = (len(terminals), self._steps)
+        least = (up @ linear.lower[:count] + down @ linear.upper[:count]).reshape(shape) + constant
+        most = (up @ linear.upper[:count] + down @ linear.lower[:count]).reshape(shape) + constant
+        return least.T / 1000, most.T / 1000
+
     def _over_columns(self, coefficients: FloatArray, step: IntArray, power: sp.csr_array) -> sp.csr_array:
         """Rows over terminals, shape (rows, terminals), as rows over all columns there are."""
         count, terminals = coefficients.shape
@@ -414,3 +506,17 @@ class GridRows:
         return sp.csr_array(
             (np.full(count, value), columns, np.arange(count + 1)), shape=(count, self._solver.columns)
         )
+
+
+def _nested(directions: FloatArray) -> tuple[sp.csr_array, FloatArray]:
+    """Flows as sums of other flows, shape (flows, flows), and of what terminals add to these."""
+    over, own = sp.lil_array((len(directions),) * 2), directions.copy()
+    smallest_first = np.argsort((directions != 0).sum(axis=1), kind="stable")
+    for position, flow in enumerate(smallest_first.tolist()):
+        for part in reversed(smallest_first[:position].tolist()):
+            inside = directions[part] != 0
+            ratio = own[flow, inside] / directions[part, inside]
+            if ratio[0] != 0 and (ratio == ratio[0]).all():
+                over[flow, part] = ratio[0]
+                own[flow, inside] = 0.0
+    return sp.csr_array(over), own

@@ -191,6 +191,67 @@ class Terminal:
 
 
 @dataclass(frozen=True)
+class Losses:
+    """The losses of steps over the power p[t] drawn at terminals, MW: squares of flows, and a rest.
+
+        flow_mw[t, k] = directions[k] · p[t]
+        losses_mw[t] = rest_mw[t] + Σ_k square_mw[t, k]
+        square_mw[t, k] ≥ constant[l] + slope[l] · flow_mw[t, k]
+        rest_mw[t] ≥ rest_constant[r] + rest_slope[r] · flow_mw[t] + rest_coefficients[r] · p[t]
+
+    for every l with step[l] == t and flow[l] == k, and every r with rest_step[r] == t.
+
+    Losses are convex: square by square a few tangents bend like them, where it takes many of their sum. All
+    squares of a step come with its first rest, and all that are added to one program have the same
+    `directions`, shape (flows, terminals).
+    """
+
+    directions: FloatArray
+    rest_step: IntArray
+    rest_constant: FloatArray
+    rest_slope: FloatArray
+    rest_coefficients: FloatArray
+    step: IntArray
+    flow: IntArray
+    constant: FloatArray
+    slope: FloatArray
+
+    @staticmethod
+    def linear(step: IntArray, constant: FloatArray, coefficients: FloatArray) -> Losses:
+        """Losses that are linear: a rest alone, `coefficients` of shape (steps, terminals)."""
+        count, terminals = coefficients.shape
+        integers, numbers = np.zeros(0, np.int64), np.zeros(0)
+        none = np.zeros((0, terminals))
+        return Losses(
+            none, step, constant, np.zeros((count, 0)), coefficients, integers, integers, numbers, numbers
+        )
+
+    @staticmethod
+    def none(terminals: int) -> Losses:
+        """No losses at all."""
+        return Losses.linear(np.zeros(0, np.int64), np.zeros(0), np.zeros((0, terminals)))
+
+    def __bool__(self) -> bool:
+        return bool(len(self.rest_step) or len(self.step))
+
+    def __add__(self, more: Losses) -> Losses:
+        if not self or not more:
+            return self or more
+        if not np.array_equal(self.directions, more.directions):
+            raise ValueError("losses over different flows cannot be added")
+        names = [name for name in self.__dataclass_fields__ if name != "directions"]
+        return Losses(
+            self.directions,
+            *(np.concatenate([getattr(self, name), getattr(more, name)]) for name in names),
+        )
+
+    def squares_mw(self, p_mw: FloatArray) -> FloatArray:
+        """The value of each tangent when terminals draw `p_mw`, shape (steps, terminals)."""
+        flow_mw = p_mw @ self.directions.T
+        return self.constant + self.slope * flow_mw[self.step, self.flow]
+
+
+@dataclass(frozen=True)
 class GridLimits:
     """Linear limits on the power drawn at terminals, and linear losses: what the dispatcher obeys.
 
@@ -200,14 +261,6 @@ class GridLimits:
 
     with p[t] the active power drawn at each terminal in MW (shape (terminals,)); the power of
     everything that is no terminal is inside `constant`. Loading rows bound the *signed* loading.
-    The losses of a step are the sum over its parts (branches, and part 0 for all others) of the largest of
-    the part's linearisations:
-
-        part_mw[t, k] ≥ loss_constant[l] + loss_coefficients[l] · p[t]
-        for every l with loss_step[l] == t and loss_part[l] == k
-
-    Part by part a few linearisations bend like the squares that losses are; of a sum it takes many.
-    The first limits of a step bring all its parts.
 
     Limits accumulate over the rounds of the coupling loop (``limits + more``); they are never replaced.
     """
@@ -220,34 +273,22 @@ class GridLimits:
     constant: FloatArray
     lower: FloatArray
     upper: FloatArray
-    loss_step: IntArray
-    loss_constant: FloatArray
-    loss_coefficients: FloatArray
-    loss_part: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
-
-    def __post_init__(self) -> None:
-        if len(self.loss_part) != len(self.loss_step):
-            if len(self.loss_part):
-                raise ValueError(f"{len(self.loss_part)} loss parts for {len(self.loss_step)} loss rows")
-            object.__setattr__(self, "loss_part", np.zeros(len(self.loss_step), np.int64))
+    losses: Losses
 
     @staticmethod
     def none(terminals: Sequence[Terminal]) -> GridLimits:
         """No limits at all on these terminals."""
-        count = len(terminals)
-        integers, numbers = np.zeros(0, np.int64), np.zeros(0)
+        count, numbers = len(terminals), np.zeros(0)
         return GridLimits(
             tuple(terminals),
-            integers,
+            np.zeros(0, np.int64),
             (),
             (),
             np.zeros((0, count)),
             numbers,
             numbers,
             numbers,
-            integers,
-            numbers,
-            np.zeros((0, count)),
+            Losses.none(count),
         )
 
     def __len__(self) -> int:
@@ -266,10 +307,7 @@ class GridLimits:
             join([self.constant, more.constant]),
             join([self.lower, more.lower]),
             join([self.upper, more.upper]),
-            join([self.loss_step, more.loss_step]),
-            join([self.loss_constant, more.loss_constant]),
-            join([self.loss_coefficients, more.loss_coefficients]),
-            join([self.loss_part, more.loss_part]),
+            self.losses + more.losses,
         )
 
 

@@ -36,8 +36,10 @@ BACKING_OFF = (0.5, 0.25, 0.125, 0.0)
 """Shares of the way from a solved schedule to one that AC cannot solve, tried in this order."""
 LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
 """Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
-WORTH_A_ROUND = 1e-3
-"""A secure answer is improved as long as the linear problem promises to save this share of the cost."""
+WORTH_A_ROUND, WORTH_A_LONG_ROUND = 1e-3, 1e-2
+"""A secure answer is improved as long as the linear problem promises to save this share of the cost: more
+where a round takes long, as from `LONG` steps × terminals on."""
+LONG = 10_000
 POLISHING_ROUNDS = 2
 """So many rounds at most follow a first secure answer."""
 LESS_SEVERE = 0.98
@@ -183,7 +185,9 @@ class _Loop:
     def _settled(self, proposal: Schedule, answer: _Point, stale: BoolArray) -> bool:
         """Whether AC allows the proposal, and confirms what it promised."""
         promised = proposal.objective["total"]
-        confirmed = _cost(answer) - promised <= WORTH_A_ROUND * _turnover(answer)
+        long = self._problem.time.steps * len(self._problem.terminals) > LONG
+        worth = WORTH_A_LONG_ROUND if long else WORTH_A_ROUND
+        confirmed = _cost(answer) - promised <= worth * _turnover(answer)
         return answer.state.secure and confirmed and not stale.any()
 
     def _finished(

@@ -14,9 +14,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from energy.domain.errors import DeadlineError
-from energy.domain.network import BoolArray, FloatArray, GridLimits, GridState, IntArray, NodalPower, Quantity
+from energy.domain.network import (
+    BoolArray,
+    FloatArray,
+    GridLimits,
+    GridState,
+    IntArray,
+    Losses,
+    NodalPower,
+    Quantity,
+)
 from energy.domain.schedule import Schedule
 from grid_models.linearise import LinearModel, Near, joined
+from grid_models.losses import LossFlows
 from optimizer import Dispatcher, DispatchProblem
 
 if TYPE_CHECKING:
@@ -32,14 +42,10 @@ PREDICTED = Near(vm_pu=-1e-5, loading_percent=-1e-2)
 """A proposal that the linear model says to be beyond a limit by more than this gets a tangent there."""
 PREDICTIONS = 15
 """So often at most the linear model corrects a proposal before AC power flow sees it."""
-LOSSES_WORTH = 1e-4
+LOSSES_WORTH = 3e-4
 """Losses are predicted well enough where the error costs less than this share of what is paid and earned."""
 LOSS_ERROR_KW, LOSS_ERROR = 1e-4, 1e-3
-"""A part of the losses gets a tangent where it is misjudged by more: absolutely, and as a share of them."""
-LOSS_PARTS = 16
-"""So many branches have losses of their own in the linear problem; the others share one part."""
-PARTS_UP_TO = 10_000
-"""With more steps × terminals all branches share one part: HiGHS takes minutes for what parts would save."""
+"""A square of the losses gets a tangent where it is misjudged by more: absolutely, and as a share of all."""
 MARGIN_MAX: Margin = {"vm_pu": 0.002, "loading_percent": 3.0}
 
 
@@ -54,7 +60,7 @@ class Cuts:
             element: k for elements in (twin.buses, twin.branches) for k, element in enumerate(elements)
         }
         self._surrendered: set[tuple[int, str, int]] = set()
-        self._parts: IntArray | None = None
+        self._flows: LossFlows | None = None
         self._models: dict[int, LinearModel] = {}
         self._margin: Margin | None = None
         self.dispatcher = Dispatcher(problem)
@@ -71,16 +77,22 @@ class Cuts:
         """Linearise at `state`, the AC solution of `schedule`: limits and losses of `steps`, tightened by
         `margin`, and the losses of the steps `losses_only`."""
         p_mw = terminal_power_mw(self._problem, schedule)
-        if self._parts is None:
-            small = p_mw.size <= PARTS_UP_TO
-            self._parts = self._twin.largest_losses(state, LOSS_PARTS if small else 0)
         others = np.zeros(0, np.int64) if losses_only is None else np.setdiff1d(losses_only, steps)
         power = self._terminal_power(p_mw)
         every = np.union1d(steps, others)
-        model = self._twin.linear_model(state, power, self._problem.terminals, steps=every, parts=self._parts)
+        tangents = [p_mw]
+        if self._flows is None:
+            low, high = self.dispatcher.reach_mw(self._problem.terminals)
+            self._flows = self._twin.loss_flows(state, self._problem.terminals, (low, high))
+            tangents += [low, high]
+        flows = self._flows
+        model = self._twin.linear_model(state, power, self._problem.terminals, steps=every, flows=flows)
         self._margin = margin
         self._models.update(dict.fromkeys(every.tolist(), model))
-        self._add(model.rows(steps=steps))
+        limits = model.rows(steps=steps)
+        for at_mw in tangents:
+            limits = _with_losses(limits, flows.tangents(*_every(flows, model.steps), flows.flow_mw(at_mw)))
+        self._add(limits)
         self._add(model.rows(steps=others, limits=False))
 
     def propose(self, remaining: Callable[[], float | None]) -> Schedule:
@@ -103,7 +115,7 @@ class Cuts:
 
     def _add(self, new: GridLimits) -> bool:
         """Add rows to the problem; False for none."""
-        if not len(new) and not len(new.loss_step):
+        if not len(new) and not new.losses:
             return False
         if self._margin is not None:
             inside = np.array([self._margin[quantity] for quantity in new.quantity])
@@ -120,28 +132,30 @@ class Cuts:
         for step, model in self._models.items():
             by_model.setdefault(id(model), (model, []))[1].append(step)
         found = [
-            model.rows(p_mw, near=PREDICTED, steps=np.array(sorted(steps)))
+            model.rows(p_mw, near=PREDICTED, steps=np.array(sorted(steps)), losses=False)
             for model, steps in by_model.values()
         ]
         new = joined([GridLimits.none(self._problem.terminals), *found])
-        return _with_losses(new, self._misjudged(new, p_mw, proposal))
+        return replace(new, losses=self._misjudged(p_mw, proposal))
 
-    def _misjudged(self, new: GridLimits, p_mw: FloatArray, proposal: Schedule) -> BoolArray:
-        """Which of the loss tangents in `new` the problem's own fall short of, shape (rows,)."""
-        problem, steps = self._problem, self._problem.time.steps
-        parts = 1 + max(int(new.loss_part.max(initial=0)), int(self._limits.loss_part.max(initial=0)))
-        known = np.full(steps * parts, -np.inf)
-        key = self._limits.loss_step * parts + self._limits.loss_part
-        np.maximum.at(known, key, _losses(self._limits, p_mw))
-        short_kw = 1000 * (_losses(new, p_mw) - known[new.loss_step * parts + new.loss_part])
-        of_step = np.bincount(new.loss_step, np.maximum(short_kw, 0.0), minlength=steps)
+    def _misjudged(self, p_mw: FloatArray, proposal: Schedule) -> Losses:
+        """Tangents at `p_mw` of the squares that the problem's own fall short of."""
+        problem, steps, flows = self._problem, self._problem.time.steps, self._flows
+        assert flows is not None
+        losses = self._limits.losses
+        known = np.zeros((steps, len(flows.curvature)))
+        np.maximum.at(known, (losses.step, losses.flow), losses.squares_mw(p_mw))
+        true = flows.squares_mw(p_mw)
+        short_kw = 1000 * (true - known)
+        short_kw[np.setdiff1d(np.arange(steps), losses.rest_step)] = 0.0
         root = next(c for c in problem.connections.values() if c.parent is None)
-        worth = np.abs(problem.import_price(root)) * of_step @ np.full(steps, problem.time.hours / 1000)
+        worth = np.abs(problem.import_price(root)) * short_kw.sum(axis=1) * problem.time.hours / 1000
         turnover = sum(abs(value) for part, value in proposal.objective.items() if part != "total")
-        if worth <= LOSSES_WORTH * turnover:
-            return np.zeros(len(short_kw), dtype=bool)
-        total_kw = 1000 * np.bincount(new.loss_step, _losses(new, p_mw), minlength=steps)
-        return short_kw > np.maximum(LOSS_ERROR_KW, LOSS_ERROR * total_kw[new.loss_step])
+        if worth.sum() <= LOSSES_WORTH * turnover:
+            return Losses.none(p_mw.shape[1])
+        allowed = np.maximum(LOSS_ERROR_KW, LOSS_ERROR * 1000 * true.sum(axis=1, keepdims=True))
+        step, flow = np.nonzero(short_kw > allowed)
+        return flows.tangents(step, flow, flows.flow_mw(p_mw))
 
     def _terminal_power(self, p_mw: FloatArray) -> NodalPower:
         terminals = self._problem.terminals
@@ -263,17 +277,12 @@ def _activity(limits: GridLimits, p_mw: FloatArray) -> FloatArray:
     return limits.constant + np.einsum("rk,rk->r", limits.coefficients, p_mw[limits.step])
 
 
-def _losses(limits: GridLimits, p_mw: FloatArray) -> FloatArray:
-    """The value of each loss linearisation when terminals draw `p_mw`, MW."""
-    return limits.loss_constant + np.einsum("rk,rk->r", limits.loss_coefficients, p_mw[limits.loss_step])
+def _with_losses(limits: GridLimits, more: Losses) -> GridLimits:
+    """`limits` with more of losses."""
+    return replace(limits, losses=limits.losses + more)
 
 
-def _with_losses(limits: GridLimits, rows: BoolArray) -> GridLimits:
-    """`limits` with only these loss linearisations."""
-    return replace(
-        limits,
-        loss_step=limits.loss_step[rows],
-        loss_constant=limits.loss_constant[rows],
-        loss_coefficients=limits.loss_coefficients[rows],
-        loss_part=limits.loss_part[rows],
-    )
+def _every(flows: LossFlows, steps: IntArray) -> tuple[IntArray, IntArray]:
+    """Every step with every flow."""
+    count = len(flows.curvature)
+    return np.repeat(steps, count), np.tile(np.arange(count), len(steps))

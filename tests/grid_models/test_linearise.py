@@ -55,7 +55,7 @@ def test_rows_match_finite_differences(kind: str, ratio: float) -> None:
             q_mvar = ratio * p_mw
             ends.append(twin.solve(NodalPower(power.time, power.buses, p_mw, q_mvar)))
         slope = (ends[0].losses_mw[1] - ends[1].losses_mw[1]) / (2 * STEP_MW)
-        assert limits.loss_coefficients[0, k] == pytest.approx(slope, abs=2e-6)
+        assert limits.losses.rest_coefficients[0, k] == pytest.approx(slope, abs=2e-6)
         for row in range(len(limits)):
             quantity, element = limits.quantity[row], limits.element[row]
             where = (state.buses if quantity == "vm_pu" else state.branches).index(element)
@@ -69,7 +69,8 @@ def test_rows_match_finite_differences(kind: str, ratio: float) -> None:
 def test_constants_reproduce_the_base_point() -> None:
     twin, power, state, terminals = setting("SimBench MV-LV", 0.2)
     limits = twin.linearise(state, power, terminals, near=EVERYTHING)
-    losses = limits.loss_constant + (limits.loss_coefficients * power.p_mw[limits.loss_step]).sum(axis=1)
+    rest = limits.losses
+    losses = rest.rest_constant + (rest.rest_coefficients * power.p_mw[rest.rest_step]).sum(axis=1)
     np.testing.assert_allclose(losses, state.losses_mw, atol=1e-12)
     base = limits.constant + (limits.coefficients * power.p_mw[limits.step]).sum(axis=1)
     for row, value in enumerate(base):

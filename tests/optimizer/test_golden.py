@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from energy.domain.network import ElementId, GridLimits, Terminal
+from energy.domain.network import ElementId, GridLimits, Losses, Terminal
 from optimizer import Dispatcher, DispatchProblem
 from optimizer.conflicts import SharedLimits
 from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, trip
@@ -326,7 +326,9 @@ PROBLEMS: dict[str, Document] = {
         steps=1,
         network={"grid": "handmade", "reactive": "optimise"},
     ),
-    "loss_parts": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "loss_rest": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "square": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "flow": problem_of([renewable(8.0, bus=3), renewable(5.0, id="far", bus=5), load(2.0, bus=1)], steps=1),
 }
 LIMITS: dict[str, GridLimits] = {
     "grid_limit": GridLimits(
@@ -338,28 +340,44 @@ LIMITS: dict[str, GridLimits] = {
         np.array([1.0, 0.0]),
         np.array([0.95, -100.0]),
         np.array([1.01, 100.0]),
-        np.zeros(0, np.int64),
-        np.zeros(0),
-        np.zeros((0, 1)),
+        Losses.none(1),
     ),
 }
-LIMITS["losses"] = GridLimits(
-    (Terminal(3),),
-    np.zeros(0, np.int64),
-    (),
-    (),
-    np.zeros((0, 1)),
-    *(np.zeros(0),) * 3,
-    np.array([0]),
-    np.array([0.0001]),
-    np.array([[-0.05]]),
+LIMITS["losses"] = replace(
+    GridLimits.none([Terminal(3)]),
+    losses=Losses.linear(np.array([0]), np.array([0.0001]), np.array([[-0.05]])),
 )
-LIMITS["loss_parts"] = replace(
-    LIMITS["losses"],
-    loss_step=np.array([0, 0]),
-    loss_constant=np.array([0.0001, 0.0003]),
-    loss_coefficients=np.array([[-0.05], [-0.02]]),
-    loss_part=np.array([0, 1]),
+LIMITS["loss_rest"] = replace(
+    GridLimits.none([Terminal(3)]),
+    losses=Losses.linear(np.array([0, 0]), np.array([0.0001, 0.0003]), np.array([[-0.05], [-0.02]])),
+)
+LIMITS["square"] = replace(
+    GridLimits.none([Terminal(3)]),
+    losses=Losses(
+        directions=np.array([[1.0]]),
+        rest_step=np.array([0]),
+        rest_constant=np.array([0.0001]),
+        rest_slope=np.array([[0.01]]),
+        rest_coefficients=np.array([[-0.05]]),
+        step=np.array([0, 0]),
+        flow=np.array([0, 0]),
+        constant=np.array([-0.0003, -0.0012]),
+        slope=np.array([-0.02, -0.04]),
+    ),
+)
+LIMITS["flow"] = replace(
+    GridLimits.none([Terminal(3), Terminal(5)]),
+    losses=Losses(
+        directions=np.array([[0.5, 1.0], [0.0, 1.0]]),
+        rest_step=np.array([0]),
+        rest_constant=np.array([0.0]),
+        rest_slope=np.array([[0.01, 0.0]]),
+        rest_coefficients=np.array([[0.0, 0.0]]),
+        step=np.array([0, 0]),
+        flow=np.array([0, 1]),
+        constant=np.array([-0.0001, -0.0002]),
+        slope=np.array([-0.02, -0.03]),
+    ),
 )
 LIMITS["inverter"] = GridLimits(
     (Terminal(3), Terminal(3, reactive=True)),
@@ -370,9 +388,7 @@ LIMITS["inverter"] = GridLimits(
     np.array([0.94]),
     np.array([0.95]),
     np.array([1.05]),
-    np.zeros(0, np.int64),
-    np.zeros(0),
-    np.zeros((0, 2)),
+    Losses.none(2),
 )
 
 

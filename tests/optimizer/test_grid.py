@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from energy.domain.errors import SolverError
-from energy.domain.network import ElementId, GridLimits, Terminal
+from energy.domain.network import ElementId, GridLimits, Losses, Terminal
 from optimizer import Dispatcher, DispatchProblem, settle
 from optimizer.solver import Solver
 from tests.optimizer.builders import battery, ev, load, problem_of, renewable, session
@@ -33,28 +34,14 @@ def limits(
         some([constant]),
         some([lower]),
         some([upper]),
-        np.zeros(0, np.int64),
-        np.zeros(0),
-        np.zeros((0, 1)),
+        Losses.none(1),
     )
 
 
 def losses(step: int, coefficient: float, constant: float) -> GridLimits:
     """One linearisation of the losses over the power drawn at bus 3, MW."""
-    none = np.zeros(0)
-    return GridLimits(
-        (Terminal(3),),
-        np.zeros(0, np.int64),
-        (),
-        (),
-        np.zeros((0, 1)),
-        none,
-        none,
-        none,
-        np.array([step]),
-        np.array([constant]),
-        np.array([[coefficient]]),
-    )
+    linear = Losses.linear(np.array([step]), np.array([constant]), np.array([[coefficient]]))
+    return replace(GridLimits.none([Terminal(3)]), losses=linear)
 
 
 def test_a_loading_limit_moves_charging() -> None:
@@ -199,9 +186,7 @@ def test_a_pool_of_redundant_limits_gives_the_optimum_of_those_that_bind(need_kw
         np.zeros(len(rows)),
         np.full(len(rows), -np.inf),
         np.array([100.0 * loose for _, _, loose in rows]),
-        np.zeros(0, np.int64),
-        np.zeros(0),
-        np.zeros((0, 2)),
+        Losses.none(2),
     )
     dispatcher = Dispatcher(problem(network={"grid": "x"}))
     dispatcher.solve()

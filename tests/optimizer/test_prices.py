@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from energy.domain.network import ElementId, FloatArray, GridLimits, Quantity, Terminal
+from energy.domain.network import ElementId, FloatArray, GridLimits, Losses, Quantity, Terminal
 from energy.domain.schedule import PRICE_PARTS, Schedule
 from optimizer import Dispatcher, DispatchProblem
 from tests.optimizer.builders import Document, battery, ev, load, problem_of, renewable, session
@@ -96,9 +96,7 @@ def grid(constant_mw: FloatArray, *, buses: tuple[int, ...] = (3, 5), steps: int
         constant,
         np.array([-100.0 if kind == "loading_percent" else 0.94 for _, kind in rows]),
         np.array([100.0 if kind == "loading_percent" else 1.06 for _, kind in rows]),
-        np.arange(steps),
-        constant_mw @ losses,
-        np.tile(losses, (steps, 1)),
+        Losses.linear(np.arange(steps), constant_mw @ losses, np.tile(losses, (steps, 1))),
     )
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 from energy.domain.errors import InputError
-from energy.domain.network import ElementId, GridLimits, Terminal
+from energy.domain.network import ElementId, GridLimits, Losses, Terminal
 from energy.service.documents import ScheduleDocument
 from optimizer import Dispatcher, DispatchProblem, dispatch
 from optimizer.wording import ELEMENTS, FULL, SENTENCES, money
@@ -149,7 +149,6 @@ def test_a_full_line_makes_an_ev_wait() -> None:
         **BOTH,
     )
     dispatcher = Dispatcher(DispatchProblem.from_document(document))
-    none = np.zeros(0)
     dispatcher.add(
         GridLimits(
             (Terminal(3),),
@@ -160,9 +159,7 @@ def test_a_full_line_makes_an_ev_wait() -> None:
             np.array([0.0]),
             np.array([-100.0]),
             np.array([100.0]),
-            np.zeros(0, np.int64),
-            none,
-            np.zeros((0, 1)),
+            Losses.none(1),
         )
     )
     second = dispatcher.solve().document()["reasons"]["second"]
