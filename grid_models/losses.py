@@ -20,7 +20,7 @@ from energy.domain.network import FloatArray, GridState, IntArray, Losses, Termi
 from grid_models.compiled import CompiledNetwork
 from grid_models.jacobian import Jacobian, drawn_per_unit
 
-FLOWS_MAX = 32
+FLOWS_MAX = 24
 """So many flows at most; the others stay in the linear rest."""
 WORTH = 1e-3
 """A flow is left out where its losses bend by less than this share of what all bend by."""

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from energy.domain.errors import DeadlineError
-from energy.domain.network import BoolArray, FloatArray, GridState, IntArray, NodalPower
+from energy.domain.network import FloatArray, GridState, IntArray, NodalPower
 from energy.domain.progress import Progress, silent
 from energy.domain.schedule import AssetSchedule, Schedule, Status
 from energy.domain.time import format_instant
-from energy.service.cuts import Cuts
+from energy.service.cuts import LONG, Cuts
 from energy.service.remedies import remedies
 from energy.service.safe_rule import safe_on_grid
 from optimizer import DispatchProblem, settle
@@ -37,9 +37,7 @@ BACKING_OFF = (0.5, 0.25, 0.125, 0.0)
 LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
 """Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
 WORTH_A_ROUND, WORTH_A_LONG_ROUND = 1e-3, 1e-2
-"""A secure answer is improved as long as the linear problem promises to save this share of the cost: more
-where a round takes long, as from `LONG` steps × terminals on."""
-LONG = 10_000
+"""A secure answer is improved as long as the linear problem promises to save this share of the cost."""
 POLISHING_ROUNDS = 2
 """So many rounds at most follow a first secure answer."""
 LESS_SEVERE = 0.98
@@ -140,11 +138,11 @@ class _Loop:
                 return proposal, point.state
             answer = self._proven(proposal)
             gaining = self._keep(answer)
-            stale = cuts.stale(answer.state, proposal)
+            stale, confirmed = cuts.stale(answer.state, proposal), self._confirmed(proposal, answer)
             if cuts.surrender(proposal):
                 # what was best so far had paid for a limit that cannot be kept: the next answer replaces it
                 self._outdated, stale = True, np.zeros(0, dtype=bool)
-            elif not gaining or self._settled(proposal, answer, stale):
+            elif not gaining or (answer.state.secure and confirmed and not stale.any()):
                 break
             steps = answer.state.violated_steps
             if stale.any():
@@ -153,7 +151,7 @@ class _Loop:
             margin = cuts.margin(answer.state) if number > 1 else None
             point = self._solvable(answer, point.schedule)
             # losses refined everywhere set everything in motion again: first security, then the cost
-            refine = number == 1 or answer.state.secure
+            refine = not confirmed and (number == 1 or answer.state.secure)
             misjudged = self._misjudged(proposal, answer.state) if refine else None
             cuts.linearise(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
         return self._finished(number, cuts)
@@ -182,13 +180,11 @@ class _Loop:
         if self._for_now is not None:
             self._for_now(self._finished(0, None, status)[0])
 
-    def _settled(self, proposal: Schedule, answer: _Point, stale: BoolArray) -> bool:
-        """Whether AC allows the proposal, and confirms what it promised."""
-        promised = proposal.objective["total"]
+    def _confirmed(self, proposal: Schedule, answer: _Point) -> bool:
+        """Whether AC confirms what the proposal promised to cost."""
         long = self._problem.time.steps * len(self._problem.terminals) > LONG
         worth = WORTH_A_LONG_ROUND if long else WORTH_A_ROUND
-        confirmed = _cost(answer) - promised <= worth * _turnover(answer)
-        return answer.state.secure and confirmed and not stale.any()
+        return _cost(answer) - proposal.objective["total"] <= worth * _turnover(answer)
 
     def _finished(
         self, rounds: int, cuts: Cuts | None, status: Status | None = None

@@ -42,7 +42,9 @@ PREDICTED = Near(vm_pu=-1e-5, loading_percent=-1e-2)
 """A proposal that the linear model says to be beyond a limit by more than this gets a tangent there."""
 PREDICTIONS = 15
 """So often at most the linear model corrects a proposal before AC power flow sees it."""
-LOSSES_WORTH = 3e-4
+LONG = 10_000
+"""From so many steps × terminals on a solve takes long."""
+LOSSES_WORTH, LOSSES_WORTH_A_LONG_SOLVE = 3e-4, 5e-4
 """Losses are predicted well enough where the error costs less than this share of what is paid and earned."""
 LOSS_ERROR_KW, LOSS_ERROR = 1e-4, 1e-3
 """A square of the losses gets a tangent where it is misjudged by more: absolutely, and as a share of all."""
@@ -148,10 +150,12 @@ class Cuts:
         true = flows.squares_mw(p_mw)
         short_kw = 1000 * (true - known)
         short_kw[np.setdiff1d(np.arange(steps), losses.rest_step)] = 0.0
-        root = next(c for c in problem.connections.values() if c.parent is None)
-        worth = np.abs(problem.import_price(root)) * short_kw.sum(axis=1) * problem.time.hours / 1000
+        root = next(key for key, c in problem.connections.items() if c.parent is None)
+        # with its peak charge, which counts where losses raise the peak
+        price = np.abs(proposal.connections[root].price_per_mwh["total"])
+        worth = price * short_kw.sum(axis=1) * problem.time.hours / 1000
         turnover = sum(abs(value) for part, value in proposal.objective.items() if part != "total")
-        if worth.sum() <= LOSSES_WORTH * turnover:
+        if worth.sum() <= (LOSSES_WORTH_A_LONG_SOLVE if p_mw.size > LONG else LOSSES_WORTH) * turnover:
             return Losses.none(p_mw.shape[1])
         allowed = np.maximum(LOSS_ERROR_KW, LOSS_ERROR * 1000 * true.sum(axis=1, keepdims=True))
         step, flow = np.nonzero(short_kw > allowed)
