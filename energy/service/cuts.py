@@ -44,7 +44,7 @@ PREDICTIONS = 15
 """So often at most the linear model corrects a proposal before AC power flow sees it."""
 LONG = 10_000
 """From so many steps × terminals on a solve takes long."""
-LOSSES_WORTH, LOSSES_WORTH_A_LONG_SOLVE = 3e-4, 5e-4
+LOSSES_WORTH, LOSSES_WORTH_A_LONG_SOLVE = 3e-4, 1e-3
 """Losses are predicted well enough where the error costs less than this share of what is paid and earned."""
 LOSS_ERROR_KW, LOSS_ERROR = 1e-4, 1e-3
 """A square of the losses gets a tangent where it is misjudged by more: absolutely, and as a share of all."""
