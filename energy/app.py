@@ -106,6 +106,7 @@ def _serve(service: Service, listener: socket.socket, progress: Progress) -> Non
 
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     progress(1.0, "starting the server")
+    service.begin()
     server = uvicorn.Server(
         uvicorn.Config(
             build_app(service),

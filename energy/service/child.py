@@ -14,6 +14,7 @@ import threading
 import time as clock
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkContext, ForkServerContext, SpawnContext
 from typing import Any, Protocol
@@ -160,3 +161,9 @@ def served(preload: Callable[..., Any]) -> Context:
         context.set_forkserver_preload([preload.__module__])
         return context
     return multiprocessing.get_context("spawn")
+
+
+def begin(context: Context) -> None:
+    """Start the server process of `served` now, so that its imports delay no child."""
+    if isinstance(context, ForkServerContext):
+        forkserver.ensure_running()

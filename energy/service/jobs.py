@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from energy.domain.errors import CancelledError, Fault, InputError, WattshedError
 from energy.domain.records import Job
-from energy.service.child import Child, Deadline, Work, served
+from energy.service.child import Child, Deadline, Work, begin, served
 from energy.service.dispatch import dispatch_document
 
 LONGEST_TURN = 86400.0
@@ -68,6 +68,10 @@ class Jobs:
                 threading.Thread(
                     target=self._serve, args=(self._waiting[kind],), name=f"{kind}-{number}", daemon=True
                 ).start()
+
+    def begin(self) -> None:
+        """Get ready for the first dispatch, which has a deadline too: its imports begin now."""
+        begin(self._context)
 
     def submit(
         self,

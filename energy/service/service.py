@@ -98,6 +98,10 @@ class Service:
         """`StoreError` unless the store can be read now."""
         self._store.check()
 
+    def begin(self) -> None:
+        """Get ready to serve: what the first dispatch imports is imported from now on, beside other work."""
+        self._jobs.begin()
+
     def close(self) -> None:
         """Cancel all jobs and close the store."""
         self._jobs.close()
