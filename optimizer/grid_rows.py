@@ -130,6 +130,14 @@ class GridRows:
         """The steps that have a loss linearisation."""
         return sorted(self._rest)
 
+    @property
+    def bending(self) -> IntArray:
+        """The rows that make losses of powers. Their kinks are those of tangents: losses have none."""
+        tangents = [bent.rows for bent in (*self._squares.values(), *self._rest.values())]
+        return np.concatenate(
+            [np.zeros(0, np.int64), *map(np.array, tangents), *(moved.rows for moved in self._moved_by)]
+        )
+
     def add(self, limits: GridLimits, dearest: float) -> None:
         """Add the rows of `limits`; their slack costs more than anything priced up to `dearest` can buy."""
         power, constant = self._terminal_power(limits.terminals)

@@ -109,6 +109,7 @@ class _Derivative:
         (part,) = stages.program.parts
         self._stages, self._solver, self._x = stages, stages.solver, x
         self._steps, self._places = part.problem.time.steps, tuple(places)
+        self._bending = stages.grid.bending
         # row place · steps + step
         self._moved = sp.csr_array(sp.vstack(list(places.values()), format="csr"))
         weights = np.zeros(stages.solver.columns)
@@ -144,8 +145,9 @@ class _Derivative:
         moved = self._moved[number :: self._steps]
         rows = np.unique(moved.indices).astype(np.int64)
         kw = moved[:, rows].toarray()
-        more, less = basis.hold(rows, MOVED_KW * kw)
-        return _Step(number, rows, kw, kw @ rates[rows], more, less)
+        kinked = ~np.isin(rows, self._bending)
+        more, less = basis.hold(rows[kinked], MOVED_KW * kw[:, kinked], apart_from=self._bending)
+        return _Step(number, rows, kw, kinked, kw @ rates[rows], more, less)
 
     def _of_both(self, step: _Step) -> tuple[FloatArray, list[MarginalSide | None]]:
         more, less = self._rates(step, 1), self._rates(step, -1)
@@ -177,7 +179,9 @@ class _Derivative:
                     continue
                 basis = self._solver.basis
                 # one basis tells of every place to which it still holds from here
-                holds, _ = basis.hold(step.rows, sign * MOVED_KW * (step.kw[left] - step.kw[left[0]]))
+                further = sign * MOVED_KW * (step.kw[left] - step.kw[left[0]])
+                rows, kinked = step.rows[step.kinked], step.kinked
+                holds, _ = basis.hold(rows, further[:, kinked], apart_from=self._bending)
                 holds[0] = True
                 rates = basis.rates(self._weights)[step.rows]
                 grams[left[holds]] = step.kw[left[holds]] @ rates
@@ -187,12 +191,14 @@ class _Derivative:
 
 @dataclass(frozen=True)
 class _Step:
-    """What a kW more at each place moves `rows` by in one step, `kw`, shape (places, rows), what the present
-    basis says it emits, g/kWh, and whether that basis holds of more and of less, shape (places,) each."""
+    """What a kW more at each place moves `rows` by in one step, `kw`, shape (places, rows), which of the rows
+    have kinks, what the present basis says a kWh emits, g/kWh, and whether that basis holds of more and of
+    less, shape (places,) each."""
 
     number: int
     rows: IntArray
     kw: FloatArray
+    kinked: BoolArray
     g_per_kwh: FloatArray
     more: BoolArray
     less: BoolArray

@@ -76,6 +76,7 @@ class Basis:
         self._basic = np.where(basic < 0, lp.num_col_ - 1 - basic, basic)
         self._sign = np.where(basic < 0, -1.0, 1.0)
         self._rows: int = lp.num_row_
+        self._columns: int = lp.num_col_
         self._lower, self._value, self._upper = (
             np.concatenate([columns, rows])[self._basic]
             for columns, rows in (
@@ -91,9 +92,10 @@ class Basis:
         of_basic = np.concatenate([weights, np.zeros(self._rows)])[self._basic]
         return self._solved(self._highs.getBasisTransposeSolve(of_basic))
 
-    def hold(self, rows: IntArray, moved: FloatArray) -> tuple[BoolArray, BoolArray]:
+    def hold(self, rows: IntArray, moved: FloatArray, *, apart_from: IntArray) -> tuple[BoolArray, BoolArray]:
         """Whether it stays feasible, and so optimal, where the bounds of `rows` move by `moved`, shape
-        (moves, rows), and where they move as far the other way; shape (moves,) each."""
+        (moves, rows), and where they move as far the other way; shape (moves,) each. What becomes of the rows
+        `apart_from` does not count."""
         # a basic row stands for how far its bounds move away from its activity
         unit, per_unit = np.zeros(self._rows), []
         for row in rows.tolist():
@@ -101,6 +103,7 @@ class Basis:
             per_unit.append(self._solved(self._highs.getBasisSolve(unit)))
             unit[row] = 0.0
         some = np.unique(np.concatenate([np.zeros(0, np.int64), *map(np.flatnonzero, per_unit)]))
+        some = some[~np.isin(self._basic[some], self._columns + apart_from)]
         taken = np.array([values[some] for values in per_unit]).reshape(len(rows), len(some))
         step, value = moved @ (taken * self._sign[some]), self._value[some]
         # what is beyond its bounds already is the run's own tolerance

@@ -38,8 +38,8 @@ LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
 """Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
 WORTH_A_ROUND, WORTH_A_LONG_ROUND = 1e-3, 1e-2
 """A secure answer is improved as long as the linear problem promises to save this share of the cost."""
-POLISHING_ROUNDS = 2
-"""So many rounds at most follow a first secure answer."""
+POLISHING_ROUNDS, LONG_POLISHING_ROUNDS = 2, 1
+"""So many rounds at most follow a first secure answer: fewer where each takes long."""
 LESS_SEVERE = 0.98
 """An insecure answer has gained on the best so far where its severity is below this share of it."""
 STALLED_ROUNDS = 3
@@ -112,6 +112,7 @@ class _Loop:
         self._safe: _Point | None = None
         self._root = next(key for key, c in problem.connections.items() if c.parent is None)
         self._best: _Point | None = None
+        self._long = problem.time.steps * len(problem.terminals) > LONG
         self._outdated = False
         self._stalled = 0
         self._solve_seconds = 0.0
@@ -167,7 +168,8 @@ class _Loop:
             self._stalled = 0
             return True
         self._stalled += 1
-        return self._stalled < (STALLED_ROUNDS if best.severity else POLISHING_ROUNDS)
+        polishing = LONG_POLISHING_ROUNDS if self._long else POLISHING_ROUNDS
+        return self._stalled < (STALLED_ROUNDS if best.severity else polishing)
 
     def _prove_safe_rule(self) -> None:
         """Have an answer at hand before anything that takes long; a quarter of the time is for it."""
@@ -182,8 +184,7 @@ class _Loop:
 
     def _confirmed(self, proposal: Schedule, answer: _Point) -> bool:
         """Whether AC confirms what the proposal promised to cost."""
-        long = self._problem.time.steps * len(self._problem.terminals) > LONG
-        worth = WORTH_A_LONG_ROUND if long else WORTH_A_ROUND
+        worth = WORTH_A_LONG_ROUND if self._long else WORTH_A_ROUND
         return _cost(answer) - proposal.objective["total"] <= worth * _turnover(answer)
 
     def _finished(
