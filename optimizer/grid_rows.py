@@ -10,8 +10,9 @@ breaks them, the worst of each step first; what is left outside holds anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -115,9 +116,10 @@ class GridRows:
         self._price: dict[str, float] = {}
         self._pool: list[_Waiting] = []
         self._added = 0
-        self._squares: dict[tuple[int, int], _Bent] = {}
+        self._squares: dict[int, list[_Bent]] = {}
         self._rest: dict[int, _Bent] = {}
-        self._moved_by: list[_Moved] = []
+        self._flows: list[_Moved] = []
+        self._rests: list[_Moved] = []
         self._power: dict[tuple[Terminal, ...], tuple[sp.csr_array, FloatArray]] = {}
 
     @property
@@ -132,11 +134,16 @@ class GridRows:
 
     @property
     def bending(self) -> IntArray:
-        """The rows that make losses of powers. Their kinks are those of tangents: losses have none."""
-        tangents = [bent.rows for bent in (*self._squares.values(), *self._rest.values())]
+        """The rows of flows and of the tangents of their squares, whose kinks no square has."""
+        tangents = [bent.rows for bent in chain.from_iterable(self._squares.values())]
         return np.concatenate(
-            [np.zeros(0, np.int64), *map(np.array, tangents), *(moved.rows for moved in self._moved_by)]
+            [np.zeros(0, np.int64), *map(np.array, tangents), *(moved.rows for moved in self._flows)]
         )
+
+    @property
+    def _bent(self) -> Iterator[_Bent]:
+        yield from chain.from_iterable(self._squares.values())
+        yield from self._rest.values()
 
     def add(self, limits: GridLimits, dearest: float) -> None:
         """Add the rows of `limits`; their slack costs more than anything priced up to `dearest` can buy."""
@@ -223,12 +230,11 @@ class GridRows:
         # finite, or a negative price would burn energy without end before it is noticed
         largest = 1000 * float(np.abs(losses.rest_constant).max(initial=0.0))
         most = ENDLESS * (self._program.connections.throughput_kw + largest)
-        keys = list(zip(losses.step.tolist(), losses.flow.tolist(), strict=True))
-        new = sorted({step for step, flow in keys if (step, flow) not in self._squares})
+        new = sorted(set(losses.step.tolist()) - set(self._squares))
         if new:
             self._open(new, losses, terminals, power, constant, most)
-        if keys:
-            self._add_tangents(keys, losses)
+        if len(losses.step):
+            self._add_tangents(losses)
         if len(losses.rest_step):
             self._add_rest(losses, terminals, power, constant, most)
 
@@ -250,7 +256,7 @@ class GridRows:
         step, flow = np.repeat(steps, kinds), np.tile(np.arange(kinds), len(steps))
         free = np.full(len(step), np.inf)
         flows = self._solver.add_columns("flow_kw", -free, free)
-        squares = self._solver.add_columns("square_kw", 0 * step.astype(float), np.full(len(step), most))
+        squares = self._solver.add_columns("square_kw", np.zeros(len(step)), np.full(len(step), most))
         of_flows, of_terminals = _nested(losses.directions)
         per_kw = of_terminals[flow]
         drawn = np.einsum("rk,rk->r", per_kw, constant.T[step])
@@ -259,22 +265,25 @@ class GridRows:
         among = sp.csr_array((-inner.data, flows[inner.indices], inner.indptr), shape=shape)
         matrix = self._over_columns(-per_kw, step, power) + self._single(flows, 1.0) + among
         rows = self._solver.add_rows("flow", matrix, drawn, drawn)
-        self._moved_by.append(_Moved(rows, step, terminals, per_kw))
-        keys = zip(step.tolist(), flow.tolist(), strict=True)
-        bent = map(_Bent, squares.tolist(), self._program.connections.losses[step].tolist(), flows.tolist())
-        self._squares.update(zip(keys, bent, strict=True))
+        self._flows.append(_Moved(rows, step, terminals, per_kw))
+        total = self._program.connections.losses[step]
+        bent = list(map(_Bent, squares.tolist(), total.tolist(), flows.tolist()))
+        self._squares.update((each, bent[kinds * k : kinds * (k + 1)]) for k, each in enumerate(steps))
 
-    def _add_tangents(self, keys: list[tuple[int, int]], losses: Losses) -> None:
+    def _add_tangents(self, losses: Losses) -> None:
         """square_kw[t, k] − slope · flow_kw[t, k] ≥ constant; MW per MW is kW per kW."""
-        squares = [self._squares[key] for key in keys]
-        count, lower = len(keys), 1000 * losses.constant
+        squares = [
+            self._squares[step][flow]
+            for step, flow in zip(losses.step.tolist(), losses.flow.tolist(), strict=True)
+        ]
+        count, lower = len(squares), 1000 * losses.constant
         columns = np.array([[square.column, square.flow] for square in squares])
         entries = np.column_stack([np.ones(count), -losses.slope])
         matrix = sp.csr_array(
             (entries.ravel(), columns.ravel(), 2 * np.arange(count + 1)), shape=(count, self._solver.columns)
         )
         rows = self._solver.add_rows("square", matrix, lower, np.full(count, np.inf))
-        self._lean(squares, rows, lower)
+        self._note(squares, rows, lower)
 
     def _add_rest(
         self,
@@ -289,11 +298,7 @@ class GridRows:
         self._open_rest(sorted(set(steps.tolist()) - set(self._rest)), most)
         drawn = np.einsum("rk,rk->r", losses.rest_coefficients, constant.T[steps])
         lower = 1000 * losses.rest_constant + drawn
-        number = {step: row for row, step in enumerate(steps.tolist())}
-        flows = [
-            (number[step], flow, bent.flow) for (step, flow), bent in self._squares.items() if step in number
-        ]
-        row, flow, column = np.array(flows, np.int64).reshape(-1, 3).T
+        row, flow, column = self._of_squares(steps.tolist(), lambda bent: bent.flow)
         own = self._single(np.array([self._rest[step].column for step in steps.tolist()]), 1.0)
         bent = sp.csr_array((-losses.rest_slope[row, flow], (row, column)), shape=own.shape)
         rows = self._solver.add_rows(
@@ -302,28 +307,35 @@ class GridRows:
             lower,
             np.full(len(steps), np.inf),
         )
-        self._moved_by.append(_Moved(rows, steps, terminals, losses.rest_coefficients))
-        self._lean([self._rest[step] for step in steps.tolist()], rows, lower)
+        self._rests.append(_Moved(rows, steps, terminals, losses.rest_coefficients))
+        self._note([self._rest[step] for step in steps.tolist()], rows, lower)
 
     def _open_rest(self, steps: list[int], most: float) -> None:
         """losses_kw[t] − rest_kw[t] − Σ square_kw[t, k] = 0."""
         if not steps:
             return
-        number = {step: row for row, step in enumerate(steps)}
         count = len(steps)
         columns = self._solver.add_columns("loss_rest_kw", np.full(count, -most), np.full(count, most))
         total = self._program.connections.losses[steps]
         bent = (_Bent(*pair, least_kw=-most) for pair in zip(columns.tolist(), total.tolist(), strict=True))
         self._rest.update(zip(steps, bent, strict=True))
         self._solver.set_bounds(total, np.zeros(count), np.full(count, np.inf))
-        squares = [(number[step], bent.column) for (step, _), bent in self._squares.items() if step in number]
-        row, column = np.array(squares, np.int64).reshape(-1, 2).T
+        row, _, column = self._of_squares(steps, lambda bent: bent.column)
         own = self._single(total, 1.0) - self._single(columns, 1.0)
         parts = sp.csr_array((-np.ones(len(row)), (row, column)), shape=own.shape)
         zero = np.zeros(count)
         self._solver.add_rows("losses", own + parts, zero, zero)
 
-    def _lean(self, every: list[_Bent], rows: IntArray, lower: FloatArray) -> None:
+    def _of_squares(self, steps: list[int], column: Callable[[_Bent], int]) -> IntArray:
+        """Position in `steps`, flow, and a column of every square of these steps, shape (3, squares)."""
+        found = [
+            (row, flow, column(bent))
+            for row, step in enumerate(steps)
+            for flow, bent in enumerate(self._squares.get(step, []))
+        ]
+        return np.array(found, np.int64).reshape(-1, 3).T
+
+    def _note(self, every: list[_Bent], rows: IntArray, lower: FloatArray) -> None:
         """Take note of new tangents; what holds as an equation holds at the newest from now on."""
         for bent, row, bound in zip(every, rows.tolist(), lower.tolist(), strict=True):
             bent.rows.append(row)
@@ -336,7 +348,7 @@ class GridRows:
         """Where energy has a negative price the inequality burns it: there the tangent that is highest now
         holds as an equation, and any newer one after it. False where `x` burns nothing."""
         held, activity = False, self._solver.row_values()
-        for bent in (*self._squares.values(), *self._rest.values()):
+        for bent in self._bent:
             if not bent.equal:
                 beyond = activity[bent.rows] - np.array(bent.lower)
                 # what is zero burns nothing, however negative its tangents are there
@@ -376,7 +388,7 @@ class GridRows:
                 mine = part == name
                 per_kw = price[mine, None] * limits.coefficients[rows[mine]]
                 self._book(found, name, limits.terminals, step[mine], per_kw)
-        for moved in self._moved_by:
+        for moved in (*self._flows, *self._rests):
             per_kw = dual[moved.rows][:, None] * moved.per_kw
             self._book(found, "losses", moved.terminals, moved.step, per_kw)
         return found
@@ -391,7 +403,7 @@ class GridRows:
             for rows in [waiting.of[some]]
             for per_kw in [-waiting.scale[some, None] * waiting.limits.coefficients[rows]]
         ]
-        entries += self._moved_by
+        entries += [*self._flows, *self._rests]
         found: dict[int, list[tuple[FloatArray, IntArray, IntArray]]] = {
             terminal.bus: [] for terminals in self._power for terminal in terminals if terminal.at_unity
         }

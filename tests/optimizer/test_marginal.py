@@ -164,7 +164,7 @@ def problems(draw: st.DrawFn) -> Document:
             {
                 "id": "poc",
                 "import_price_per_mwh": prices,
-                "export_price_per_mwh": 3.3,
+                "export_price_per_mwh": [3.3 + 0.0071 * (k + 1) ** 2 for k in range(4)],
                 "import_limit_kw": draw(st.sampled_from([None, 20.0])),
             },
             {"id": "yard", "parent": "poc", "import_limit_kw": 8.0, "export_limit_kw": 6.0},
