@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from energy.domain.network import ElementId, GridLimits
+from energy.domain.network import ElementId, GridLimits, Losses
 from energy.domain.schedule import Schedule
 from optimizer import Dispatcher, DispatchProblem
 from optimizer.rolling import Pins
@@ -88,9 +88,7 @@ def rows(problem: DispatchProblem, random: np.random.Generator) -> GridLimits:
         np.zeros(STEPS),
         np.full(STEPS, -100.0),
         np.full(STEPS, 100.0),
-        steps,
-        -0.01 * point[:, 0] ** 2,
-        0.02 * point,
+        Losses.linear(steps, -0.01 * point[:, 0] ** 2, 0.02 * point),
     )
 
 
