@@ -81,7 +81,8 @@ class Cuts:
         p_mw = terminal_power_mw(self._problem, schedule)
         others = np.zeros(0, np.int64) if losses_only is None else np.setdiff1d(losses_only, steps)
         power = self._terminal_power(p_mw)
-        every = np.union1d(steps, others)
+        # the models of all steps follow: what the next proposal breaks is foreseen from close by
+        every = np.arange(self._problem.time.steps)
         tangents = [p_mw]
         if self._flows is None:
             low, high = self.dispatcher.reach_mw(self._problem.terminals)
@@ -90,10 +91,10 @@ class Cuts:
         flows = self._flows
         model = self._twin.linear_model(state, power, self._problem.terminals, steps=every, flows=flows)
         self._margin = margin
-        self._models.update(dict.fromkeys(every.tolist(), model))
-        limits = model.rows(steps=steps)
+        self._models.update(dict.fromkeys(model.steps.tolist(), model))
+        limits, lossy = model.rows(steps=steps), np.intersect1d(model.steps, np.union1d(steps, others))
         for at_mw in tangents:
-            limits = _with_losses(limits, flows.tangents(*_every(flows, model.steps), flows.flow_mw(at_mw)))
+            limits = _with_losses(limits, flows.tangents(*_every(flows, lossy), flows.flow_mw(at_mw)))
         self._add(limits)
         self._add(model.rows(steps=others, limits=False))
 
