@@ -11,6 +11,7 @@ import numpy as np
 from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray, GridLimits, Terminal
 from energy.domain.schedule import Conflict, Schedule, Status
+from optimizer.collection import no_collection
 from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fairness import fairness_prices
 from optimizer.fallback import fallback
@@ -106,7 +107,8 @@ class Dispatcher:
         self._for_prices = 0.0 if deadline_seconds is None else PRICING * max(deadline_seconds, 0.0)
         solution = self._stages.solve()
         self._last = solution.x
-        found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
+        with no_collection():
+            found = self._infeasible() if solution.x is None else self._answer(solution, solution.x)
         if explain:
             found = self.explained(found)
         return replace(found, solve_seconds=clock.monotonic() - started)

@@ -6,10 +6,8 @@ row is a price per MWh; `Program.cost_scale` turns the objective into the proble
 
 from __future__ import annotations
 
-import gc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,6 +18,7 @@ from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 from energy.domain.documents import expand
 from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Asset, AssetRows, Controllable, Entries, Phases, SparseBlock
+from optimizer.collection import no_collection
 from optimizer.connections import ConnectionRows
 from optimizer.fairness import FairnessRows
 from optimizer.islands import IslandRows
@@ -158,7 +157,7 @@ class Program:
 
 def build(problem: DispatchProblem) -> Program:
     """The linear program of `problem`, without what only some steps need (exclusions, grid limits)."""
-    with _no_collection():
+    with no_collection():
         site = Site(
             problem.time, problem.connections, problem.objective.carbon_price_per_t, problem.islands.sheds
         )
@@ -261,15 +260,3 @@ def _matrix(placed: Sequence[tuple[Entries, int, int]], shape: tuple[int, int]) 
         np.add(column, first_column, out=columns[begin:end], casting="same_kind")
         values[begin:end] = value
     return sp.csc_array((values, (rows, columns)), shape=shape)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """The collector walks a growing model again and again, and finds nothing."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -26,6 +26,7 @@ from energy.domain.schedule import (
 )
 from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import Asset
+from optimizer.collection import no_collection
 from optimizer.documents import (
     SCHEMA,
     SERIES_OF_CONNECTION,
@@ -81,7 +82,8 @@ class DispatchProblem:
     @staticmethod
     def from_document(document: Any) -> DispatchProblem:
         """Read a ``wattshed.dispatch/1``; `InputError` with every fault, each with its field path."""
-        head, assets = read(document)
+        with no_collection():
+            head, assets = read(document)
         time = TimeGrid(head.time.start, head.time.resolution, head.time.steps)
         connections = {c.id: expanded(c, time) for c in sorted(head.connections, key=lambda c: c.id)}
         return DispatchProblem(
@@ -149,7 +151,8 @@ class DispatchProblem:
     @cached_property
     def input_hash(self) -> str:
         """SHA-256 of the RFC 8785 JSON of the normalised problem."""
-        return sha256(self.document())
+        with no_collection():
+            return sha256(self.document())
 
     @cached_property
     def islands(self) -> Islands:
