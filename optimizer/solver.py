@@ -137,17 +137,29 @@ class Solver:
         matrix = sp.csc_array(program.matrix)
         matrix.data[np.abs(matrix.data) < NEGLIGIBLE] = 0.0
         matrix.eliminate_zeros()
-        lp = highspy.HighsLp()
-        lp.num_row_, lp.num_col_ = matrix.shape
-        lp.col_cost_, lp.col_lower_, lp.col_upper_ = program.cost, program.lower, program.upper
-        lp.row_lower_, lp.row_upper_ = program.row_lower, program.row_upper
-        lp.a_matrix_.format_ = highspy.MatrixFormat.kColwise
-        lp.a_matrix_.start_ = matrix.indptr
-        lp.a_matrix_.index_ = matrix.indices
-        lp.a_matrix_.value_ = matrix.data
-        self._check(self._highs.passModel(lp), "passing the model")
-        self.columns: int = lp.num_col_
-        self.rows: int = lp.num_row_
+        self.rows, self.columns = matrix.shape
+        # as rows, then columns: they are taken as arrays, where a HighsLp is filled number by number
+        none = np.zeros(0, np.int32)
+        no_entries = np.zeros(self.rows, np.int32)
+        self._check(
+            self._highs.addRows(
+                self.rows, program.row_lower, program.row_upper, 0, no_entries, none, np.zeros(0)
+            ),
+            "passing the rows",
+        )
+        self._check(
+            self._highs.addCols(
+                self.columns,
+                program.cost,
+                program.lower,
+                program.upper,
+                matrix.nnz,
+                matrix.indptr[:-1].astype(np.int32),
+                matrix.indices.astype(np.int32),
+                matrix.data,
+            ),
+            "passing the columns",
+        )
         self._integer: dict[int, tuple[float, float]] = {}
         self._added_columns: list[str] = []
         self._added_rows: list[str] = []
