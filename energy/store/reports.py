@@ -37,7 +37,8 @@ class ReportShelf:
         """Store `document` as the next version of `key`; the last one where nothing differs from it.
 
         `content` is the hash of the document, `figure_ids` maps ids to keys of figures, `changes` is what
-        differs from the last version.
+        differs from the last version. A document that comes back after another one is a version of its own;
+        its ids are those that it had.
         """
         packed = zlib.compress(json.dumps(dict(document), sort_keys=True, ensure_ascii=False).encode())
         with self._database.writing() as connection:
@@ -45,6 +46,7 @@ class ReportShelf:
             if last is not None and last.content == content:
                 return _edition(last)
             number = 1 if last is None else last.number + 1
+            before = connection.execute(_of(key).where(reports.c.content == content).limit(1)).one_or_none()
             report_id = connection.execute(
                 insert(reports)
                 .values(
@@ -59,7 +61,7 @@ class ReportShelf:
                 .returning(reports.c.id)
             ).scalar_one()
             rows = [{"id": id_, "report_id": report_id, "key": name} for id_, name in figure_ids.items()]
-            if rows:
+            if rows and before is None:
                 connection.execute(insert(report_figures), rows)
             return _edition(connection.execute(select(reports).where(reports.c.id == report_id)).one())
 
@@ -83,14 +85,25 @@ class ReportShelf:
         return None if row is None else (self._document(row), _edition(row))
 
     def of_figure(self, figure: str) -> tuple[ReportKey, dict[str, Any], Edition, str] | None:
-        """The report that holds the figure of this id, and the figure's key in it; None for unknown ids."""
+        """The report that holds the figure of this id, and the figure's key in it; None for unknown ids.
+
+        Of versions with the same content it is the one that has come furthest towards publication.
+        """
         with self._database.reading() as connection:
-            row = connection.execute(
+            first = connection.execute(
                 select(reports, report_figures.c.key.label("figure_key"))
                 .join(report_figures, report_figures.c.report_id == reports.c.id)
                 .where(report_figures.c.id == figure)
             ).one_or_none()
-        return None if row is None else (_key(row), self._document(row), _edition(row), row.figure_key)
+            if first is None:
+                return None
+            row = connection.execute(
+                _of(_key(first))
+                .where(reports.c.content == first.content)
+                .order_by(reports.c.published.is_(None), reports.c.approved.is_(None), reports.c.number.desc())
+                .limit(1)
+            ).one()
+        return _key(row), self._document(row), _edition(row), first.figure_key
 
     def approve(self, key: ReportKey, number: int, by: str, at: datetime) -> Edition:
         """A draft becomes approved. `InputError` where there is no such version, or it is none any more."""

@@ -30,6 +30,20 @@ def test_versions_are_counted_and_the_same_content_makes_none(store: Store) -> N
     assert shelf.of_figure("fig-3") is None
 
 
+def test_a_document_that_comes_back_is_a_version_of_its_own_with_the_ids_it_had(store: Store) -> None:
+    shelf = store.reports
+    shelf.add(KEY, {"v": 1}, "sha256:1", {"fig-1": "peak_mw"}, (), NOW)
+    shelf.add(KEY, {"v": 2}, "sha256:2", {"fig-2": "peak_mw"}, (CHANGE,), NOW)
+    third = shelf.add(KEY, {"v": 1}, "sha256:1", {"fig-1": "peak_mw"}, (CHANGE,), NOW)
+    assert (third.number, third.changes) == (3, (CHANGE,))
+    assert shelf.of_figure("fig-1") == (KEY, {"v": 1}, third, "peak_mw")
+    first = shelf.approve(KEY, 1, "N. Officer", NOW)
+    assert shelf.of_figure("fig-1") == (KEY, {"v": 1}, first, "peak_mw")  # the version one stands for
+    shelf.approve(KEY, 3, "N. Officer", NOW)
+    third = shelf.publish(KEY, 3, NOW)
+    assert shelf.of_figure("fig-1") == (KEY, {"v": 1}, third, "peak_mw")
+
+
 def test_a_draft_is_approved_then_published_and_never_changes_again(store: Store) -> None:
     shelf = store.reports
     shelf.add(KEY, {"v": 1}, "sha256:1", {}, (), NOW)
