@@ -76,7 +76,7 @@ def carbon_free_scores(
     the others in the same hour.
 
     Args:
-        carbon_free: technologies that count as carbon-free (``pv_rooftop``, ``wind_onshore`` …).
+        carbon_free: technologies that count as carbon-free (``pv``, ``wind`` …).
         contracted_mwh: matched contracts and certificates, shape (hours, districts); none by default.
         grid_share: carbon-free share of the grid, 0 to 1, shape (hours,); by default the renewable share
             upstream, which leaves nuclear power out.

@@ -129,11 +129,12 @@ def certificate_faults(
     cancelled_mwh: Mapping[str, float],
     *,
     hourly: bool,
+    elsewhere: Mapping[tuple[str, str], str] | None = None,
 ) -> list[Fault]:
     """What is wrong with the certificates of a city in `zone`, row by row.
 
-    `cancelled_mwh` holds by id what was cancelled before, for whomever. With `hourly` matching a
-    certificate must be of one hour.
+    `cancelled_mwh` holds by id what this city has cancelled before; `elsewhere` by issuer and id where
+    another city has cancelled some of it. With `hourly` matching a certificate must be of one hour.
     """
     faults, seen = [], set()
     for k, row in enumerate(certificates.rows):
@@ -144,7 +145,7 @@ def certificate_faults(
         seen.add(row.id)
         if row.end <= row.start:
             messages.append(f"ends at {format_instant(row.end)}, not after it starts")
-        elif hourly and not _in_one_hour(row):
+        elif hourly and not in_one_hour(row):
             messages.append(
                 f"spans {format_instant(row.start)} to {format_instant(row.end)}: matching by the hour needs "
                 "certificates within one clock hour; match by the year, or ask for granular ones"
@@ -152,11 +153,18 @@ def certificate_faults(
         used = cancelled_mwh.get(row.id, 0.0)
         if used > row.mwh * (1.0 + 1e-9):
             messages.append(f"{used:g} MWh of {row.id!r} are cancelled already, but it holds {row.mwh:g} MWh")
+        where = (elsewhere or {}).get((row.issuer, row.id))
+        if where is not None:
+            messages.append(
+                f"certificate {row.id!r} of {row.issuer} is cancelled already by {where}; each can be "
+                "cancelled only once: take it out here, or there and make that report again"
+            )
         faults += [Fault(at, message) for message in messages]
     return faults
 
 
-def _in_one_hour(row: Certificate) -> bool:
+def in_one_hour(row: Certificate) -> bool:
+    """Whether it is granular: generated within one clock hour."""
     hour = row.start.replace(minute=0, second=0, microsecond=0)
     return row.end <= hour + timedelta(hours=1)
 

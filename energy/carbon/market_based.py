@@ -44,6 +44,7 @@ class Cancellation:
     """What this period uses of a certificate, MWh: to be kept, so that nobody uses it again."""
 
     certificate: str
+    issuer: str
     consumer: str
     mwh: float
 
@@ -132,6 +133,7 @@ def market_based(
     *,
     matching: Matching = "annual",
     cancelled_mwh: Mapping[str, float] | None = None,
+    elsewhere: Mapping[tuple[str, str], str] | None = None,
     fallback: str = "",
     first_month: int = 1,
 ) -> MarketBased:
@@ -142,7 +144,8 @@ def market_based(
         residual: g/kWh of the residual mix; or of what stands in for it, then name it in `fallback`.
         zone: of the city's grid, the market of its instruments.
         cancelled_mwh: by certificate, what was cancelled before, for other consumers and periods. A period
-            that is computed again must not bring its own cancellations.
+            that is computed again must not bring its own cancellations. elsewhere: by issuer and id, which
+            other city has cancelled it, and where.
         first_month: of the reporting year, 4 for Japan's fiscal years.
 
     Raises:
@@ -151,7 +154,7 @@ def market_based(
     before = cancelled_mwh or {}
     hourly = matching == "hourly"
     faults = contract_faults(contracts, period, zone)
-    faults += certificate_faults(certificates, period, zone, before, hourly=hourly)
+    faults += certificate_faults(certificates, period, zone, before, hourly=hourly, elsewhere=elsewhere)
     if not faults:
         faults = _share_faults(contracts, period)
     if faults:
@@ -173,7 +176,7 @@ def market_based(
             used -= taken
             left[row.id] = available[row.id] - taken
             if taken > 0:
-                cancellations.append(Cancellation(row.id, row.consumer, taken))
+                cancellations.append(Cancellation(row.id, row.issuer, row.consumer, taken))
     if fallback:
         residual = replace(residual, estimated=np.ones_like(residual.estimated))
     return MarketBased(

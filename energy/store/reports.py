@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, select, update
 
 from energy.domain.errors import Fault, InputError, StoreError
 from energy.domain.report import Change, Edition, ReportKey, StoredReport
@@ -67,12 +67,16 @@ class ReportShelf:
 
     def list(self, city: str) -> tuple[StoredReport, ...]:
         """All versions of all reports of a city, by name, period, variant and number."""
+        return self._versions(reports.c.city == city)
+
+    def named(self, name: str) -> tuple[StoredReport, ...]:
+        """All versions of one report of all cities, by city, period, variant and number."""
+        return self._versions(reports.c.name == name)
+
+    def _versions(self, chosen: ColumnElement[bool]) -> tuple[StoredReport, ...]:
+        order = (reports.c[column] for column in (*_KEY, "number"))
         with self._database.reading() as connection:
-            rows = connection.execute(
-                select(reports)
-                .where(reports.c.city == city)
-                .order_by(reports.c.name, reports.c.period, reports.c.variant, reports.c.number)
-            ).all()
+            rows = connection.execute(select(reports).where(chosen).order_by(*order)).all()
         return tuple(StoredReport(_key(row), _edition(row)) for row in rows)
 
     def get(self, key: ReportKey, number: int | None = None) -> tuple[dict[str, Any], Edition] | None:
@@ -100,7 +104,9 @@ class ReportShelf:
             row = connection.execute(
                 _of(_key(first))
                 .where(reports.c.content == first.content)
-                .order_by(reports.c.published.is_(None), reports.c.approved.is_(None), reports.c.number.desc())
+                .order_by(
+                    reports.c.published.is_(None), reports.c.approved.is_(None), reports.c.number.desc()
+                )
                 .limit(1)
             ).one()
         return _key(row), self._document(row), _edition(row), first.figure_key

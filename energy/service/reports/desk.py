@@ -77,6 +77,7 @@ class Desk:
                 return None  # another period of which nothing is stored is no fault of this report
 
         loaded = self.load(city, period, information)
+        cancelled, elsewhere = self._cancelled(loaded) if name == MARKET_BASED else ({}, {})
         report = kind.make(
             Context(
                 city=city,
@@ -84,7 +85,8 @@ class Desk:
                 factors=self.factors(city),
                 officer=self.officer(city),
                 choices=picked,
-                cancelled_mwh=self._cancelled(loaded),
+                cancelled_mwh=cancelled,
+                cancelled_elsewhere=elsewhere,
                 other=other,
                 code_version=version("wattshed"),
             )
@@ -104,30 +106,40 @@ class Desk:
         )
         return report, edition
 
-    def _cancelled(self, period: Period) -> dict[str, float]:
-        """What market-based reports have cancelled of each certificate for other times than `period`, MWh.
+    def _cancelled(self, period: Period) -> tuple[dict[str, float], dict[tuple[str, str], str]]:
+        """What market-based reports of the city have cancelled of each certificate for other times than
+        `period`, MWh; and by issuer and id, which report of another city has cancelled some of it.
 
         Of one period the version that cancels most counts, of those that are approved or published and the
         newest of each variant: two matchings of it are two views of one use, as is a month beside its year,
         and what has been published stays claimed.
         """
         most: dict[str, dict[tuple[datetime, datetime], float]] = {}
-        stored = [item for item in self.shelf.list(period.city) if item.key.name == MARKET_BASED]
+        elsewhere: dict[tuple[str, str], str] = {}
+        stored = self.shelf.named(MARKET_BASED)
         newest = {item.key: item.edition.number for item in stored}  # they come in order
         for item in stored:
             if item.edition.state == "draft" and item.edition.number != newest[item.key]:
                 continue
-            report, _ = self.stored(item.key, item.edition.number)
-            if report.start < period.time.end and period.time.start < report.end:
-                continue
+            report, edition = self.stored(item.key, item.edition.number)
             table = next(table for table in report.tables if table.id == CANCELLATIONS)
-            for certificate, _, cancelled, _ in table.rows:
+            names = [column.id for column in table.columns]
+            for row in table.rows:
+                cells = dict(zip(names, row, strict=True))
+                certificate, cancelled = cells["certificate"], cells["mwh"]
                 assert isinstance(certificate, str)
                 assert isinstance(cancelled, Figure)
-                spans = most.setdefault(certificate, {})
-                at = (report.start, report.end)
-                spans[at] = max(spans.get(at, 0.0), cancelled.value or 0.0)
-        return {certificate: _apart_in_time(spans) for certificate, spans in most.items()}
+                if report.city != period.city:
+                    issuer = cells.get("issuer")  # reports of before it was kept accuse nobody
+                    if isinstance(issuer, str) and cancelled.value:
+                        elsewhere[issuer, certificate] = (
+                            f"city {report.city!r} ({MARKET_BASED} {report.period}, version {edition.number})"
+                        )
+                elif not (report.start < period.time.end and period.time.start < report.end):
+                    spans = most.setdefault(certificate, {})
+                    at = (report.start, report.end)
+                    spans[at] = max(spans.get(at, 0.0), cancelled.value or 0.0)
+        return {certificate: _apart_in_time(spans) for certificate, spans in most.items()}, elsewhere
 
     def list(self, city: str) -> tuple[StoredReport, ...]:
         """All stored versions of a city's reports."""

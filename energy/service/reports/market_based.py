@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from energy.carbon.cfe import carbon_free_scores
-from energy.carbon.instruments import Certificates, Contracts, certificate_faults, contract_faults
-from energy.carbon.market_based import MarketBased, MarketUse, market_based
+from energy.carbon.cfe import CarbonFreeScore, carbon_free_scores
+from energy.carbon.instruments import (
+    Certificates,
+    Contracts,
+    certificate_faults,
+    contract_faults,
+    in_one_hour,
+)
+from energy.carbon.market_based import MarketBased, MarketUse, Matching, market_based
 from energy.carbon.rates import Amount
 from energy.domain.errors import InputError
 from energy.domain.factors import Factor
-from energy.domain.report import Cell, Column, Figure, Report, Table
+from energy.domain.report import Cell, Column, Figure, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, figure, of_amount, span, words
 from energy.service.reports.official import (
     FIRST_MONTH,
@@ -39,18 +45,27 @@ def market_based_report(context: Context) -> Report:
     ledger = official(context)
     residual, fallback = residual_rate(context)
     contracts, certificates = _instruments(context)
-    found = market_based(
-        context.period,
-        ledger,
-        residual,
-        context.city.grid_zone,
-        contracts,
-        certificates,
-        matching="hourly" if context.choices["matching"] == "hourly" else "annual",
-        cancelled_mwh=context.cancelled_mwh,
-        fallback=fallback,
-        first_month=int(context.choices[FIRST_MONTH.name]),
-    )
+
+    def matched(certificates: Certificates, matching: Matching) -> MarketBased:
+        return market_based(
+            context.period,
+            ledger,
+            residual,
+            context.city.grid_zone,
+            contracts,
+            certificates,
+            matching=matching,
+            cancelled_mwh=context.cancelled_mwh,
+            elsewhere=context.cancelled_elsewhere,
+            fallback=fallback,
+            first_month=int(context.choices[FIRST_MONTH.name]),
+        )
+
+    matching: Matching = "hourly" if context.choices[_MATCHING.name] == "hourly" else "annual"
+    found = matched(certificates, matching)
+    # the 24/7 score knows only hours: what is certified for more than one serves none of them
+    granular = Certificates(rows=tuple(row for row in certificates.rows if in_one_hour(row)))
+    hourly = found if matching == "hourly" else matched(granular, "hourly")
     days = span(context.period)
     uses = {**found.by_district(), "": found.city()}
     average = {**ledger.by_district(), "": ledger.city()}
@@ -69,7 +84,7 @@ def market_based_report(context: Context) -> Report:
         rows.append((name, *_use(context, at, use, found), beside))
     kept = {factor.key: factor for factor in (*ledger.factor.factors, *residual.factors)}
     factors: tuple[Factor, ...] = tuple(kept.values())
-    notices = estimated_hours(ledger)
+    notices = (*estimated_hours(ledger), *_unknown(context, contracts, certificates))
     if fallback:
         notices = (
             *notices,
@@ -99,7 +114,7 @@ def market_based_report(context: Context) -> Report:
             tuple(rows),
         ),
         _cancellations(found),
-        _scores(context, found),
+        _scores(context, hourly, found),
         methods=("market-based", "grid-average", "cfe"),
         factors=factors,
         inputs=context.officer.files,
@@ -119,7 +134,14 @@ def _instruments(context: Context) -> tuple[Contracts, Certificates]:
                 *unread_contracts,
                 *contract_faults(contracts, period, zone),
                 *unread,
-                *certificate_faults(certificates, period, zone, context.cancelled_mwh, hourly=hourly),
+                *certificate_faults(
+                    certificates,
+                    period,
+                    zone,
+                    context.cancelled_mwh,
+                    hourly=hourly,
+                    elsewhere=context.cancelled_elsewhere,
+                ),
             ]
         )
     return contracts, certificates
@@ -170,6 +192,7 @@ def _cancellations(found: MarketBased) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             cancelled.certificate,
+            cancelled.issuer,
             cancelled.consumer,
             figure(f"cancelled/{cancelled.certificate}", cancelled.mwh, "MWh", inputs=("certificates.csv",)),
             found.left_mwh.get(cancelled.certificate, 0.0),
@@ -181,6 +204,7 @@ def _cancellations(found: MarketBased) -> Table:
         words("Certificates cancelled", "償却した証書"),
         (
             Column("certificate", words("Certificate", "証書")),
+            Column("issuer", words("Issuer", "発行者")),
             Column("consumer", words("For", "対象")),
             Column("mwh", words("Cancelled", "償却量"), "MWh"),
             Column("left_mwh", words("Left", "残り"), "MWh"),
@@ -193,21 +217,48 @@ def _cancellations(found: MarketBased) -> Table:
     )
 
 
-def _scores(context: Context, found: MarketBased) -> Table:
-    """24/7 by district: local carbon-free plants, contracts and certificates in their own hour."""
-    free = {
+def _carbon_free(context: Context) -> set[str]:
+    """Technologies that count as carbon-free: those the factors call renewable, and nuclear power."""
+    return {
         factor.technology
         for factor in context.factors.factors
         if factor.kind == "generation" and (factor.renewable or factor.technology == "nuclear")
     }
-    contracted = sum(
-        (mwh for technology, mwh in found.matched_mwh.items() if technology in free),
-        start=0.0 * context.period.actual.districts["energy_mwh"],
+
+
+def _unknown(context: Context, contracts: Contracts, certificates: Certificates) -> tuple[Words, ...]:
+    """Instruments of a technology that the factors do not know: carbon-free or not, nobody can tell."""
+    known = context.factors.technologies
+    named = {row.technology for row in contracts.rows} | {row.technology for row in certificates.rows}
+    found = sorted(named - known - {""})
+    if not found:
+        return ()
+    names, choice = ", ".join(found), ", ".join(sorted(known))
+    return (
+        words(
+            "Technologies of contracts or certificates that no factor has count as carbon-free nowhere: "
+            f"{names}. Known: {choice}.",
+            f"契約・証書のうち係数表にない技術はカーボンフリーに算入されない：{names}。既知の技術：{choice}。",
+        ),
     )
-    scores = carbon_free_scores(context.period, free, contracted)
+
+
+def _scores(context: Context, hourly: MarketBased, found: MarketBased) -> Table:
+    """24/7 by district: local carbon-free plants, contracts and certificates in their own hour, and beside
+    it what matching as in `found` claims."""
+    free = _carbon_free(context)
+
+    def scores(ledger: MarketBased) -> dict[str, CarbonFreeScore]:
+        contracted = sum(
+            (mwh for technology, mwh in ledger.matched_mwh.items() if technology in free),
+            start=0.0 * context.period.actual.districts["energy_mwh"],
+        )
+        return carbon_free_scores(context.period, free, contracted)
+
+    claims = scores(found)
     days = span(context.period)
     rows: list[tuple[Cell, ...]] = []
-    for place, score in scores.items():
+    for place, score in scores(hourly).items():
         at, name = (
             ("city", context.city.name) if place == "city" else (f"district/{place}", context.place[place])
         )
@@ -226,7 +277,7 @@ def _scores(context: Context, found: MarketBased) -> Table:
                 ),
                 figure(
                     f"{at}/annual_match",
-                    score.annual_match,
+                    claims[place].annual_match,
                     "",
                     ledger="cfe",
                     method="cfe",

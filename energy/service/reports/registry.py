@@ -7,7 +7,7 @@ list the registry.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -49,7 +49,8 @@ class Context:
     Attributes:
         officer: contracts, entries and targets of the city's officer.
         choices: every choice of the report with its value.
-        cancelled_mwh: by certificate, what reports on other periods have cancelled.
+        cancelled_mwh: by certificate, what reports on other periods have cancelled. cancelled_elsewhere: by
+            issuer and id, which report of another city has.
         other: another period of the city, by its label; None where no day of it is stored.
         code_version: of Wattshed.
     """
@@ -62,6 +63,7 @@ class Context:
     cancelled_mwh: Mapping[str, float]
     other: Callable[[str], Period | None]
     code_version: str
+    cancelled_elsewhere: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     @property
     def place(self) -> Mapping[str, str]:

@@ -261,6 +261,45 @@ def test_a_published_cancellation_stays_claimed(store: Store) -> None:
     assert not any(name.startswith("cancelled/") for name in again.figures)
 
 
+def test_a_certificate_is_cancelled_by_one_city_only(store: Store) -> None:
+    """It is known by issuer and id, whichever city of the store has used it."""
+    with_files(store, certificates=CERTIFICATES).make(CITY, "market-based", PERIOD.label)
+    neighbour, period = replace(CITY, id="neighbour"), replace(PERIOD, city="neighbour")
+    beside = with_files(store, period, certificates=CERTIFICATES)
+    with pytest.raises(InputError) as refused:
+        beside.make(neighbour, "market-based", PERIOD.label)
+    assert str(refused.value).startswith(
+        "certificates.csv: line 2: certificate 'GO-1' of UBA is cancelled already by city 'reference' "
+        f"(market-based {PERIOD.label}, version 1); each can be cancelled only once"
+    )
+    other = with_files(store, period, certificates=CERTIFICATES.replace("UBA", "RTE"))
+    assert other.make(neighbour, "market-based", PERIOD.label)[0].figures["cancelled/GO-1"].value
+    with_files(store).make(CITY, "market-based", PERIOD.label)  # the reference city does without it
+    with_files(store, period).make(neighbour, "market-based", PERIOD.label)
+    assert beside.make(neighbour, "market-based", PERIOD.label)[1].number == 3
+
+
+def test_the_hourly_score_takes_only_what_is_certified_for_its_hour() -> None:
+    year = "GO-2,UBA,farm,wind,DE,2016-01-01T00:00:00+01:00,2017-01-01T00:00:00+01:00,1e6,0\n"
+    header, hour = CERTIFICATES.replace("wind_onshore", "wind").splitlines()
+
+    def figures(*rows: str) -> dict[str, Figure]:
+        officer = OfficerInputs(certificates="\n".join((header, *rows)))
+        return kind.make(replace(context(PERIOD, "market-based"), officer=officer)).figures
+
+    kind = reports()["market-based"]
+    none, by_year, by_hour = (figures(*rows) for rows in ((), (year,), (hour,)))
+    assert by_year["city/cfe_score"].value == none["city/cfe_score"].value
+    assert by_year["city/annual_match"].value > by_hour["city/annual_match"].value
+    assert by_hour["city/cfe_score"].value > none["city/cfe_score"].value
+
+
+def test_instruments_of_a_technology_that_no_factor_knows_are_named() -> None:
+    officer = OfficerInputs(certificates=CERTIFICATES)
+    report = reports()["market-based"].make(replace(context(PERIOD, "market-based"), officer=officer))
+    assert any("count as carbon-free nowhere: wind_onshore" in notice["en"] for notice in report.notices)
+
+
 def test_a_cell_is_as_good_as_its_weakest_line() -> None:
     header = "reference,amount,unit,gas,factor,factor_source,data_source,year,activity_quality,factor_quality"
     grades = (
