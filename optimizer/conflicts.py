@@ -4,35 +4,36 @@ First in closed form, asset by asset (`Asset.out_of_reach`). What is left comes 
 share: an elastic linear program in which every asset's hard limit, and every limit of a connection (import,
 export, phases, unbalance, a grid operator's signals), has one slack over all its steps (Chinneck,
 Feasibility and Infeasibility in Optimization, 2008, ch. 6). The weighted sum of slacks is minimised; those
-above zero are the conflict. The weights are 1 per kW and per kWh, and `KWH_PER_KG` per kg.
+above zero are the conflict. The weights are 1 per kW and per kWh, and `KWH_PER_KG` per kg. Then, with the
+slacks held, what lies beyond each limit summed over its steps: where nothing need be beyond, nothing is.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.schedule import Conflict, Schedule, Shortfall
+from energy.domain.schedule import Conflict, Schedule
 from optimizer.assets.base import Asset, Controllable, HardLimit
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.reach import when
 from optimizer.islands import BORDERS, border_message
 from optimizer.problem import DispatchProblem
 from optimizer.solver import Solver
+from optimizer.unmet_needs import DECIMALS, unmet_needs
 
 if TYPE_CHECKING:
     from optimizer.stages import Stages
 
 RELAXED = 1e-6
 """A slack below this is the solver's tolerance."""
-DECIMALS = 6
-"""Relaxations are rounded to this many: further digits are the solver's."""
 KWH_PER_KG = 33.33
 """Lower heating value of hydrogen."""
 HELD = 5e-7
@@ -69,7 +70,7 @@ def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[tuple[Confl
         if stages.solve().x is not None:
             return tuple(closed), None
     hard = _hard_conflicts(problem, stages)
-    return _merged((*closed, *hard)), None if hard else UNEXPLAINED
+    return _merged(closed, hard), None if hard else UNEXPLAINED
 
 
 def of_shortfalls(
@@ -91,12 +92,10 @@ def of_shortfalls(
     if found is None:
         return (), NOT_FOUND
     widened, x, is_least = found
-    left = [
-        _unexplained(problem, shortfall, shared.full)
-        for rows in stages.program.assets
-        for shortfall in rows.shortfalls(x[: len(stages.program.linear.cost)])
-    ]
-    conflicts = (*closed, *(_shared(problem, schedule, *one) for one in widened), *left)
+    own = x[: len(stages.program.linear.cost)]
+    unmet = [shortfall for rows in stages.program.assets for shortfall in rows.shortfalls(own)]
+    left = unmet_needs(problem, unmet, shared.full)
+    conflicts = (*closed, *(_shared(problem, schedule, one) for one in widened), *left)
     return conflicts, None if is_least else NOT_LEAST
 
 
@@ -115,7 +114,9 @@ def _eased(
     of: dict[str, list[Conflict]] = defaultdict(list)
     for conflict in conflicts:
         of[conflict.assets[0]].append(conflict)
-    assets = tuple(asset.relaxed(of[asset.id]) if asset.id in of else asset for asset in problem.assets)
+    assets = tuple(
+        asset.relaxed(of[asset.id], problem.time) if asset.id in of else asset for asset in problem.assets
+    )
     problem = replace(problem, assets=assets)
     anew = Stages(build(problem), problem.options)
     for limits in stages.limits:
@@ -124,22 +125,24 @@ def _eased(
     return problem, anew
 
 
-def _merged(conflicts: Sequence[Conflict]) -> tuple[Conflict, ...]:
-    """One conflict per asset, connection and limit where closed form and elastic program name the same."""
-    found: dict[tuple[object, ...], Conflict] = {}
-    for one in conflicts:
-        key = (
-            one.assets,
-            one.connection,
-            one.limit,
-            *((one.start, one.end) if one.limit not in WAY else ()),
+def _merged(closed: Sequence[Conflict], hard: Sequence[Conflict]) -> tuple[Conflict, ...]:
+    """One conflict for each limit of an asset that closed form and elastic program both name."""
+    found = {(one.assets, one.limit): one for one in closed}
+    others = []
+    for one in hard:
+        key = one.assets, one.limit
+        if key not in found:
+            others.append(one)
+            continue
+        other = found[key]
+        found[key] = replace(
+            other,
+            start=min(one.start, other.start),
+            end=max(one.end, other.end),
+            relaxation=one.relaxation + other.relaxation,
+            message=f"{other.message} {one.message}",
         )
-        other = found.get(key)
-        if other is not None:
-            relaxation = one.relaxation + other.relaxation
-            one = replace(other, relaxation=relaxation, message=f"{other.message} {one.message}")
-        found[key] = one
-    return tuple(found.values())
+    return (*found.values(), *others)
 
 
 def _hard_conflicts(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, ...]:
@@ -149,51 +152,123 @@ def _hard_conflicts(problem: DispatchProblem, stages: Stages) -> tuple[Conflict,
     stages.exclusions.heed_flows(False)
     declared = [*program.connections.hard_limits, *(h for rows in program.assets for h in rows.hard_limits)]
     limits = [limit for limit in declared if len(limit.columns)]
-    slacks = solver.add_columns("relaxation", np.zeros(len(limits)), np.full(len(limits), np.inf))
     lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
-    for limit, slack in zip(limits, slacks, strict=True):
-        _soften(solver, limit, int(slack), lower, upper, program.connections.throughput_kw)
-    cost = np.zeros(solver.columns)
-    cost[slacks] = [WEIGHT[limit.unit] for limit in limits]
+    for limit in limits:
+        if limit.sense > 0:
+            lower[limit.columns] = -np.inf
+        else:
+            upper[limit.columns] = np.inf
+    every = np.unique(_joined([limit.columns for limit in limits]))
+    solver.set_bounds(every, lower[every], upper[every])
+    elastic = Elastic(solver, limits, program.connections.throughput_kw)
     solver.set_mip_gap(0.0)
-    solution = stages.minimise(cost, feasible=True)
-    if solution.x is None:
-        return ()
-    conflicts = []
-    for limit, slack in zip(limits, slacks, strict=True):
-        relaxation = round(float(solution.x[slack]), DECIMALS)
-        if relaxation > RELAXED:
-            stated = limit.bounds if limit.allowed is None else limit.bounds - limit.allowed
-            beyond = limit.sense * (stated - solution.x[limit.columns]) > RELAXED
-            conflicts.append(_hard(problem, limit, limit.steps[beyond], relaxation))
-    return tuple(conflicts)
+    x = elastic.least(stages)
+    return () if x is None else tuple(_hard(problem, one) for one in _widened(limits, x))
 
 
-def _soften(
-    solver: Solver, limit: HardLimit, slack: int, lower: FloatArray, upper: FloatArray, most_kw: float
-) -> None:
-    """Turn the bounds of a limit into rows with a slack; no flow is ever above `most_kw`."""
-    if limit.sense > 0:
-        lower[limit.columns] = -np.inf
-    else:
-        upper[limit.columns] = np.inf
-    solver.set_bounds(limit.columns, lower[limit.columns], upper[limit.columns])
-    infinite = np.full(len(limit.columns), np.inf)
-    terms = [(limit.columns, 1.0), (np.full(len(limit.columns), slack), float(limit.sense))]
-    if limit.sense > 0:
-        solver.add_rows("relaxed_limit", _rows(solver, terms), limit.bounds, infinite)
-        return
-    over = np.zeros(len(limit.columns), bool) if limit.allowed is None else limit.allowed > 0
-    plain = [(columns[~over], value) for columns, value in terms]
-    solver.add_rows("relaxed_limit", _rows(solver, plain), -infinite[~over], limit.bounds[~over])
-    if limit.allowed is not None and over.any():
+@dataclass(frozen=True)
+class Widened:
+    """A limit that a solution exceeds, and by how much in each step, shape (steps of the horizon,)."""
+
+    limit: HardLimit
+    by_step: FloatArray
+
+    @property
+    def steps(self) -> IntArray:
+        return np.flatnonzero(self.by_step)
+
+    @property
+    def relaxation(self) -> float:
+        return float(self.by_step.max())
+
+    @property
+    def used(self) -> tuple[float, ...]:
+        """What it takes in each step from the first to the last that takes something."""
+        return tuple(self.by_step[self.steps[0] : self.steps[-1] + 1].tolist())
+
+
+def _widened(limits: Sequence[HardLimit], x: FloatArray) -> list[Widened]:
+    """The limits that a solution exceeds."""
+    found = []
+    for limit in limits:
+        stated = limit.bounds if limit.allowed is None else limit.bounds - limit.allowed
+        beyond = limit.sense * (limit.bounds - x[limit.columns]) > RELAXED
+        if beyond.any():
+            by_step, steps = np.zeros(int(limit.steps.max()) + 1), limit.steps[beyond]
+            excess = limit.sense * (stated - x[limit.columns])[beyond]
+            # a step stands several times where the limit is one on each phase
+            np.maximum.at(by_step, steps, np.round(excess, DECIMALS))
+            found.append(Widened(limit, by_step))
+    return found
+
+
+class Elastic:
+    """Limits of one program as rows that give way: of each a slack, and what is beyond it in every step.
+
+    The bounds of the columns themselves are the caller's to lift.
+
+    Attributes:
+        rows: all that was added.
+    """
+
+    def __init__(self, solver: Solver, limits: Sequence[HardLimit], most_kw: float = 0.0) -> None:
+        """No flow is ever above `most_kw`; needed where a limit is exceeded already."""
+        sizes = [len(limit.columns) for limit in limits]
+        every, bounds = _joined([limit.columns for limit in limits]), _joined([one.bounds for one in limits])
+        sense = np.repeat([float(limit.sense) for limit in limits], sizes)
+        allowed = _joined(
+            [np.zeros(len(one.columns)) if one.allowed is None else one.allowed for one in limits]
+        )
+        slack = solver.add_columns("limit_slack", np.zeros(len(limits)), np.full(len(limits), np.inf))
+        excess = solver.add_columns("limit_excess", np.zeros(len(every)), np.full(len(every), np.inf))
+        over = np.flatnonzero(allowed > 0)
         # a raised limit takes the overrun's place, it does not add to it: one of the two holds
-        count, allowed = int(over.sum()), limit.allowed[over]
-        raised = solver.add_columns("raised", np.zeros(count), np.ones(count), integer=True)
-        kept = [(limit.columns[over], 1.0), (raised, -most_kw)]
-        solver.add_rows("kept_overrun", _rows(solver, kept), -infinite[over], limit.bounds[over])
-        either: Terms = [*((columns[over], value) for columns, value in terms), (raised, allowed)]
-        solver.add_rows("relaxed_overrun", _rows(solver, either), -infinite[over], limit.bounds[over])
+        raised = solver.add_columns("raised", np.zeros(len(over)), np.ones(len(over)), integer=True)
+        beyond = _rows(solver, [(every, 1.0), (excess, sense)])
+        beyond = beyond + sp.csr_array((allowed[over], (over, raised)), shape=beyond.shape)
+        within = _rows(solver, [(excess, 1.0), (np.repeat(slack, sizes), -1.0)])
+        below = np.full(len(every), -np.inf)
+        self.rows = [
+            solver.add_rows(
+                "limit_excess",
+                beyond,
+                np.where(sense > 0, bounds, -np.inf),
+                np.where(sense < 0, bounds, np.inf),
+            ),
+            solver.add_rows("limit_slack", within, below, np.zeros(len(every))),
+        ]
+        if len(over):
+            kept = _rows(solver, [(every[over], 1.0), (raised, -most_kw)])
+            self.rows.append(solver.add_rows("kept_overrun", kept, below[over], bounds[over]))
+        weights = np.array([WEIGHT[limit.unit] for limit in limits])
+        self._slack, self._slack_weights = slack, weights
+        self._excess, self._excess_weights = excess, np.repeat(weights, sizes)
+
+    def least(self, stages: Stages) -> FloatArray | None:
+        """The solution with the least slacks, and with those the least beyond each limit in its steps; None
+        where the solver finds nothing."""
+        found = self._minimised(stages, self._slack, self._slack_weights)
+        if found is None:
+            return None
+        most = found[self._slack]
+        most = np.where(most > RELAXED, most * (1 + HELD) + HELD, 0.0)
+        stages.solver.set_bounds(self._slack, np.zeros(len(most)), most)
+        try:
+            narrow = self._minimised(stages, self._excess, self._excess_weights)
+        except DeadlineError:
+            # what helps is known; only in which steps it is used may be less than said
+            return found
+        return found if narrow is None else narrow
+
+    def _minimised(self, stages: Stages, columns: IntArray, weights: FloatArray) -> FloatArray | None:
+        cost = np.zeros(stages.solver.columns)
+        cost[columns] = weights
+        return stages.minimise(cost, feasible=True).x
+
+
+def _joined(arrays: Sequence[Any]) -> Any:
+    """The arrays one after the other; of none, an empty one."""
+    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
 
 
 def _rows(solver: Solver, terms: Terms) -> sp.csr_array:
@@ -238,9 +313,9 @@ class SharedLimits:
         least = np.minimum(stages.program.linear.lower[self._flows], 0.0)
         stages.solver.set_bounds(self._flows, least, self._widest)
 
-    def least(self) -> tuple[list[tuple[HardLimit, IntArray, float]], FloatArray, bool] | None:
-        """Each limit to widen, in which steps and by how many kW, so that as little is unmet as without any
-        connection limit; that solution; and whether no less would do. None where the solver finds nothing.
+    def least(self) -> tuple[list[Widened], FloatArray, bool] | None:
+        """The limits to widen, so that as little is unmet as without any connection limit; that solution;
+        and whether no less would do. None where the solver finds nothing.
 
         Each stage holds what the one before found. Where the solver's tolerances leave it no solution of
         that, the one before is the answer.
@@ -254,41 +329,12 @@ class SharedLimits:
             binding = self._stages.grid.binding(solution.dual)
             self.full = tuple(sorted({f"{element} ({QUANTITY[kind]})" for _, kind, element, _ in binding}))
         self._hold(unmet, met)
-        slack, excess = self._widen()
-        widened = self._minimised(self._cost(slack, WEIGHT["kW"]))
-        if widened is None:
-            return self._beyond(met), met, False
-        most = widened[slack]
-        most = np.where(most > RELAXED, most * (1 + HELD) + HELD, 0.0)
-        self._solver.set_bounds(slack, np.zeros(len(slack)), most)
-        # where a limit is wider than it need be in a step, nothing says so yet
-        narrow = self._minimised(self._cost(excess, 1.0))
-        x = widened if narrow is None else narrow
-        return self._beyond(x), x, True
-
-    def _widen(self) -> tuple[IntArray, IntArray]:
-        """Columns of how far each limit is widened, and of what is beyond it in each step."""
-        solver, count = self._solver, len(self._limits)
-        sizes = [len(limit.columns) for limit in self._limits]
-        every = np.concatenate([np.zeros(0, np.int64), *(limit.columns for limit in self._limits)])
-        slack = solver.add_columns("limit_slack", np.zeros(count), np.full(count, np.inf))
-        excess = solver.add_columns("limit_excess", np.zeros(len(every)), np.full(len(every), np.inf))
-        bounds = np.concatenate([np.zeros(0), *(limit.bounds for limit in self._limits)])
-        below = np.full(len(every), -np.inf)
-        beyond = _rows(solver, [(every, 1.0), (excess, -1.0)])
-        self._added.append(solver.add_rows("limit_excess", beyond, below, bounds))
-        within = _rows(solver, [(excess, 1.0), (np.repeat(slack, sizes), -1.0)])
-        self._added.append(solver.add_rows("limit_slack", within, below, np.zeros(len(every))))
-        return slack, excess
-
-    def _beyond(self, x: FloatArray) -> list[tuple[HardLimit, IntArray, float]]:
-        """The limits that a solution exceeds, where and by how much."""
-        found = []
-        for limit in self._limits:
-            beyond = x[limit.columns] - limit.bounds
-            if beyond.max(initial=0.0) > RELAXED:
-                found.append((limit, limit.steps[beyond > RELAXED], round(float(beyond.max()), DECIMALS)))
-        return found
+        elastic = Elastic(self._solver, self._limits)
+        self._added += elastic.rows
+        x = elastic.least(self._stages)
+        if x is None:
+            return _widened(self._limits, met), met, False
+        return _widened(self._limits, x), x, True
 
     def _hold(self, unmet: FloatArray, x: FloatArray) -> None:
         """No more unmet than in `x`, and nothing of what `x` meets."""
@@ -306,14 +352,6 @@ class SharedLimits:
             upper = np.array([least + HELD * max(1.0, least)])
             self._added.append(self._solver.add_rows("held_need", row, np.array([-np.inf]), upper))
 
-    def _cost(self, columns: IntArray, each: float) -> FloatArray:
-        cost = np.zeros(self._solver.columns)
-        cost[columns] = each
-        return cost
-
-    def _minimised(self, cost: FloatArray) -> FloatArray | None:
-        return self._stages.minimise(cost, feasible=True).x
-
     def close(self) -> None:
         """Put the limits back."""
         stages, linear = self._stages, self._stages.program.linear
@@ -329,14 +367,18 @@ class SharedLimits:
             self._solver.set_row_bounds(rows, np.full(len(rows), -np.inf), np.full(len(rows), np.inf))
 
 
-def _hard(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxation: float) -> Conflict:
+def _hard(problem: DispatchProblem, widened: Widened) -> Conflict:
+    limit, steps, relaxation = widened.limit, widened.steps, widened.relaxation
     assets = limit.assets or tuple(
         asset.id for asset in _below(problem, limit.connection) if asset.presses(limit.limit)
     )
     # a store is filled over all the time before its content is due
-    first = 0 if limit.unit in ("kWh", "kg") else int(steps.min())
-    start, end = problem.time.instant(first), problem.time.instant(int(steps.max()) + 1)
+    stored = limit.unit in ("kWh", "kg")
+    start = problem.time.instant(0 if stored else int(steps[0]))
+    end = problem.time.instant(int(steps[-1]) + 1)
     span = f"from {when(start, problem.time)} to {when(end, problem.time)}"
+    most = "up to " if f"{min(widened.used):.4g}" != f"{relaxation:.4g}" else ""
+    until = "at" if len(limit.steps) == 1 else "until"
     if limit.limit in BORDERS:
         message = border_message(limit, assets, span, relaxation)
     elif limit.limit == "heat_dump":
@@ -346,22 +388,25 @@ def _hard(problem: DispatchProblem, limit: HardLimit, steps: IntArray, relaxatio
         )
     elif limit.assets:
         message = (
-            f"asset {limit.assets[0]!r}: {limit.limit} is out of reach by {relaxation:.4g} {limit.unit} with "
-            "what its connections carry. Lower it, or raise the limits above it."
+            f"asset {limit.assets[0]!r}: {limit.limit} is out of reach {until} {when(end, problem.time)} by "
+            f"{relaxation:.4g} {limit.unit} with what its connections carry. Lower it, or raise the limits "
+            "above it."
         )
     else:
         names = ", ".join(repr(key) for key in assets)
         message = (
             f"connection {limit.connection!r}: {span} {names or 'its assets'} must exceed {limit.limit} by "
-            f"{relaxation:.4g} kW. Raise the limit, or ease what they must do."
+            f"{most}{relaxation:.4g} kW. Raise the limit, or ease what they must do."
         )
-    return Conflict(assets, limit.connection, start, end, limit.limit, relaxation, limit.unit, message)
+    by_step = None if stored else widened.used
+    return Conflict(
+        assets, limit.connection, start, end, limit.limit, relaxation, limit.unit, message, by_step
+    )
 
 
-def _shared(
-    problem: DispatchProblem, schedule: Schedule, limit: HardLimit, steps: IntArray, kw: float
-) -> Conflict:
+def _shared(problem: DispatchProblem, schedule: Schedule, widened: Widened) -> Conflict:
     """A connection limit that keeps needs from being met, with the assets that press against it."""
+    limit, steps, kw = widened.limit, widened.steps, widened.relaxation
     area = _below(problem, limit.connection)
     if limit.limit == "grid_signals":
         area = [asset for asset in area if isinstance(asset, Controllable)]
@@ -371,7 +416,7 @@ def _shared(
         for asset in area
         if asset.id in short or _drawn(limit.limit, asset, schedule)[steps].max() > RELAXED
     ]
-    start, end = problem.time.instant(int(steps.min())), problem.time.instant(int(steps.max()) + 1)
+    start, end = problem.time.instant(int(steps[0])), problem.time.instant(int(steps[-1]) + 1)
     names = [repr(asset.id) for asset in below if asset.id in short]
     offers = {shortfall.offer for shortfall in schedule.shortfalls if shortfall.offer is not None}
     names += [f"offer {key!r}" for key in sorted(offers) if not names]
@@ -382,7 +427,7 @@ def _shared(
         f"{limit.limit}, move or lower the needs, or allow the shortfall."
     )
     assets = tuple(asset.id for asset in below)
-    return Conflict(assets, limit.connection, start, end, limit.limit, kw, "kW", message)
+    return Conflict(assets, limit.connection, start, end, limit.limit, kw, "kW", message, widened.used)
 
 
 def _drawn(limit: str, asset: Asset, schedule: Schedule) -> FloatArray:
@@ -391,49 +436,6 @@ def _drawn(limit: str, asset: Asset, schedule: Schedule) -> FloatArray:
     if limit == "unbalance_limit_kw":
         return np.abs(drawn) if asset.phases != "L123" else np.zeros_like(drawn)
     return -drawn if limit == "export_limit_kw" else drawn
-
-
-def _unexplained(problem: DispatchProblem, shortfall: Shortfall, full: Sequence[str]) -> Conflict:
-    """A need, or a sold reserve, that no wider connection would meet and that has no closed form."""
-    sold = next((offer for offer in problem.offers if offer.id == shortfall.offer), None)
-    if sold is not None:
-        return sold.conflict(shortfall, problem.assets, problem.time)
-    own = [asset for asset in problem.assets if asset.id == shortfall.asset]
-    named = f"asset {shortfall.asset!r}" if own else f"connection {shortfall.connection!r}"
-    amount, unit = shortfall.amount_kwh, "kWh"
-    if shortfall.unit is not None and shortfall.amount is not None:
-        amount, unit = shortfall.amount, shortfall.unit
-    within = "" if problem.network is None else ", within the limits of the grid"
-    if full:
-        within += f" at {', '.join(full[:5])}" + (" and others" if full[5:] else "")
-    why = f"whatever its connections could carry{within}"
-    if shortfall.kind == "unserved_load":
-        returning = _returning(problem, own[0], shortfall)
-        why = (
-            "with what its island has" if returning is None else f"while {returning!r} returns from an island"
-        )
-    return Conflict(
-        tuple(asset.id for asset in own),
-        own[0].connection if own else shortfall.connection,
-        problem.time.start,
-        max(shortfall.at, problem.time.start),
-        shortfall.kind,
-        amount,
-        unit,
-        f"{named}: {shortfall.kind} at {when(shortfall.at, problem.time)} is short of "
-        f"{amount:.4g} {unit} {why}. Lower the need, or allow the shortfall.",
-    )
-
-
-def _returning(problem: DispatchProblem, asset: Asset, shortfall: Shortfall) -> str | None:
-    """The connection at or above an asset that carries little then because it was an island before."""
-    step = round(problem.time.position(shortfall.at))
-    key: str | None = asset.connection
-    while key is not None and step < problem.time.steps:
-        if 0 < problem.islands.exchange_kw[key][step] < np.inf:
-            return key
-        key = problem.connections[key].parent
-    return None
 
 
 def _below(problem: DispatchProblem, connection: str) -> list[Asset]:

@@ -321,9 +321,11 @@ class IslandRows(AssetRows):
         yield from ()
 
     def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
+        time = self._problem.time
         for load, column in zip(self._loads, self.needs.tolist(), strict=True):
             if x[column] > UNSERVED_KWH:
-                yield Shortfall("unserved_load", self._problem.time.end, float(x[column]), asset=load.id)
+                short = float(x[column])
+                yield Shortfall("unserved_load", time.end, short, asset=load.id, since=time.start)
 
 
 def border_message(limit: HardLimit, assets: Sequence[str], span: str, kw: float) -> str:

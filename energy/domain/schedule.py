@@ -129,7 +129,8 @@ class Shortfall:
 
     `amount_kwh` is electricity (at the asset's side) or heat. A need counted in something else has its
     own `amount` and `unit` (``kg``, ``swaps``) beside it, and `amount_kwh` is what that is worth.
-    `offer` is the one of which less is held than was sold.
+    `offer` is the one of which less is held than was sold. `at` begins the step of the need; of one that is
+    due at an instant it is that, and `since` is from when on it could be met.
     """
 
     kind: ShortfallKind
@@ -140,6 +141,7 @@ class Shortfall:
     amount: float | None = None
     unit: str | None = None
     offer: str | None = None
+    since: datetime | None = None
 
     def document(self) -> dict[str, Any]:
         subject = {"asset": self.asset} if self.asset is not None else {"connection": self.connection}
@@ -159,7 +161,10 @@ class Shortfall:
 class Conflict:
     """Requirements that contradict each other, and the smallest relaxation that reconciles them.
 
-    `relaxation` is what to add to an upper limit or to take from a lower one; `message` says it in words.
+    `relaxation` is what to add to an upper limit or to take from a lower one, from `start` to `end`
+    (exclusive; `start` < `end`, both in the horizon); `message` says it in words. What may differ between
+    steps has `by_step` too, one value for each from `start` to `end`: `relaxation` is the largest of them in
+    kW, and their sum in any other unit.
     """
 
     assets: tuple[str, ...]
@@ -170,8 +175,10 @@ class Conflict:
     relaxation: float
     unit: str
     message: str = ""
+    by_step: tuple[float, ...] | None = None
 
     def document(self) -> dict[str, Any]:
+        by_step = {} if self.by_step is None else {"relaxation_by_step": list(self.by_step)}
         return {
             "assets": list(self.assets),
             "connection": self.connection,
@@ -181,6 +188,7 @@ class Conflict:
             "relaxation": self.relaxation,
             "unit": self.unit,
             "message": self.message,
+            **by_step,
         }
 
 

@@ -163,7 +163,8 @@ class ShortfallAnswer(Answer):
 
 
 class ConflictAnswer(Answer):
-    """Requirements that contradict each other, and the least relaxation that reconciles them."""
+    """Requirements that contradict each other, and the least relaxation that reconciles them, from `start`
+    to `end`; by step where it may differ: then `relaxation` is the largest (kW) or the sum (other units)."""
 
     assets: Items[str]
     connection: str | None
@@ -173,6 +174,7 @@ class ConflictAnswer(Answer):
     relaxation: float
     unit: str
     message: str
+    relaxation_by_step: Numbers | None = None
 
 
 class ElementAnswer(Answer):

@@ -349,9 +349,9 @@ class Asset(Document):
         del time
         yield from ()
 
-    def relaxed(self, conflicts: Sequence[Conflict]) -> Asset:
+    def relaxed(self, conflicts: Sequence[Conflict], time: TimeGrid) -> Asset:
         """The same asset with the limits that `out_of_reach` named eased by their relaxations."""
-        del conflicts
+        del conflicts, time
         return self
 
     def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:

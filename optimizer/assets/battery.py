@@ -133,7 +133,8 @@ class Battery(Controllable, Asset):
     def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
         return battery_out_of_reach(self, time)
 
-    def relaxed(self, conflicts: Sequence[Conflict]) -> Battery:
+    def relaxed(self, conflicts: Sequence[Conflict], time: TimeGrid) -> Battery:
+        del time
         return relaxed_battery(self, conflicts)
 
     def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:

@@ -104,12 +104,13 @@ def vehicle_shortfalls(ev: ElectricVehicle, charged: Charged, time: TimeGrid) ->
         short = min(float(left[step]), trip.energy_kwh)
         left[step] -= short
         if short > SERVED_KWH:
-            yield Shortfall("trip_energy", trip.arrival, short, asset=ev.id)
+            yield Shortfall("trip_energy", trip.arrival, short, asset=ev.id, since=trip.departure)
     for stay in ev.stays(time):
         later = _driven_after(ev, stay.session.departure, stay.last, time)
         served = float(charged.e_kwh[stay.last] + max(later - charged.unserved_kwh[stay.last], 0.0))
         if stay.need_kwh > ev.e_min_kwh and stay.need_kwh - served > SERVED_KWH:
-            yield Shortfall("departure_energy", stay.at, stay.need_kwh - served, asset=ev.id)
+            short, since = stay.need_kwh - served, stay.session.arrival
+            yield Shortfall("departure_energy", stay.at, short, asset=ev.id, since=since)
 
 
 def _driven_after(ev: ElectricVehicle, departure: datetime, step: int, time: TimeGrid) -> float:

@@ -244,8 +244,8 @@ class ElectricVehicle(Controllable, Asset):
     def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
         return ev_out_of_reach(self, time)
 
-    def relaxed(self, conflicts: Sequence[Conflict]) -> ElectricVehicle:
-        return relaxed_ev(self, conflicts)
+    def relaxed(self, conflicts: Sequence[Conflict], time: TimeGrid) -> ElectricVehicle:
+        return relaxed_ev(self, conflicts, time)
 
     def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
         """Departure needs, and what drives leave."""

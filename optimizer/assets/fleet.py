@@ -393,14 +393,12 @@ class FleetRows(AssetRows):
     def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
         for row in np.flatnonzero(x[self._need_short] > SERVED_KWH):
             number, stay = self._stays[self._needs[row]]
-            yield Shortfall(
-                "departure_energy", stay.at, float(x[self._need_short[row]]), asset=self._evs[number].id
-            )
+            short, ev, since = float(x[self._need_short[row]]), self._evs[number].id, stay.session.arrival
+            yield Shortfall("departure_energy", stay.at, short, asset=ev, since=since)
         for column in np.flatnonzero(x[self._trip_short] > SERVED_KWH):
             number, _, _, trip = self._drives[column]
-            yield Shortfall(
-                "trip_energy", trip.arrival, float(x[self._trip_short[column]]), asset=self._evs[number].id
-            )
+            short, ev = float(x[self._trip_short[column]]), self._evs[number].id
+            yield Shortfall("trip_energy", trip.arrival, short, asset=ev, since=trip.departure)
 
     def _column_names(self) -> list[str]:
         piece = [

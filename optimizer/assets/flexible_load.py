@@ -185,7 +185,8 @@ class FlexibleLoad(Controllable, Asset):
             drawn = float(covered(window, time) @ schedule.p_kw) * time.hours
             short = self.need_kwh(window, time) - drawn
             if short > SERVED_KWH:
-                yield Shortfall("energy_window", min(window.end, time.end), short, asset=self.id)
+                due = min(window.end, time.end)
+                yield Shortfall("energy_window", due, short, asset=self.id, since=window.start)
         if self.heat is not None:
             yield from unmet_heat(self.id, schedule.series["unmet_heat_kw"], time)
         if self.room is not None:

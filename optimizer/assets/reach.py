@@ -30,6 +30,15 @@ def when(instant: datetime, time: TimeGrid) -> str:
     return text.split("T")[1] if time.end - time.start <= DAY else text.replace("T", " ")
 
 
+def window(start: datetime, end: datetime, time: TimeGrid) -> tuple[datetime, datetime]:
+    """What of it is in the horizon; an instant counts as the step that contains it."""
+    start, end = max(start, time.start), min(end, time.end)
+    if start < end:
+        return start, end
+    step = time.step_at(start)
+    return time.instant(step), time.instant(step + 1)
+
+
 def kwh(need: float, most: float) -> tuple[str, str]:
     """Two energies in words, with as many decimals as it takes to tell them apart."""
     decimals = next((d for d in range(1, 6) if round(need, d) != round(most, d)), 6)
@@ -39,19 +48,21 @@ def kwh(need: float, most: float) -> tuple[str, str]:
 def battery_out_of_reach(battery: Battery, time: TimeGrid) -> Iterator[Conflict]:
     """Least energies of a battery above what full charging gives."""
     gain = battery.charge_efficiency * battery.charge_max_kw * time.hours
-    retained, energy, missing = battery.retained(time.hours), battery.e_start_kwh, 0.0
+    retained, energy, missing, last = battery.retained(time.hours), battery.e_start_kwh, 0.0, 0
     end_min = battery.e_end_min_kwh or 0.0
     for step in range(time.steps):
         energy = min(battery.e_max_kwh, energy * retained + gain)
         if step < time.steps - 1 or end_min <= battery.e_min_kwh:
-            missing = max(missing, battery.e_min_kwh - energy)
+            short = battery.e_min_kwh - energy
+            missing, last = max(missing, short), step if short > REACHED_KWH else last
     hours = time.steps * time.hours
     by_hand = f"{battery.charge_max_kw:g} kW × {hours:g} h"
     if battery.charge_efficiency < 1:
         by_hand += f" × {battery.charge_efficiency:g}"
-    for limit, need, amount in (
-        ("e_min_kwh", battery.e_min_kwh, missing),
-        ("e_end_min_kwh", end_min, end_min - energy if end_min > battery.e_min_kwh else 0.0),
+    at_end = end_min - energy if end_min > battery.e_min_kwh else 0.0
+    for limit, need, amount, end in (
+        ("e_min_kwh", battery.e_min_kwh, missing, time.instant(last + 1)),
+        ("e_end_min_kwh", end_min, at_end, time.end),
     ):
         if amount > REACHED_KWH:
             at = "at the end" if limit == "e_end_min_kwh" else "at all times"
@@ -60,7 +71,7 @@ def battery_out_of_reach(battery: Battery, time: TimeGrid) -> Iterator[Conflict]
                 (battery.id,),
                 battery.connection,
                 time.start,
-                time.end,
+                end,
                 limit,
                 amount,
                 "kWh",
@@ -101,8 +112,7 @@ def ev_out_of_reach(ev: ElectricVehicle, time: TimeGrid) -> Iterator[Conflict]:
                 yield Conflict(
                     (ev.id,),
                     ev.connection,
-                    drive.departure,
-                    drive.arrival,
+                    *window(drive.departure, drive.arrival, time),
                     "energy_kwh",
                     short,
                     "kWh",
@@ -140,8 +150,7 @@ def _departure(ev: ElectricVehicle, stay: Stay, short_kwh: float, time: TimeGrid
     return Conflict(
         (ev.id,),
         ev.connection,
-        session.arrival,
-        session.departure,
+        *window(session.arrival, session.departure, time),
         "charge_max_kw",
         short_kwh / (ev.charge_efficiency * stays_hours),
         "kW",
@@ -150,30 +159,20 @@ def _departure(ev: ElectricVehicle, stay: Stay, short_kwh: float, time: TimeGrid
     )
 
 
-def relaxed_ev(ev: ElectricVehicle, conflicts: Sequence[Conflict]) -> ElectricVehicle:
+def relaxed_ev(ev: ElectricVehicle, conflicts: Sequence[Conflict], time: TimeGrid) -> ElectricVehicle:
     """The EV with stronger chargers and shorter drives."""
-    amount = {(c.limit, c.start, c.end): c.relaxation for c in conflicts}
-    return ev.model_copy(
-        update={
-            "sessions": tuple(
-                session.model_copy(
-                    update={
-                        "charge_max_kw": session.charge_max_kw
-                        + amount.get(("charge_max_kw", session.arrival, session.departure), 0.0)
-                    }
-                )
-                for session in ev.sessions
-            ),
-            "trips": tuple(
-                trip.model_copy(
-                    update={
-                        "energy_kwh": max(
-                            0.0,
-                            trip.energy_kwh - amount.get(("energy_kwh", trip.departure, trip.arrival), 0.0),
-                        )
-                    }
-                )
-                for trip in ev.trips
-            ),
-        }
-    )
+    left: dict[tuple[object, ...], float] = defaultdict(float)
+    for one in conflicts:
+        left[one.limit, one.start, one.end] += one.relaxation
+    sessions, trips = list(ev.sessions), list(ev.trips)
+    for number, session in enumerate(ev.sessions):
+        if time.start < session.departure and session.arrival < time.end:
+            more = left["charge_max_kw", *window(session.arrival, session.departure, time)]
+            sessions[number] = session.model_copy(update={"charge_max_kw": session.charge_max_kw + more})
+    for number, trip in enumerate(ev.trips):
+        if time.start <= trip.arrival < time.end:
+            named = ("energy_kwh", *window(trip.departure, trip.arrival, time))
+            less = min(left[named], trip.energy_kwh)
+            left[named] -= less
+            trips[number] = trip.model_copy(update={"energy_kwh": trip.energy_kwh - less})
+    return ev.model_copy(update={"sessions": tuple(sessions), "trips": tuple(trips)})

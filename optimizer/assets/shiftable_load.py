@@ -112,7 +112,8 @@ class ShiftableLoad(Asset):
     def unmet(self, schedule: AssetSchedule, time: TimeGrid) -> Iterator[Shortfall]:
         if self.is_due(time) and not schedule.series["start"].any():
             due = min(self.latest_end, time.end)
-            yield Shortfall("unserved_run", due, self.energy_kwh(time), asset=self.id)
+            energy_kwh = self.energy_kwh(time)
+            yield Shortfall("unserved_run", due, energy_kwh, asset=self.id, since=self.earliest_start)
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         del schedule, time

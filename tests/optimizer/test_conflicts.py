@@ -31,7 +31,8 @@ from tests.optimizer.builders import (
 )
 from tests.optimizer.milp.random_problem import Place, problems, random_problem
 from tests.optimizer.relaxations import WHOLE, applied
-from tests.optimizer.stations import hydrogen_station
+from tests.optimizer.stations import hydrogen_station, swap_station
+from tests.optimizer.units import chp, flexible_load, shiftable_load
 
 
 def short_kwh(answer: Document) -> float:
@@ -224,8 +225,123 @@ def test_a_committed_reserve_is_named_by_its_offer() -> None:
 def test_load_shed_on_the_return_from_an_island_is_not_blamed_on_what_the_island_has() -> None:
     island = {"island": True, "island_duration": "PT1H", "island_return_ramp_kw_per_h": 10.0}
     first, second = solve(problem_of([load(15.0)], **island))["conflicts"]
-    assert "is short of 15 kWh with what its island has" in first["message"]
-    assert "is short of 5 kWh while 'poc' returns from an island" in second["message"]
+    assert "is short of 15 kWh (up to 15 kW) with what its island has" in first["message"]
+    assert "is short of 5 kWh (up to 5 kW) while 'poc' returns from an island" in second["message"]
+
+
+def test_load_without_supply_for_hours_is_one_conflict_a_run() -> None:
+    p_kw = [12.0] * 4 + [0.0] * 2 + [12.0, 4.0]
+    document = problem_of([load(p_kw)], steps=8, resolution="PT15M", island=True)
+    answer = solve(document)
+    assert len(answer["shortfalls"]) == 6
+    first, second = answer["conflicts"]
+    assert named(first) == (["base"], "unserved_load", 12.0, "kWh")
+    assert (first["start"], first["end"]) == (at(0), at(1))
+    assert first["relaxation_by_step"] == pytest.approx([3.0] * 4)
+    assert (second["start"], second["end"]) == (at(1.5), at(2))
+    assert second["relaxation_by_step"] == pytest.approx([3.0, 1.0])
+    assert second["message"] == (
+        "asset 'base': from 01:30Z to 02:00Z its load is short of 4 kWh (up to 12 kW) with what its island "
+        "has. Lower p_kw, or allow the shortfall."
+    )
+    assert solve(applied(document, answer["conflicts"]))["shortfalls"] == []
+
+
+COLD = {"capacity_kwh_per_k": 3.0, "loss_kw_per_k": 0.7, "outdoor_c": [-5.0, -5.0, 15.0, 15.0]}
+"""Two hours in which 9 kW of heat are not enough for 19 °C."""
+ROOM = COLD | {"temp_start_c": 19.0, "temp_min_c": 19.0, "temp_max_c": 23.0, "gains_kw": [0.0, 0.0, 8.0, 0.0]}
+
+
+@pytest.mark.parametrize(
+    ("asset", "limit", "by_step", "lacks"),
+    [
+        (
+            flexible_load(p_max_kw=3.0, heat={"cop": 3.0}, room=ROOM),
+            "comfort",
+            [2.319, 4.155],
+            "its room is outside its comfort band by 6.474 K·h (up to 4.155 K) ",
+        ),
+        (
+            chp(p_min_kw=5.0, p_max_kw=10.0, heat_per_power=1.0, heat_demand_kw=[16.0, 13.0, 10.0, 0.0]),
+            "heat_demand",
+            [6.0, 3.0],
+            "its heat demand is short of 9 kWh (up to 6 kW) ",
+        ),
+        (
+            hydrogen_station(demand_kg=[5.0, 5.0, 0.0, 0.0]),
+            "hydrogen_demand",
+            [1.0, 3.0],
+            "its hydrogen demand is short of 4 kg ",
+        ),
+        (swap_station(swaps=[4, 4, 0, 0]), "unmet_swap", [3.0, 3.0], "it is short of 6 swaps "),
+    ],
+)
+def test_a_need_of_steps_is_told_from_its_first_to_its_last(
+    asset: Document, limit: str, by_step: list[float], lacks: str
+) -> None:
+    document = problem_of([asset])
+    answer = solve(document)
+    (conflict,) = answer["conflicts"]
+    assert (conflict["limit"], conflict["start"], conflict["end"]) == (limit, at(0), at(2))
+    assert conflict["relaxation_by_step"] == pytest.approx(by_step, abs=1e-3)
+    assert conflict["relaxation"] == pytest.approx(sum(conflict["relaxation_by_step"]))
+    assert f": from 00:00Z to 02:00Z {lacks}whatever its connections could carry. " in conflict["message"]
+    assert short_kwh(solve(applied(document, [conflict]))) == pytest.approx(0.0, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("asset", "limit", "window"),
+    [
+        (ev([session(1, 2.5, charge_min_kw=10.0, e_departure_min_kwh=59.0)], e_start_kwh=58.0),
+         "departure_energy", (1, 2.5)),
+        (ev([session(-1, 2, e_departure_min_kwh=60.0)]), "charge_max_kw", (0, 2)),
+        (ev([session(2, 6, charge_max_kw=5.0, e_departure_min_kwh=38.0)]), "charge_max_kw", (2, 4)),
+        (ev([], trips=[trip(-2, 0, 15.0)]), "energy_kwh", (0, 1)),
+        (ev([], trips=[trip(1.5, 1.5, 15.0)]), "energy_kwh", (1, 2)),
+        (flexible_load(energy_windows=[{"start": at(1), "end": at(3), "e_min_kwh": 50.0}], p_max_kw=5.0),
+         "energy_window", (1, 3)),
+        (shiftable_load([5.0, 5.0], at(-1), at(1)), "unserved_run", (0, 1)),
+        (battery(e_min_kwh=10.0, e_start_kwh=10.0, charge_max_kw=4.0, self_discharge_per_hour=0.5),
+         "e_min_kwh", (0, 4)),
+    ],
+)  # fmt: skip
+def test_a_need_that_is_due_is_told_over_the_time_in_which_it_could_be_met(
+    asset: Document, limit: str, window: tuple[float, float]
+) -> None:
+    document = problem_of([asset])
+    (conflict,) = solve(document)["conflicts"]
+    assert (conflict["limit"], conflict["start"], conflict["end"]) == (limit, *map(at, window))
+    assert "relaxation_by_step" not in conflict
+    eased = solve(applied(document, [conflict]))
+    assert (eased["status"], eased["shortfalls"]) == ("optimal", [])
+
+
+def test_what_an_island_lacks_after_the_horizon_is_said_to_be_after_it() -> None:
+    island = {"island": True, "island_duration": "PT8H"}
+    after, *_ = solve(problem_of([load([0.0, 3.0, 0.0, 5.0])], **island))["conflicts"]
+    assert named(after) == (["base"], "unserved_load", 8.0, "kWh")
+    assert (after["start"], after["end"]) == (at(0), at(4))
+    assert "relaxation_by_step" not in after
+    assert "after 04:00Z, while its island goes on, its load is short of 8 kWh" in after["message"]
+
+
+def test_a_hard_limit_is_told_only_where_it_must_be_exceeded() -> None:
+    """The battery carries over what it can; in the other hours the wider limit is of no use."""
+    store = battery(e_start_kwh=0.0, e_end_min_kwh=20.0, charge_max_kw=20.0)
+    document = problem_of([load([2.0, 30.0, 2.0, 2.0]), store], phase_import_limit_kw=4.0)
+    (conflict,) = solve(document)["conflicts"]
+    assert named(conflict) == (["b1", "base"], "phase_import_limit_kw", 8 / 3, "kW")
+    assert (conflict["start"], conflict["end"]) == (at(1), at(2))
+    assert solve(applied(document, [conflict]))["status"] == "optimal"
+    assert solve(applied(document, [conflict], 0.99))["status"] == "infeasible"
+
+
+def test_a_limit_in_the_way_twice_is_told_hour_by_hour() -> None:
+    document = problem_of([renewable([9.0, 0.0, 7.0, 0.0], curtailable=False)], export_limit_kw=5.0)
+    (conflict,) = solve(document)["conflicts"]
+    assert (conflict["start"], conflict["end"]) == (at(0), at(3))
+    assert conflict["relaxation_by_step"] == pytest.approx([4.0, 0.0, 2.0])
+    assert "from 00:00Z to 03:00Z 'pv' must exceed export_limit_kw by up to 4 kW" in conflict["message"]
 
 
 def test_no_shortfall_no_conflict() -> None:

@@ -241,11 +241,7 @@ PROBLEMS: dict[str, Document] = {
     ),
     "breach": BREACH,
     "breach_budget": BREACH,
-    "relaxed_limit": problem_of([battery(e_end_min_kwh=9.0)], steps=1, import_limit_kw=8.0),
-    **dict.fromkeys(
-        ("kept_overrun", "relaxed_overrun"),
-        problem_of([load(12.0), battery(e_end_min_kwh=6.0)], steps=1, import_limit_kw=9.0),
-    ),
+    "kept_overrun": problem_of([load(12.0), battery(e_end_min_kwh=6.0)], steps=1, import_limit_kw=9.0),
     **dict.fromkeys(
         ELASTIC,
         problem_of(
