@@ -4,8 +4,8 @@ not be met, and what a re-plan changed."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from datetime import date, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +18,20 @@ from energy.domain.time import parse_instant
 INSTANT = re.compile(r"(?:(\d{4}-\d\d-\d\d)[ T])?(\d\d:\d\d)(?::00)?Z")
 CHANGES_SHOWN = 8
 EARLIER = ":earlier"
+OF_STEPS = ("import_limit", "unserved_load", "heat_demand", "hydrogen_demand", "unmet_swap", "comfort")
+"""Needs of every step; the others are due at an instant."""
+RAISED = (
+    "import_limit_kw",
+    "export_limit_kw",
+    "phase_import_limit_kw",
+    "unbalance_limit_kw",
+    "grid_signals",
+    "charge_max_kw",
+    "heat_dump",
+)
+"""Limits of conflicts that more of would help; of the others less is asked."""
+UNITS = {"kelvin_hours": "K·h", "kw": "kW"}
+"""Units of the engine that have another name on the page; swaps are counted."""
 
 
 def clock(instant: datetime, day: date, zone: ZoneInfo) -> str:
@@ -56,27 +70,30 @@ def unmet_words(seen: Visit, plan: Plan) -> Iterator[str]:
     """What the plan could not meet, and what would."""
     say, city = seen.language, seen.city
     schedule = plan.document["schedule"]
-    for item in schedule.get("shortfalls", ()):
-        amount, unit = _amount(item)
+    for run in _runs(schedule.get("shortfalls", ()), plan.time.resolution):
+        first, kind = run[0], run[0]["kind"]
+        start = parse_instant(first["at"])
+        end = parse_instant(run[-1]["at"]) + plan.time.resolution
+        due = kind not in OF_STEPS or start >= plan.time.end
         yield say(
-            "unmet.shortfall",
-            asset=asset_name(city, item.get("asset") or item.get("connection") or ""),
-            need=say.known(f"need.{item['kind']}", item["kind"]),
-            amount=say.figures(amount),
-            unit=unit,
-            time=clock(parse_instant(item["at"]), seen.day, city.zone),
+            "unmet.due" if due else "unmet.shortfall",
+            asset=asset_name(city, first.get("asset") or first.get("connection") or ""),
+            need=say.known(f"need.{kind}", kind),
+            amount=_amount(say, sum(_lacking(item)[0] for item in run), _lacking(first)[1]),
+            start=clock(start, seen.day, city.zone),
+            end=clock(end, seen.day, city.zone),
         )
     for item in schedule.get("conflicts", ()):
-        start, end = (clock(parse_instant(item[name]), seen.day, city.zone) for name in ("start", "end"))
+        start, end = (parse_instant(item[name]) for name in ("start", "end"))
         names = [asset_name(city, asset) for asset in item["assets"]] or [item["connection"] or ""]
+        limit = item["limit"]
         yield say(
-            "unmet.conflict",
+            "unmet.conflict" if limit in RAISED else "unmet.need",
             assets=say("list.separator").join(names),
-            limit=say.known(f"limit.{item['limit']}", item["limit"]),
-            amount=say.figures(item["relaxation"]),
-            unit=item["unit"],
-            start=start,
-            end=end,
+            limit=say.known(f"limit.{limit}", say.known(f"need.{limit}", limit)),
+            amount=_amount(say, item["relaxation"], item["unit"]),
+            start=clock(start, seen.day, city.zone),
+            end=clock(end, seen.day, city.zone),
         )
 
 
@@ -124,12 +141,34 @@ def asset_name(city: City, asset: str) -> str:
     return names.get(key, key)
 
 
-def _amount(item: Mapping[str, Any]) -> tuple[float, str]:
-    """The amount of a shortfall in its own unit."""
-    for name, unit in (("amount_kg", "kg"), ("amount_swaps", ""), ("amount_kelvin_hours", "K·h")):
-        if item.get(name) is not None:
-            return float(item[name]), unit
+def _runs(items: Iterable[Mapping[str, Any]], resolution: timedelta) -> Iterator[list[Mapping[str, Any]]]:
+    """Shortfalls of the same need in consecutive steps together, in the order of their first."""
+    runs: list[list[Mapping[str, Any]]] = []
+    latest: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for item in items:
+        whose = tuple(item.get(name) for name in ("asset", "connection", "offer", "kind"))
+        run = latest.get(whose)
+        follows = run is not None and parse_instant(run[-1]["at"]) + resolution == parse_instant(item["at"])
+        if run is not None and follows and item["kind"] in OF_STEPS:
+            run.append(item)
+        else:
+            latest[whose] = [item]
+            runs.append(latest[whose])
+    yield from runs
+
+
+def _lacking(item: Mapping[str, Any]) -> tuple[float, str]:
+    """The amount of a shortfall, and its own unit."""
+    for unit in ("kg", "swaps", "kw", "kelvin_hours"):
+        if item.get(f"amount_{unit}") is not None:
+            return float(item[f"amount_{unit}"]), unit
     return float(item["amount_kwh"]), "kWh"
+
+
+def _amount(say: Language, amount: float, unit: str) -> str:
+    if unit == "swaps":
+        return say("unit.swaps", count=say.number(amount))
+    return f"{say.figures(amount)} {UNITS.get(unit, unit)}"
 
 
 def _size(change: Mapping[str, Any]) -> float:

@@ -183,12 +183,17 @@ def day_plan(
                 ],
             },
             "shortfalls": [
-                {"asset": "car", "kind": "departure_energy", "at": "2016-06-21T06:00:00Z", "amount_kwh": 3.5}
+                {"asset": "car", "kind": "departure_energy", "at": "2016-06-21T06:00:00Z", "amount_kwh": 3.5},
+                *({"asset": "cell", "kind": "unmet_swap", "amount_kwh": 50.0, "amount_swaps": 2,
+                   "at": f"2016-06-21T{9 + k // 4:02}:{k % 4 * 15:02}:00Z"} for k in range(8)),
             ] * broken,
             "conflicts": [
                 {"assets": ["cell"], "connection": "grid", "start": "2016-06-21T10:00:00Z",
                  "end": "2016-06-21T11:00:00Z", "limit": "import_limit_kw", "relaxation": 12.0, "unit": "kW",
-                 "message": ""}
+                 "message": "", "relaxation_by_step": [12.0, 0.0, 6.0, 12.0]},
+                {"assets": ["cell"], "connection": "grid", "start": "2016-06-21T09:00:00Z",
+                 "end": "2016-06-21T11:00:00Z", "limit": "unmet_swap", "relaxation": 16.0, "unit": "swaps",
+                 "message": "", "relaxation_by_step": [2.0] * 8},
             ] * broken,
             **({"revision": {
                 "past_steps": 41, "kept_steps": 0, "gain": 4.5, "threshold": 1.0, "changed": [
