@@ -24,8 +24,6 @@ from grid_models.compiled import CompiledNetwork, ComplexArray
 from grid_models.jacobian import Jacobian, drawn_per_unit
 from grid_models.losses import LossFlows
 
-_LIBRARIES = ThreadpoolController()
-"""The matrices of one step are small: threads would wait for each other longer than they compute."""
 _one_thread = ThreadpoolController().wrap(limits=1, user_api="blas")
 """The matrices of a step are small: BLAS threads would wait for each other longer than they compute."""
 UNIT_VM_PU, UNIT_LOADING_PERCENT = 0.01, 10.0

@@ -63,11 +63,6 @@ class EvGroup:
         return _ratio(self.charged_kg, self.charged_mwh)
 
     @property
-    def exported_g_per_kwh(self) -> float:
-        """Intensity of V2G; NaN where nothing was exported."""
-        return _ratio(self.exported_kg, self.exported_mwh)
-
-    @property
     def kwh_per_km(self) -> float:
         """From the battery; NaN where nothing was driven."""
         return _ratio(self.driven_mwh * 1000.0, self.distance_km)

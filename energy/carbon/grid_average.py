@@ -68,23 +68,8 @@ class GridAverage:
         """By user class, each asset by the shares of its classes."""
         return self._sums(USER_CLASSES, lambda asset: asset.classes)
 
-    def by_district_and_class(self) -> dict[tuple[str, UserClass], Use]:
-        keys = [(district, user) for district in self.districts for user in USER_CLASSES]
-        return self._sums(
-            keys, lambda asset: {(asset.district, user): share for user, share in asset.classes.items()}
-        )
-
     def city(self) -> Use:
         return self._sums(["city"], lambda _: {"city": 1.0})["city"]
-
-    def hourly_kg(self) -> FloatArray:
-        """Scope 2 by hour and district, shape (hours, districts); NaN where the energy or factor is not
-        known."""
-        member = np.array(
-            [[asset.district == district for district in self.districts] for asset in self.assets],
-            dtype=float,
-        ).reshape(len(self.assets), len(self.districts))
-        return self.factor.kg(self.energy_mwh @ member)
 
     def _sums(
         self, keys: Sequence[Key], shares: Callable[[AssetEntry], Mapping[Key, float]]

@@ -96,20 +96,6 @@ class Comparison:
     planned: Indicators
     uncontrolled: Indicators
 
-    @property
-    def savings(self) -> float:
-        """Cost without control − cost, in the city's currency."""
-        return self.uncontrolled.cost - self.actual.cost
-
-    @property
-    def peak_reduction_mw(self) -> float:
-        return self.uncontrolled.peak_mw - self.actual.peak_mw
-
-    @property
-    def footprint_reduction_kg(self) -> float:
-        """Traced footprint without control − footprint; `avoided` states it with leakage."""
-        return self.uncontrolled.footprint_kg - self.actual.footprint_kg
-
 
 def compare(period: Period) -> Comparison:
     """The city's indicators in all three accounts."""

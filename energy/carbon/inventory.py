@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from energy.carbon.gaps import GapRule, filled
-from energy.carbon.gpc import REFERENCES, SECTORS, SUB_SECTOR_OF_CLASS, GasGroup, Reference, Row, Total
+from energy.carbon.gpc import REFERENCES, SUB_SECTOR_OF_CLASS, GasGroup, Reference, Row, Total
 from energy.carbon.grid_average import GridAverage, Use
 from energy.carbon.inventory_entries import GWP, Gas, GwpSet, InventoryEntry
 from energy.carbon.rates import Amount, Rate
@@ -119,11 +119,6 @@ class Inventory:
     def without(self, total: Total, *, sector: str | None = None) -> dict[str, Notation]:
         """The cells of a level that have a notation key instead of a number."""
         return {c.reference.id: c.notation for c in self._of(total, sector) if c.notation is not None}
-
-    def sector_table(self) -> dict[str, dict[Total, float]]:
-        """Totals by sector and level."""
-        levels: tuple[Total, ...] = ("BASIC", "BASIC+", "territorial")
-        return {name: {level: self.total_kg(level, sector=name) for level in levels} for name in SECTORS}
 
     def laid_out(self, rows: Iterable[Row]) -> dict[str, tuple[float, float, float]]:
         """Another layout of the same figures: direct, indirect and outside of each row; NaN where no cell

@@ -168,30 +168,22 @@ class Target:
                 )
             )
         total = sum(self.path(year) for year in range(first, self.years[-1] + 1))
-        rest = [self.path(year) for year in range(last + 1, self.years[-1] + 1)]
-        return Budget(first, self.years[-1], total, sum(spent.values()), sum(rest))
+        return Budget(first, self.years[-1], total, sum(spent.values()))
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """A carbon budget in kg: `total` of the path from `first_year` to `last_year`, what was `emitted`
-    so far, and what the path foresees for the years that follow."""
+    """A carbon budget: the path's total from `first_year` to `last_year`, and what was emitted so far."""
 
     first_year: int
     last_year: int
     total_kg: float
     emitted_kg: float
-    path_ahead_kg: float
 
     @property
     def left_kg(self) -> float:
         """Total − emitted: negative once it is overdrawn."""
         return self.total_kg - self.emitted_kg
-
-    @property
-    def overdraft_kg(self) -> float:
-        """How much more was emitted than the path allowed; negative where less."""
-        return self.path_ahead_kg - self.left_kg
 
 
 def targets(document: TargetsDocument, districts: Collection[str]) -> tuple[Target, ...]:

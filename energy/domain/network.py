@@ -7,7 +7,7 @@ power at a branch end is what enters the branch there (pandapower's ``p_from_mw`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
@@ -309,12 +309,3 @@ class GridLimits:
             join([self.upper, more.upper]),
             self.losses + more.losses,
         )
-
-
-@dataclass(frozen=True)
-class GridReport:
-    """What a grid source is like before it is used: `refused` keeps it from being used."""
-
-    source: str
-    refused: tuple[Any, ...] = field(default=())
-    notices: tuple[str, ...] = field(default=())
