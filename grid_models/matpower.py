@@ -100,24 +100,21 @@ def read_matpower(path: str, text: str) -> tuple[Any, list[str]]:
     return from_ppc(case, f_hz=50), notices
 
 
-def _matrix(path: str, name: str, text: str, faults: list[Fault]) -> FloatArray | None:
-    rows = [re.split(r"[,\s]+", row.strip()) for row in re.split(r"[;\n]", text) if row.strip(" ,\t\r")]
+def _matrix(path: str, name: str, text: str, faults: list[Fault]) -> FloatArray:
+    lines = (line.strip(" ,\t\r") for line in re.split(r"[;\n]", text))
+    rows = [re.split(r"[,\s]+", line) for line in lines if line]
     where = f"{path}: mpc.{name}"
-    widths = {len([item for item in row if item]) for row in rows}
+    widths = {len(row) for row in rows}
     if len(widths) != 1 or min(widths) < WIDTH[name]:
         faults.append(
             Fault(where, f"has rows of {sorted(widths)} values; {WIDTH[name]} or more, all alike, are needed")
         )
         return np.zeros((0, WIDTH[name]))
-    values = np.array([[_number(item) for item in row if item] for row in rows])
-    for row, column in np.argwhere(~np.isfinite(values))[:5]:
-        if not math.isinf(values[row, column]):
-            faults.append(
-                Fault(
-                    f"{where} row {row + 1}",
-                    f"value {column + 1} is {rows[row][column]!r}; a number is needed",
-                )
-            )
+    values = np.array([[_number(item) for item in row] for row in rows])
+    faults += [
+        Fault(f"{where} row {row + 1}", f"value {column + 1} is {rows[row][column]!r}; a number is needed")
+        for row, column in np.argwhere(np.isnan(values))[:5]
+    ]
     # Inf means no limit
     return np.where(np.isinf(values), np.sign(values) * 1e9, values)
 

@@ -56,6 +56,14 @@ def test_matpower_keeps_bus_numbers_and_runs_statements() -> None:
     assert len(notices) == 2
 
 
+def test_a_word_behind_infinite_limits_is_refused() -> None:
+    text = (
+        CASE33.read_text().replace("\t1.1\t0.9;", "\tInf\t-Inf;").replace("\t33\t1\t60\t", "\t33\t1\tsixty\t")
+    )
+    with pytest.raises(InputError, match="mpc.bus row 33: value 3 is 'sixty'; a number is needed"):
+        read_matpower("case", text)
+
+
 def test_arguments_of_pandapower_functions_are_checked() -> None:
     with pytest.raises(InputError, match="did you mean 'with_der'"):
         load_grid("pandapower:create_cigre_network_mv?with_dre=all")
