@@ -133,30 +133,30 @@ _JOURNEYS: Words = {
     "ja": "越境移動の市域外分、及び" + _LOSSES["ja"],
 }
 _SOLID: Words = {"en": "solid waste", "ja": "固形廃棄物"}
-_WASTE: Mapping[str, tuple[Words, str, Words]] = {
-    "III.1": (_SOLID, "disposed in landfills or open dumps", {"en": "", "ja": "埋立処分"}),
-    "III.2": (_SOLID, "treated biologically", {"en": "", "ja": "生物処理"}),
-    "III.3": (_SOLID, "treated", {"en": "", "ja": "焼却・野焼き"}),
-    "III.4": ({"en": "wastewater", "ja": "排水"}, "treated", {"en": "", "ja": "処理"}),
+_WASTE: Mapping[str, tuple[Words, Words]] = {
+    "III.1": (_SOLID, {"en": "disposed in landfills or open dumps", "ja": "埋立処分"}),
+    "III.2": (_SOLID, {"en": "treated biologically", "ja": "生物処理"}),
+    "III.3": (_SOLID, {"en": "treated", "ja": "焼却・野焼き"}),
+    "III.4": ({"en": "wastewater", "ja": "排水"}, {"en": "treated", "ja": "処理"}),
 }
 """What is generated, what becomes of it."""
 
 
 def _waste(sub: str) -> tuple[tuple[Scope, Level, Words], ...]:
-    (what, done, ja) = _WASTE[sub]
+    what, done = _WASTE[sub]
     within, outside = "within the city boundary", "outside the city boundary"
     whole = "waste" if what is _SOLID else what["en"]
     here: Words = {
-        "en": f"{what['en']} generated and {done} {within}",
-        "ja": f"市域内で発生し市域内で{ja['ja']}される{what['ja']}",
+        "en": f"{what['en']} generated and {done['en']} {within}",
+        "ja": f"市域内で発生し市域内で{done['ja']}される{what['ja']}",
     }
     away: Words = {
-        "en": f"{what['en']} generated {within} but {done} {outside}",
-        "ja": f"市域内で発生し市域外で{ja['ja']}される{what['ja']}",
+        "en": f"{what['en']} generated {within} but {done['en']} {outside}",
+        "ja": f"市域内で発生し市域外で{done['ja']}される{what['ja']}",
     }
     brought: Words = {
-        "en": f"{whole} generated {outside} but {done} {within}",
-        "ja": f"市域外で発生し市域内で{ja['ja']}される{what['ja']}",
+        "en": f"{whole} generated {outside} but {done['en']} {within}",
+        "ja": f"市域外で発生し市域内で{done['ja']}される{what['ja']}",
     }
     return (1, "BASIC", here), (3, "BASIC", away), (1, "territorial", brought)
 
@@ -245,43 +245,42 @@ class Row:
         return self.direct + self.indirect + self.outside
 
 
-def _row(id_: str, group: Words, title: Words, *subs: str) -> Row:
-    chosen = [REFERENCES[key] for key in REFERENCES if REFERENCES[key].sub_sector in subs]
-    counted = [reference for reference in chosen if reference.level != "territorial"]
+def _row(id_: str, *subs: str, title: Words | None = None) -> Row:
+    """What counts in totals of some sub-sectors, under the title of the first unless another is given."""
+    counted = [r for r in REFERENCES.values() if r.sub_sector in subs and r.level != "territorial"]
     by_scope = {scope: tuple(r.id for r in counted if r.scope == scope) for scope in (1, 2, 3)}
-    return Row(id_, group, title, by_scope[1], by_scope[2], by_scope[3])
+    group = SECTORS[subs[0].partition(".")[0]]
+    return Row(id_, group, title or SUB_SECTORS[subs[0]], by_scope[1], by_scope[2], by_scope[3])
 
 
-_STATIONARY, _MOBILE, _REFUSE = SECTORS["I"], SECTORS["II"], SECTORS["III"]
 _GENERATION: Words = {"en": "Generation of grid-supplied energy", "ja": "系統供給エネルギーの生産"}
 
 CRF_ROWS: tuple[Row, ...] = (
-    _row("residential_buildings", _STATIONARY, SUB_SECTORS["I.1"], "I.1"),
-    _row("commercial_institutional_buildings", _STATIONARY, SUB_SECTORS["I.2"], "I.2"),
+    _row("residential_buildings", "I.1"),
+    _row("commercial_institutional_buildings", "I.2"),
     _row(
         "industrial_buildings",
-        _STATIONARY,
-        {"en": "Industrial buildings and facilities", "ja": "産業施設"},
         "I.3",
         "I.4",
+        title={"en": "Industrial buildings and facilities", "ja": "産業施設"},
     ),
-    _row("agriculture", _STATIONARY, SUB_SECTORS["I.5"], "I.5"),
-    _row("non_specified", _STATIONARY, SUB_SECTORS["I.6"], "I.6"),
-    _row("fugitive_emissions", _STATIONARY, {"en": "Fugitive emissions", "ja": "漏出"}, "I.7", "I.8"),
-    _row("on_road", _MOBILE, SUB_SECTORS["II.1"], "II.1"),
-    _row("rail", _MOBILE, SUB_SECTORS["II.2"], "II.2"),
-    _row("waterborne_navigation", _MOBILE, SUB_SECTORS["II.3"], "II.3"),
-    _row("aviation", _MOBILE, SUB_SECTORS["II.4"], "II.4"),
-    _row("off_road", _MOBILE, SUB_SECTORS["II.5"], "II.5"),
-    _row("solid_waste", _REFUSE, SUB_SECTORS["III.1"], "III.1"),
-    _row("biological_treatment", _REFUSE, SUB_SECTORS["III.2"], "III.2"),
-    _row("incineration", _REFUSE, SUB_SECTORS["III.3"], "III.3"),
-    _row("wastewater", _REFUSE, SUB_SECTORS["III.4"], "III.4"),
-    _row("industrial_processes", SECTORS["IV"], SUB_SECTORS["IV.1"], "IV.1"),
-    _row("product_use", SECTORS["IV"], SUB_SECTORS["IV.2"], "IV.2"),
-    _row("livestock", SECTORS["V"], SUB_SECTORS["V.1"], "V.1"),
-    _row("land_use", SECTORS["V"], SUB_SECTORS["V.2"], "V.2"),
-    _row("other_afolu", SECTORS["V"], SUB_SECTORS["V.3"], "V.3"),
+    _row("agriculture", "I.5"),
+    _row("non_specified", "I.6"),
+    _row("fugitive_emissions", "I.7", "I.8", title={"en": "Fugitive emissions", "ja": "漏出"}),
+    _row("on_road", "II.1"),
+    _row("rail", "II.2"),
+    _row("waterborne_navigation", "II.3"),
+    _row("aviation", "II.4"),
+    _row("off_road", "II.5"),
+    _row("solid_waste", "III.1"),
+    _row("biological_treatment", "III.2"),
+    _row("incineration", "III.3"),
+    _row("wastewater", "III.4"),
+    _row("industrial_processes", "IV.1"),
+    _row("product_use", "IV.2"),
+    _row("livestock", "V.1"),
+    _row("land_use", "V.2"),
+    _row("other_afolu", "V.3"),
     Row("generation", _GENERATION, {"en": "Electricity generation", "ja": "発電"}, ("I.4.4",)),
 )
 """The CRF's table: direct, indirect and outside emissions. Own use of energy industries counts as industry;
