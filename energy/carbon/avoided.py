@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from energy.carbon.rates import carbon_kg
 from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import Account, Period
 
@@ -118,7 +119,7 @@ def _marginal(
     intensity = period.upstream["marginal_g_per_kwh"][rows]
 
     def at_margin(net: FloatArray) -> float:
-        return float(np.where(net == 0, 0.0, net * intensity).sum())
+        return float(carbon_kg(net, intensity).sum())
 
     def caused(account: Account, net: FloatArray) -> float:
         return at_margin(net) + float(account.districts["local_generation_kg"][rows].sum())

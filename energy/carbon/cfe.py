@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from energy.domain.network import FloatArray
-from energy.domain.period import Period
-
-CITY = "city"
+from energy.domain.period import CITY, Period
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ import numpy as np
 from energy.carbon.grid_average import GridAverage, net_use
 from energy.carbon.stores import tank_changes
 from energy.domain.network import FloatArray
-from energy.domain.period import Period
+from energy.domain.period import CITY, Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +41,11 @@ class Difference:
 
 
 def difference(ledger: GridAverage, period: Period) -> dict[str, Difference]:
-    """The difference of every district, and under ``city`` of all together."""
+    """The difference of every district, and under `CITY` of all together."""
     use_kg = net_use(period, period.drawn_kg, period.injected_kg, tank_changes(period).kg)
-    names = (*period.districts, "city")
+    names = (*period.districts, CITY)
     member = np.array(
-        [[float(asset.district == name or name == "city") for name in names] for asset in period.assets]
+        [[float(asset.district == name or name == CITY) for name in names] for asset in period.assets]
     ).reshape(len(period.assets), len(names))
     energy, traced = ledger.energy_mwh @ member, use_kg @ member
     official = ledger.factor.kg(energy)

@@ -20,7 +20,7 @@ from typing import TypeVar
 import numpy as np
 
 from energy.carbon.marginal import Marginal
-from energy.carbon.rates import Amount
+from energy.carbon.rates import Amount, ratio
 from energy.carbon.stores import by_entry, tank_changes
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import AssetEntry, Period
@@ -55,17 +55,17 @@ class EvGroup:
     @property
     def g_per_km(self) -> float:
         """Carbon driven on per kilometre; NaN where nothing was driven."""
-        return _ratio(self.driven_kg * 1000.0, self.distance_km)
+        return ratio(self.driven_kg * 1000.0, self.distance_km)
 
     @property
     def charged_g_per_kwh(self) -> float:
         """Intensity at the plug; NaN where nothing was charged."""
-        return _ratio(self.charged_kg, self.charged_mwh)
+        return ratio(self.charged_kg, self.charged_mwh)
 
     @property
     def kwh_per_km(self) -> float:
         """From the battery; NaN where nothing was driven."""
-        return _ratio(self.driven_mwh * 1000.0, self.distance_km)
+        return ratio(self.driven_mwh * 1000.0, self.distance_km)
 
     @property
     def residual_kg(self) -> float:
@@ -205,7 +205,3 @@ def ev_ledger(period: Period, marginal: Marginal | None = None, kinds: Collectio
         change_kg=change,
         marginal_kg=at_margin,
     )
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, get_args
+from typing import TypeVar
 
 import numpy as np
 
@@ -22,10 +22,9 @@ from energy.carbon.gaps import GapRule, filled
 from energy.carbon.rates import Amount, Rate
 from energy.carbon.stores import by_entry, tank_changes
 from energy.domain.network import BoolArray, FloatArray
-from energy.domain.period import AssetEntry, Period, UserClass
+from energy.domain.period import CITY, USER_CLASSES, AssetEntry, Period, UserClass
 
 Key = TypeVar("Key")
-USER_CLASSES: tuple[UserClass, ...] = get_args(UserClass)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class GridAverage:
         return self._sums(USER_CLASSES, lambda asset: asset.classes)
 
     def city(self) -> Use:
-        return self._sums(["city"], lambda _: {"city": 1.0})["city"]
+        return self._sums([CITY], lambda _: {CITY: 1.0})[CITY]
 
     def _sums(
         self, keys: Sequence[Key], shares: Callable[[AssetEntry], Mapping[Key, float]]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from energy.carbon.rates import ratio
 from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import Account, Period
 
@@ -51,31 +52,31 @@ class Indicators:
 
     @property
     def g_per_kwh(self) -> float:
-        return _ratio(self.emissions_kg, self.end_use_mwh)
+        return ratio(self.emissions_kg, self.end_use_mwh)
 
     @property
     def low_g_per_kwh(self) -> float:
-        return _ratio(self.emissions_low_kg, self.end_use_mwh)
+        return ratio(self.emissions_low_kg, self.end_use_mwh)
 
     @property
     def high_g_per_kwh(self) -> float:
-        return _ratio(self.emissions_high_kg, self.end_use_mwh)
+        return ratio(self.emissions_high_kg, self.end_use_mwh)
 
     @property
     def renewable_share(self) -> float:
-        return _ratio(self.renewable_mwh, self.end_use_mwh)
+        return ratio(self.renewable_mwh, self.end_use_mwh)
 
     @property
     def loss_share(self) -> float:
-        return _ratio(self.loss_mwh, self.generated_mwh + self.received_mwh)
+        return ratio(self.loss_mwh, self.generated_mwh + self.received_mwh)
 
     @property
     def self_consumption(self) -> float:
-        return _ratio(self.kept_mwh, self.generated_mwh)
+        return ratio(self.kept_mwh, self.generated_mwh)
 
     @property
     def self_sufficiency(self) -> float:
-        return _ratio(self.kept_mwh, self.kept_mwh + self.received_mwh)
+        return ratio(self.kept_mwh, self.kept_mwh + self.received_mwh)
 
     def per(self, quantity: float) -> tuple[float, float]:
         """End use in kWh and footprint in kg per inhabitant, or per m² of floor area, over the period."""
@@ -156,7 +157,3 @@ def _flows(generated: FloatArray, received: FloatArray, sent: FloatArray) -> dic
         "received_mwh": float(received.sum()),
         "sent_mwh": float(sent.sum()),
     }
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole else float("nan")

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from datetime import date, timedelta
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from energy.carbon.documents import CARBON_MAX_G_PER_KWH
 from energy.domain.documents import Document, Identifier, Instant, Items, nearest
 from energy.domain.errors import Fault
-from energy.domain.period import Period, UserClass
+from energy.domain.period import CITY, USER_CLASSES, Period
 from energy.domain.tables import RowsDocument
 from energy.domain.time import format_instant
 
-CITY = "city"
-USER_CLASSES: tuple[UserClass, ...] = get_args(UserClass)
 Intensity = Annotated[float, Field(ge=0, le=CARBON_MAX_G_PER_KWH)]
 """g CO2 per kWh; more than the bound is another unit."""
 

@@ -19,7 +19,7 @@ from typing import Literal
 
 import numpy as np
 
-from energy.carbon.rates import Amount
+from energy.carbon.rates import Amount, carbon_kg
 from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import Period
 
@@ -90,7 +90,7 @@ class Marginal:
         city = self.period.actual.city
         net = city["import_mwh"] - city["export_mwh"]
         known = np.isfinite(net)
-        kg = _times(net, self.at_root)[known].sum()
+        kg = carbon_kg(net, self.at_root)[known].sum()
         return _amount(self.period, kg, net[known].sum(), np.where(known, np.abs(net), 0.0))
 
     def _columns(self, name: str, value: str) -> list[int]:
@@ -102,7 +102,7 @@ def marginal(period: Period, *, dispatch: bool = True) -> Marginal:
     is wanted, else at the upstream's marginal intensity at every bus."""
     net = period.drawn_mwh - period.injected_mwh
     upstream = period.upstream["marginal_g_per_kwh"]
-    kg, at_root = _times(net, upstream[:, None]), upstream
+    kg, at_root = carbon_kg(net, upstream), upstream
     by_dispatch = np.zeros(len(net), dtype=bool)
     if dispatch and period.marginal_kg is not None and period.marginal_at_root is not None:
         # a day has rates of all its buses or of none
@@ -110,11 +110,6 @@ def marginal(period: Period, *, dispatch: bool = True) -> Marginal:
         kg = np.where(by_dispatch[:, None], period.marginal_kg, kg)
         at_root = np.where(by_dispatch, period.marginal_at_root, at_root)
     return Marginal(period, net, kg, by_dispatch, at_root)
-
-
-def _times(mwh: FloatArray, g_per_kwh: FloatArray) -> FloatArray:
-    """kg; no change causes nothing, whatever the rate."""
-    return np.where(mwh == 0, 0.0, mwh * g_per_kwh)
 
 
 def _amount(period: Period, kg: float, mwh: float, weight: FloatArray) -> Amount:

@@ -20,9 +20,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from energy.carbon.grid_average import USER_CLASSES, GridAverage
+from energy.carbon.grid_average import GridAverage
 from energy.carbon.instruments import (
-    CITY,
     Certificate,
     Certificates,
     Contract,
@@ -33,7 +32,7 @@ from energy.carbon.instruments import (
 from energy.carbon.rates import Amount, Rate, local_days, together
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import BoolArray, FloatArray, IntArray
-from energy.domain.period import AssetEntry, Period, UserClass
+from energy.domain.period import CITY, USER_CLASSES, AssetEntry, Period, UserClass
 
 Matching = Literal["annual", "hourly"]
 Key = TypeVar("Key")
@@ -210,7 +209,7 @@ class _Cover:
         ]
         self.units = tuple(Unit(ledger.assets[k], user) for k, user, _ in shares)
         self.energy = ledger.energy_mwh[:, [k for k, _, _ in shares]] * [share for _, _, share in shares]
-        # hours in which a group feeds back more than it draws have nothing to cover
+        # an hour in which an asset feeds back more than it draws has nothing to cover
         self.open = np.nan_to_num(np.maximum(self.energy, 0.0))
         self.demand = self.open.copy()
         self.mwh, self.kg = np.zeros_like(self.open), np.zeros_like(self.open)

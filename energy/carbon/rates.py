@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import date
 from zoneinfo import ZoneInfo
@@ -41,7 +41,12 @@ class Amount:
     @property
     def g_per_kwh(self) -> float:
         """The mean intensity; NaN where nothing was used or a part is unknown."""
-        return self.kg / self.mwh if self.mwh else float("nan")
+        return ratio(self.kg, self.mwh)
+
+
+def ratio(part: float, whole: float) -> float:
+    """Part over whole; NaN of nothing."""
+    return part / whole if whole else float("nan")
 
 
 def together(amounts: Iterable[Amount]) -> Amount:
@@ -77,14 +82,13 @@ class Rate:
     gaps: tuple[str, ...] = ()
 
     def kg(self, mwh: FloatArray) -> FloatArray:
-        """Carbon of `mwh`, shape (hours, …), hour by hour. No energy has no carbon, whatever the factor;
-        hours of unknown energy stay NaN."""
-        return _times(mwh, self.g_per_kwh)
+        """Carbon of `mwh`, shape (hours, …), hour by hour; hours of unknown energy stay NaN."""
+        return carbon_kg(mwh, self.g_per_kwh)
 
     def amounts(self, mwh: FloatArray, estimated: BoolArray | None = None) -> tuple[Amount, ...]:
         """The whole of each column of `mwh`, shape (hours, n). Hours of unknown energy are left out:
         `Period.covered` says how many. `estimated` marks hours whose energy is an estimate."""
-        kg, low, high = (_times(mwh, values) for values in (self.g_per_kwh, self.low, self.high))
+        kg, low, high = (carbon_kg(mwh, values) for values in (self.g_per_kwh, self.low, self.high))
         known = np.isfinite(mwh)
         energy = np.where(known, mwh, 0.0)
         weight = np.abs(energy)
@@ -143,18 +147,15 @@ def local_days(time: TimeGrid, zone: ZoneInfo) -> tuple[list[date], IntArray]:
     """The local days that `time` touches, in order, and the position of each step's day among them."""
     days: list[date] = []
     position = np.empty(time.steps, dtype=np.int64)
-    for step, day in enumerate(_local_dates(time, zone)):
+    for step, instant in enumerate(time):
+        day = instant.astimezone(zone).date()
         if not days or days[-1] != day:
             days.append(day)
         position[step] = len(days) - 1
     return days, position
 
 
-def _local_dates(time: TimeGrid, zone: ZoneInfo) -> Iterator[date]:
-    return (instant.astimezone(zone).date() for instant in time)
-
-
-def _times(mwh: FloatArray, g_per_kwh: FloatArray) -> FloatArray:
-    """MWh × g/kWh = kg."""
+def carbon_kg(mwh: FloatArray, g_per_kwh: FloatArray) -> FloatArray:
+    """MWh, shape (hours, …), × g/kWh, shape (hours,) = kg; no energy has no carbon, whatever the rate."""
     factor = g_per_kwh.reshape(-1, *(1,) * (mwh.ndim - 1))
     return np.where(mwh == 0, 0.0, mwh * factor)

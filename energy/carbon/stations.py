@@ -1,6 +1,6 @@
 """Hydrogen and swap stations: the carbon of what vehicles take with them, out of the tank it waited in.
 
-The store of a station is a mixing tank as that of an EV (see `tank`), its carbon carried from day to day:
+The store of a station is a mixing tank like that of an EV (see `tank`), its carbon carried from day to day:
 an electrolyser or charger brings in the traced carbon of its bus and hour, the fuel cell or the racks give
 the mix back, and vehicles take it away. So for each station and any days
 
@@ -18,6 +18,7 @@ import numpy as np
 
 from energy.carbon.ev import EvGroup, ev_ledger
 from energy.carbon.marginal import Marginal
+from energy.carbon.rates import ratio
 from energy.domain.network import FloatArray
 from energy.domain.period import AssetEntry, Period
 
@@ -42,12 +43,12 @@ class Station:
     @property
     def kg_per_kg(self) -> float:
         """kg CO2 per kg of hydrogen delivered; NaN where none was, or its mass is not known."""
-        return self.use.driven_kg / self.hydrogen_kg if self.hydrogen_kg else float("nan")
+        return ratio(self.use.driven_kg, self.hydrogen_kg)
 
     @property
     def g_per_kwh(self) -> float:
         """Carbon per kWh that vehicles took; NaN where they took none."""
-        return self.use.driven_kg / self.use.driven_mwh if self.use.driven_mwh else float("nan")
+        return ratio(self.use.driven_kg, self.use.driven_mwh)
 
 
 def stations(period: Period, marginal: Marginal | None = None) -> tuple[Station, ...]:

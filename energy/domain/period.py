@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, get_args
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -21,6 +21,9 @@ UserClass = Literal[
     "residential", "commercial", "industry", "energy_industries", "agriculture", "non_specified", "transport"
 ]
 """Who uses electricity, by the sub-sectors of GPC 1.1 (I.1 to I.6, and II for charging)."""
+USER_CLASSES: tuple[UserClass, ...] = get_args(UserClass)
+CITY = "city"
+"""What ledgers call all districts together, beside the districts by name."""
 
 Coupling = Literal["direct", "aggregated"]
 LossTreatment = Literal["account", "loads", "generators"]
