@@ -8,13 +8,13 @@ the same market. What cannot be seen in a row the officer declares (`exclusive`)
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from datetime import date, timedelta
-from typing import Annotated, Any
+from datetime import timedelta
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from energy.carbon.documents import CARBON_MAX_G_PER_KWH
-from energy.domain.documents import Document, Identifier, Instant, Items, nearest
+from energy.domain.documents import Day, Document, Identifier, Instant, Items, nearest
 from energy.domain.errors import Fault
 from energy.domain.period import CITY, USER_CLASSES, Period
 from energy.domain.tables import RowsDocument
@@ -22,18 +22,6 @@ from energy.domain.time import format_instant
 
 Intensity = Annotated[float, Field(ge=0, le=CARBON_MAX_G_PER_KWH)]
 """g CO2 per kWh; more than the bound is another unit."""
-
-
-def _day(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is no day; write it like 2016-06-01") from None
-    return value
-
-
-Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
 
 
 class Contract(Document):

@@ -1,6 +1,6 @@
 """Reading documents strictly: unknown keys named with the nearest known one, every fault at once.
 
-The base class of all document models and the two helpers that turn what pydantic finds into `Fault`s.
+The base class of all document models, the types of their fields, and what pydantic finds as `Fault`s.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Annotated, Any, TypeVar
 
@@ -43,6 +43,15 @@ def _instant(value: Any) -> datetime:
     return parse_instant(value)
 
 
+def _day(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{value!r} is not a date; write it like 2016-06-21") from None
+
+
 def _duration(value: Any) -> timedelta:
     if isinstance(value, timedelta):
         return value
@@ -73,6 +82,9 @@ Instant = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}),
 ]
 """An RFC 3339 time with offset, held in UTC."""
+
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+"""A calendar date, ISO 8601."""
 
 Duration = Annotated[
     timedelta,
@@ -135,7 +147,7 @@ def located(location: Iterable[str | int]) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``; did you mean 'p_kw'?`` or the list of what is known, for the end of an error message."""
+    """``did you mean 'p_kw'?``, or the list of what is known: for the end of an error message."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
@@ -145,7 +157,7 @@ def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") 
     """What pydantic found, as faults with field paths."""
     faults = []
     for item in error.errors(include_url=False):
-        location = tuple(part for part in item["loc"])
+        location = item["loc"]
         path = located(location)
         if prefix:
             path = f"{prefix}.{path}" if path else prefix

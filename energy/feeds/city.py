@@ -7,22 +7,19 @@ from __future__ import annotations
 
 import re
 import tomllib
-from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     Field,
     Strict,
-    WithJsonSchema,
     model_validator,
 )
 
-from energy.domain.documents import Document, Duration, Identifier, Instant, Items, parse
+from energy.domain.documents import Day, Document, Duration, Identifier, Instant, Items, parse
 from energy.domain.errors import Fault, InputError
 from energy.domain.period import Coupling, LossTreatment, UserClass
 from energy.domain.time import parse_duration
@@ -42,15 +39,6 @@ def _slug(value: str) -> str:
     return value
 
 
-def _date(value: Any) -> Any:
-    if isinstance(value, str):
-        try:
-            return date.fromisoformat(value)
-        except ValueError:
-            raise ValueError(f"{value!r} is not a date; write it like 2016-06-21") from None
-    return value
-
-
 def _inside(value: str) -> str:
     path = Path(value)
     if path.is_absolute() or ".." in path.parts:
@@ -66,7 +54,6 @@ Price = Annotated[float, Field(ge=-1e5, le=1e5)]
 """Money per MWh; a spot price beyond ±100,000 is a wrong unit."""
 FileName = Annotated[str, AfterValidator(_inside)]
 """A file inside the city's directory."""
-Day = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 Bus = int | str
 """A bus of the grid source: its index, or its name where that is unique."""
 

@@ -239,7 +239,7 @@ def test_every_fault_of_every_row_at_once() -> None:
         ledger(period, [contract(share=0.6), contract(id="b", share=0.6, consumer="district:east")])
     with pytest.raises(InputError, match=r"rows\[0\]\.mwh: -5\.0"):
         ledger(period, (), [certificate(1, start, 1, -5.0)])
-    with pytest.raises(InputError, match="is no day"):
+    with pytest.raises(InputError, match="is not a date"):
         ledger(period, [contract(start="June")])
     with pytest.raises(InputError, match=r"rows\[0\]\.g_per_kwh: 470000"):
         ledger(period, [contract(g_per_kwh=470000.0)])
