@@ -15,9 +15,9 @@ from energy.api.reading import JsonBody, PageQuery, Parameters, Serving, cached,
 from energy.api.schemas import JOB_RESPONSES, answer_of, body_of
 from energy.domain.documents import Document, parse
 from energy.domain.errors import UnknownError
-from energy.domain.report import ReportKey, StoredReport
+from energy.domain.report import Language, ReportKey, StoredReport
 from energy.domain.report_document import edition_document
-from energy.feeds.reports import FORMATS, Format, Language, render
+from energy.feeds.reports import FORMATS, Format, render
 from energy.service.reports.desk import find_key
 from energy.service.reports.registry import reports
 from energy.service.service import Service

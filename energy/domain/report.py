@@ -24,7 +24,9 @@ Notation = Literal["NO", "NE", "IE", "C"]
 Grade = Literal["H", "M", "L"]
 """Data quality of GPC 1.1: high, medium, low."""
 
-Words = Mapping[Literal["en", "ja"], str]
+Language = Literal["en", "ja"]
+Words = Mapping[Language, str]
+"""A text in every language."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -61,7 +61,7 @@ def rows_of(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
     if len(rows) == 1:
         faults.append(Fault(name, "has a header but no rows"))
     if faults:
-        raise InputError(_some(faults, name))
+        raise InputError(shortened(faults, name))
     return header, rows[1:]
 
 
@@ -125,7 +125,7 @@ def on_grid(
     row = np.searchsorted(series.starts, instants, side="right") - 1
     known = (row >= 0) & (instants - series.starts[np.maximum(row, 0)] < series.step)
     notices, faults = [], []
-    for start, end in _runs(~known):
+    for start, end in runs(~known):
         length = timedelta(seconds=(end - start) * fine)
         span = (
             f"{format_instant(datetime.fromtimestamp(int(instants[start]), UTC))} to "
@@ -143,7 +143,7 @@ def on_grid(
         row[start:end] = row[start - 1] if start else row[end]
         notices.append(f"{series.name}: no values from {span}; filled with the nearest one")
     if faults:
-        raise InputError(_some(faults, series.name))
+        raise InputError(shortened(faults, series.name))
     values = series.values[row]
     if fine < resolution:
         values = values.reshape(time.steps, resolution // fine, -1).mean(axis=1)
@@ -169,7 +169,7 @@ def _read_csv(path: Path, name: str) -> tuple[tuple[str, ...], np.ndarray, Float
                     Fault(f"{name} row {k + 2}", f"{header[column + 1]} is {text!r}; a number is needed")
                 )
     if faults:
-        raise InputError(_some(faults, name))
+        raise InputError(shortened(faults, name))
     return tuple(header[1:]), starts, values
 
 
@@ -207,13 +207,13 @@ def _check_header(header: Sequence[str], name: str) -> None:
         raise InputError(Fault(name, "has no column besides 'time'"))
 
 
-def _runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
+def runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
     """The half-open runs of True in `mask`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
 
 
-def _some(faults: list[Fault], name: str) -> list[Fault]:
+def shortened(faults: list[Fault], name: str) -> list[Fault]:
     """The first faults, and how many more there are."""
     more = len(faults) - SHOWN
     return faults[:SHOWN] + ([Fault(name, f"and {more} more of this kind")] if more > 0 else [])

@@ -95,8 +95,7 @@ def entsoe_a75(files: Sequence[SourceFile], kind: SeriesKind, options: Options) 
             samples = samples or Samples(
                 kind, zone, "ENTSO-E Transparency Platform, A75", "MW", technologies=PSR_TYPES
             )
-            if samples.zone != zone:
-                raise InputError(Fault(where, f"is of {zone}, those before of {samples.zone}; one only"))
+            samples.same_zone(zone, where)
             unit = series.findtext("quantity_Measure_Unit.name") or "MAW"
             if unit != "MAW":
                 raise InputError(Fault(where, f"is in {unit!r}; A75 is in MAW (MW)"))

@@ -7,7 +7,7 @@ the series is used.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Literal, get_args
@@ -18,6 +18,7 @@ from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.time import format_duration, format_instant
+from energy.feeds.series import runs, shortened
 
 SeriesKind = Literal["intensity", "marginal", "mix"]
 """Average intensity (g/kWh), marginal intensity (g/kWh), or power by technology (MW)."""
@@ -40,7 +41,6 @@ LOWEST_MEAN_G_PER_KWH = 2.0
 """No grid is below this on average; what is stands in kg/kWh."""
 LARGEST_MW = 3e6
 """More than all the plants of any country; what is above stands in kW."""
-SHOWN = 5
 EXCHANGED = ("imports", "storage")
 """Parts of a mix without a technology of their own: what other zones and storages made before."""
 
@@ -78,11 +78,10 @@ class ImportedSeries:
     def gaps(self) -> list[tuple[datetime, datetime]]:
         """The spans without a value, half-open."""
         missing = np.isnan(self.values).all(axis=1)
-        edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(np.int8)))
         step = round(self.resolution.total_seconds())
         return [
-            (_instant(int(self.starts[first])), _instant(int(self.starts[last - 1]) + step))
-            for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+            (_instant(int(self.starts[first])), _instant(int(self.starts[end - 1]) + step))
+            for first, end in runs(missing)
         ]
 
 
@@ -164,13 +163,18 @@ class Samples:
         """An interval the file has, without a value."""
         self._found.setdefault(round(start.timestamp()), {})
 
+    def same_zone(self, zone: str, where: str) -> None:
+        """`InputError` where a further part is of another zone."""
+        if zone != self.zone:
+            raise InputError(Fault(where, f"is of {zone}, what came before of {self.zone}; one only"))
+
     def published(self, instant: datetime) -> None:
         """The newest time at which a part was published."""
         self.published_at = max(self.published_at or instant, instant)
 
     def series(self, resolution: timedelta | None = None) -> ImportedSeries:
         """All of it on one grid of `resolution` (default: the smallest distance); `InputError` for faults."""
-        faults = [*self.faults, *_some(self._conflicts, self.source)]
+        faults = [*self.faults, *shortened(self._conflicts, self.source)]
         names = sorted({column for row in self._found.values() for column in row})
         if self.kind == "mix":
             faults += [
@@ -198,7 +202,7 @@ class Samples:
             for time in times[(times - times[0]) % step != 0]
         ]
         if off:
-            raise InputError(_some(off, self.source))
+            raise InputError(shortened(off, self.source))
         starts = np.arange(times[0], times[-1] + step, step)
         values = np.full((len(starts), len(names)), np.nan)
         position = {name: k for k, name in enumerate(names)}
@@ -326,10 +330,3 @@ def decoded(file: SourceFile, *encodings: str) -> str:
 
 def _instant(seconds: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
-
-
-def _some(faults: Iterable[Fault], name: str) -> list[Fault]:
-    """The first faults, and how many more there are."""
-    faults = list(faults)
-    more = len(faults) - SHOWN
-    return faults[:SHOWN] + ([Fault(name, f"and {more} more of this kind")] if more > 0 else [])

@@ -147,8 +147,7 @@ def watttime(files: Sequence[SourceFile], kind: SeriesKind, options: Options) ->
         )
         zone = agreed(options.zone, meta.get("region"), "zone", file.name)
         samples = samples or Samples(kind, zone, "WattTime", "g/kWh", "direct")
-        if samples.zone != zone:
-            raise InputError(Fault(file.name, f"is of {zone}, the file before of {samples.zone}; one only"))
+        samples.same_zone(zone, file.name)
         if meta.get("data_point_period_seconds"):
             resolution = timedelta(seconds=int(meta["data_point_period_seconds"]))
         if meta.get("generated_at"):
@@ -181,10 +180,7 @@ def gb_carbon_intensity(files: Sequence[SourceFile], kind: SeriesKind, options: 
             samples = samples or Samples(
                 kind, zone, "GB Carbon Intensity", "%" if kind == "mix" else "g/kWh", "direct", GB, False
             )
-            if samples.zone != zone:
-                raise InputError(
-                    Fault(file.name, f"is of {zone}, the file before of {samples.zone}; one only")
-                )
+            samples.same_zone(zone, file.name)
             for position, entry in enumerate(_objects(entries, file)):
                 where = f"{file.name}: data[{position}]"
                 start = _time(entry.get("from"), f"{where}.from", samples)
@@ -242,8 +238,7 @@ def smard(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -> Im
         samples = samples or Samples(
             kind, zone, "SMARD, Bundesnetzagentur (CC BY 4.0)", "MW", technologies=names
         )
-        if samples.zone != zone:
-            raise InputError(Fault(file.name, f"is of {zone}, the file before of {samples.zone}; one only"))
+        samples.same_zone(zone, file.name)
         document = _document(file)
         series = document.get("series")
         if not isinstance(series, list):

@@ -10,14 +10,13 @@ from typing import Literal
 
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
-from energy.domain.report import Edition, Report
+from energy.domain.report import Edition, Language, Report
 from energy.domain.report_document import report_document
 from energy.feeds.documents import json_bytes
 
-__all__ = ["FORMATS", "Format", "Language", "render"]
+__all__ = ["FORMATS", "Format", "render"]
 
 Format = Literal["json", "csv", "zip", "xlsx", "pdf"]
-Language = Literal["en", "ja"]
 Draw = Callable[[Report, Edition, Language], bytes]
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal
 
 from babel.numbers import format_decimal
 
-from energy.domain.report import Edition, Figure, Report, Words
+from energy.domain.report import Edition, Figure, Language, Report, Words
 
 WORDS: Mapping[str, Words] = {
     "activity": {"en": "Activity data", "ja": "活動量の質"},
@@ -109,7 +108,7 @@ DIGITS = 4
 """Significant digits that people read; machines read all of them in JSON, CSV and XLSX."""
 
 
-def number(value: float | None, language: Literal["en", "ja"], digits: int = DIGITS) -> str:
+def number(value: float | None, language: Language, digits: int = DIGITS) -> str:
     """A number with its thousands grouped, to `digits` significant digits at least; empty where unknown."""
     if value is None or not math.isfinite(value):
         return ""
@@ -123,12 +122,12 @@ def number(value: float | None, language: Literal["en", "ja"], digits: int = DIG
     )
 
 
-def shown(figure: Figure, language: Literal["en", "ja"]) -> str:
+def shown(figure: Figure, language: Language) -> str:
     """A figure as people read it: its number, or the notation key that stands for it."""
     return number(figure.value, language) if figure.notation is None else figure.notation
 
 
-def edition_line(edition: Edition, language: Literal["en", "ja"]) -> str:
+def edition_line(edition: Edition, language: Language) -> str:
     """``Version 3, approved by N. N.``"""
     state = WORDS[edition.state][language]
     line = f"{WORDS['edition'][language]} {edition.number}, {state}"
@@ -137,7 +136,7 @@ def edition_line(edition: Edition, language: Literal["en", "ja"]) -> str:
     return line
 
 
-def settings(report: Report, language: Literal["en", "ja"]) -> list[tuple[str, str]]:
+def settings(report: Report, language: Language) -> list[tuple[str, str]]:
     """Every choice that shaped the report, in words."""
 
     def said(key: str) -> str:

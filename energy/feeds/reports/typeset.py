@@ -19,7 +19,7 @@ import typst
 from fontTools.ttLib import TTFont
 
 from energy.domain.errors import SolverError
-from energy.domain.report import Cell, Edition, Figure, Plot, Report, Table, Words, figure_id
+from energy.domain.report import Cell, Edition, Figure, Language, Plot, Report, Table, figure_id
 from energy.domain.report_document import INSTANT
 from energy.feeds.reports.cells import WORDS, edition_line, number, settings, shown
 
@@ -35,7 +35,7 @@ _PORTRAIT, _WIDEST_CELL = 125, 34
 _DATE = "%Y-%m-%d %H:%M"
 
 
-def typeset(report: Report, edition: Edition, language: Any) -> bytes:
+def typeset(report: Report, edition: Edition, language: Language) -> bytes:
     """The PDF. `SolverError` where the typesetter refuses, which no report should bring about."""
     here = files("energy.feeds.reports")
     content = json.dumps(_printable(_content(report, edition, language)), ensure_ascii=False, allow_nan=False)
@@ -74,7 +74,7 @@ def _printable(content: Any) -> Any:
     return content
 
 
-def _content(report: Report, edition: Edition, language: Any) -> dict[str, Any]:
+def _content(report: Report, edition: Edition, language: Language) -> dict[str, Any]:
     words = {key: text[language] for key, text in WORDS.items()}
     zone = ZoneInfo(report.zone)
     facts = [
@@ -108,7 +108,7 @@ def _local(instant: datetime, zone: ZoneInfo) -> str:
     return instant.astimezone(zone).strftime(_DATE)
 
 
-def _text(cell: Cell, language: Any, zone: ZoneInfo) -> str:
+def _text(cell: Cell, language: Language, zone: ZoneInfo) -> str:
     if isinstance(cell, Figure):
         return shown(cell, language)
     if isinstance(cell, datetime):
@@ -120,7 +120,7 @@ def _text(cell: Cell, language: Any, zone: ZoneInfo) -> str:
     return number(cell, language)
 
 
-def _table(table: Table, language: Any, zone: ZoneInfo) -> dict[str, Any]:
+def _table(table: Table, language: Language, zone: ZoneInfo) -> dict[str, Any]:
     found = _grid(
         table.title[language],
         [f"{column.title[language]}{_unit(column.unit)}" for column in table.columns],
@@ -135,7 +135,7 @@ def _table(table: Table, language: Any, zone: ZoneInfo) -> dict[str, Any]:
     return found | {"cut": _cut(len(table.rows), language)}
 
 
-def _cut(rows: int, language: Any) -> str | None:
+def _cut(rows: int, language: Language) -> str | None:
     """What to say below a table of so many rows."""
     if rows == 0:
         return WORDS["empty"][language]
@@ -181,7 +181,7 @@ def _letters(text: str) -> int:
     return len(text) if wide == 0 else min(len(text) + wide, _WIDEST_CELL // 2)
 
 
-def _plot(report: Report, plot: Plot, language: Any, zone: ZoneInfo) -> dict[str, Any]:
+def _plot(report: Report, plot: Plot, language: Language, zone: ZoneInfo) -> dict[str, Any]:
     table = next(table for table in report.tables if table.id == plot.table)
     position = {column.id: k for k, column in enumerate(table.columns)}
     columns = [table.columns[position[name]] for name in plot.series]
@@ -210,12 +210,11 @@ def _value(cell: Cell) -> float | None:
     return float(value) if isinstance(value, int | float) and value == value else None
 
 
-def _appendix(report: Report, edition: Edition, language: Any) -> Iterable[dict[str, Any]]:
+def _appendix(report: Report, edition: Edition, language: Language) -> Iterable[dict[str, Any]]:
     """Factors, figures with their quality and id, inputs, changes."""
 
     def said(key: str) -> str:
-        words: Words = WORDS[key]
-        return words[language]
+        return WORDS[key][language]
 
     def numbers(*values: float | None) -> list[str]:
         return [number(value, language) for value in values]

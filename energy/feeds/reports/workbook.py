@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import xlsxwriter
 
-from energy.domain.report import Cell, Edition, Figure, Report, Table, figure_id
+from energy.domain.report import Cell, Edition, Figure, Language, Report, Table, figure_id
 from energy.domain.report_document import INSTANT
 from energy.domain.time import format_instant
 from energy.feeds.reports.cells import WORDS, edition_line, settings
@@ -24,7 +24,7 @@ _LINE_POINTS = 15
 _DATE = "yyyy-mm-dd hh:mm"
 
 
-def workbook(report: Report, edition: Edition, language: Any) -> bytes:
+def workbook(report: Report, edition: Edition, language: Language) -> bytes:
     """The workbook. Numbers are numbers with all their digits; text never turns into a formula."""
     packed = io.BytesIO()
     book = xlsxwriter.Workbook(
@@ -54,7 +54,7 @@ def workbook(report: Report, edition: Edition, language: Any) -> bytes:
 class _Pages:
     """The sheets of one workbook, in one language."""
 
-    def __init__(self, book: Any, report: Report, edition: Edition, language: Any) -> None:
+    def __init__(self, book: Any, report: Report, edition: Edition, language: Language) -> None:
         self.book, self.report, self.edition, self.language = book, report, edition, language
         self.zone = ZoneInfo(report.zone)
         self.names: set[str] = set()
