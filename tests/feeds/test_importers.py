@@ -91,6 +91,13 @@ def test_electricity_maps_zones_and_factor_types_never_mix() -> None:
     assert "has no series 'marginal'" in refused("electricity-maps", name, "marginal")
 
 
+def test_electricity_maps_files_of_two_factor_types_are_refused_together() -> None:
+    first = source_file(FILES / "electricity_maps_carbon_intensity_history.json")
+    text = first.content.decode().replace("2024-01-15", "2024-01-16").replace("lifecycle", "direct")
+    with pytest.raises(InputError, match="mixes the emission factor types"):
+        read_import("electricity-maps", [first, text_file(text, "next.json")], "intensity", Options())
+
+
 # -- WattTime ------------------------------------------------------------------------------------------
 
 

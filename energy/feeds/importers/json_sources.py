@@ -80,6 +80,7 @@ def electricity_maps(files: Sequence[SourceFile], kind: SeriesKind, options: Opt
     only(kind, ("intensity", "mix"), "Electricity Maps")
     zone = None
     samples: Samples | None = None
+    bases: set[str] = set()
     for file in files:
         document = _document(file)
         entries = document.get("history") or document.get("data") or [document]
@@ -93,7 +94,6 @@ def electricity_maps(files: Sequence[SourceFile], kind: SeriesKind, options: Opt
         samples = samples or Samples(
             kind, zone, "Electricity Maps", unit, technologies=ELECTRICITY_MAPS, whole_rows=False
         )
-        bases: set[str] = set()
         for position, entry in enumerate(_objects(entries, file)):
             where = f"{file.name}: entry {position}"
             start = _time(entry.get("datetime"), f"{where}.datetime", samples)
@@ -115,10 +115,10 @@ def electricity_maps(files: Sequence[SourceFile], kind: SeriesKind, options: Opt
                 samples.faults.append(Fault(where, "has no powerConsumptionBreakdown; is it the intensity?"))
                 continue
             _mix(samples, start, breakdown.items(), where, estimated)
-        if len(bases) > 1:
-            samples.faults.append(Fault(file.name, f"mixes the emission factor types {sorted(bases)}"))
-        samples.basis = {"lifecycle": "life-cycle", "direct": "direct"}.get(next(iter(bases), ""), "")
     assert samples is not None
+    if len(bases) > 1:
+        samples.faults.append(Fault(samples.source, f"mixes the emission factor types {sorted(bases)}"))
+    samples.basis = {"lifecycle": "life-cycle", "direct": "direct"}.get(next(iter(bases), ""), "")
     return samples.series()
 
 
