@@ -114,6 +114,8 @@ def test_watttime_says_what_it_holds() -> None:
     assert "states unit 'lbs/MWh', not 'g/kWh'" in refused("watttime", file, "marginal", unit="g/kWh")
     other = changed(file, ("lbs_co2_per_mwh", "stones_per_mwh"))
     assert "unit is 'stones_per_mwh'" in refused("watttime", other, "marginal")
+    other = changed(file, ("865.5", "true"))
+    assert "data[1]: is True; a number is needed" in refused("watttime", other, "marginal")
 
 
 # -- GB Carbon Intensity -------------------------------------------------------------------------------

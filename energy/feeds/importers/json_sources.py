@@ -157,10 +157,9 @@ def watttime(files: Sequence[SourceFile], kind: SeriesKind, options: Options) ->
         for position, entry in enumerate(_objects(document["data"], file)):
             where = f"{file.name}: data[{position}]"
             start = _time(entry.get("point_time"), f"{where}.point_time", samples)
-            value = entry.get("value")
             if start is not None:
-                scaled = value * scale if isinstance(value, int | float) else value
-                _value(samples, start, column_of(kind), scaled, where, entry.get("imputed_data_used") is True)
+                estimated = entry.get("imputed_data_used") is True
+                _value(samples, start, column_of(kind), entry.get("value"), where, estimated, scale)
     assert samples is not None
     return samples.series(resolution)
 
@@ -326,13 +325,21 @@ def _time(value: Any, where: str, samples: Samples) -> datetime | None:
         return None
 
 
-def _value(samples: Samples, start: datetime, column: str, value: Any, where: str, estimated: bool) -> None:
+def _value(
+    samples: Samples,
+    start: datetime,
+    column: str,
+    value: Any,
+    where: str,
+    estimated: bool,
+    scale: float = 1.0,
+) -> None:
     if value is None:
         samples.missing(start)
         return
     found = number(value, where, samples.faults)
     if found is not None:
-        samples.add(start, column, found, where, estimated=estimated)
+        samples.add(start, column, found * scale, where, estimated=estimated)
 
 
 def _mix(
