@@ -69,7 +69,7 @@ class BlockRows:
             for step in pairwise(range(self._edges[position], self._edges[position + 1]))
         ]
         opened = site.columns(
-            "block_open", [f"{after}" for _, after in steps], steps=1, upper=1.0, integer=True
+            "block_open", [str(after) for _, after in steps], steps=1, upper=1.0, integer=True
         )
 
         def block_full(_: Any, number: int) -> Any:

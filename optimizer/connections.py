@@ -66,7 +66,7 @@ class ConnectionRows:
         self.ids = list(problem.connections)
         self._connections: list[Connection] = list(problem.connections.values())
         count, steps = len(self.ids), self._steps
-        self._root = next(k for k, connection in enumerate(self._connections) if connection.parent is None)
+        self._root = self.ids.index(problem.root)
         importing = np.array([problem.import_price(c) for c in self._connections])
         exporting = np.array([problem.export_price(c) for c in self._connections])
         lowest, highest, inflexible = self._ranges(site)

@@ -34,8 +34,6 @@ LONGEST = timedelta(days=366)
 DAY = timedelta(days=1)
 UNSERVED_KWH = 1e-6
 """Unserved energy below this is the solver's tolerance."""
-
-
 BORDERS = ("island", "island_return_ramp_kw_per_h")
 """The names under which conflicts list the hard limits of islands."""
 
@@ -178,7 +176,7 @@ class Islands:
         for key in reversed(self._problem.from_roots):
             if key not in self._islanded:
                 continue
-            above = self._above(key)
+            above = self._problem.above(key)
             for load in sorted(self._loads(self.below(key)), key=lambda load: (load.priority, load.id)):
                 excess = np.clip(net[key] - self.exchange_kw[key], 0.0, None)
                 cut = np.minimum(excess, np.clip(found[load.id].p_kw, 0.0, None))
@@ -187,15 +185,6 @@ class Islands:
                     for other in above:
                         net[other] = net[other] - cut
         return found
-
-    def _above(self, key: str) -> list[str]:
-        """A connection and all above it."""
-        path: list[str] = []
-        at: str | None = key
-        while at is not None:
-            path.append(at)
-            at = self._problem.connections[at].parent
-        return path
 
     def notices(self) -> Iterator[str]:
         """What of the islands is clipped, or assumed."""

@@ -15,7 +15,7 @@ import numpy as np
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, OfferSchedule, Shortfall
 from optimizer.assets.base import AssetRows, Flexibility, SparseBlock, Store
-from optimizer.offers import Offer, above
+from optimizer.offers import Offer
 from optimizer.problem import DispatchProblem
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ class OfferRows(AssetRows):
     ) -> None:
         self._problem, self._connections, self._assets = problem, connections, assets
         self._time, self._hours = problem.time, problem.time.hours
-        self._parents = {key: c.parent for key, c in problem.connections.items()}
         self._offers = [offer for offer in problem.offers if offer.steps(problem.time)]
 
     def place(self, first_column: int) -> None:
@@ -89,7 +88,7 @@ class OfferRows(AssetRows):
 
     def _provide(self, flexibility: Flexibility, through: dict[tuple[str, str, int], list[int]]) -> None:
         """What one asset holds for the offers of one direction that it may serve."""
-        path = above(flexibility.connection, self._parents)
+        path = self._problem.above(flexibility.connection)
         asset, direction = flexibility.asset, flexibility.direction
         served = [
             offer

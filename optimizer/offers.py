@@ -119,14 +119,14 @@ def offer_faults(
             where = f"{path}.providers[{position}]"
             if provider not in at:
                 yield Fault(where, f"{provider!r} is no asset; {nearest(provider, at) if at else ''}")
-            elif offer.connection not in above(at[provider], parents):
+            elif offer.connection not in _above(at[provider], parents):
                 yield Fault(
                     where, f"{provider!r} is not at or below connection {offer.connection!r}; leave it out"
                 )
 
 
-def above(connection: str, parents: Mapping[str, str | None]) -> list[str]:
-    """A connection and those above it, up to the root."""
+def _above(connection: str, parents: Mapping[str, str | None]) -> list[str]:
+    """A connection and those above it, up to the root; of a circle each once."""
     found: list[str] = []
     at: str | None = connection
     while at is not None and at not in found:

@@ -23,7 +23,7 @@ Price = Mapping[str, FloatArray]
 def with_grid_prices(schedule: Schedule, problem: DispatchProblem, of_grid: Mapping[int, Price]) -> Schedule:
     """`schedule` with the price at every bus whose part of the grid is known, and with that part in the
     prices of connections that have a bus."""
-    root = schedule.connections[next(key for key, c in problem.connections.items() if c.parent is None)]
+    root = schedule.connections[problem.root]
     buses: dict[int, Price] = {}
     if problem.options.bus_prices or problem.options.explain:
         standing = {asset.bus for asset in problem.assets} | {c.bus for c in problem.connections.values()}
@@ -42,7 +42,7 @@ def with_grid_prices(schedule: Schedule, problem: DispatchProblem, of_grid: Mapp
 def at_asset(problem: DispatchProblem, schedule: Schedule, asset: Asset) -> FloatArray:
     """What a MWh more drawn at the asset's place costs: its connection's price, with the grid's part at its
     own bus."""
-    root = schedule.connections[next(key for key, c in problem.connections.items() if c.parent is None)]
+    root = schedule.connections[problem.root]
     connection = problem.connections[asset.connection]
     total = schedule.connections[asset.connection].price_per_mwh["total"]
     for bus, sign in ((asset.bus, 1.0), (connection.bus if connection.parent else None, -1.0)):

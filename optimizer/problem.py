@@ -188,6 +188,18 @@ class DispatchProblem:
             waiting = [key for key in waiting if key not in ready]
         return tuple(ordered)
 
+    @property
+    def root(self) -> str:
+        """The connection without a parent: the only one with a `network`, else the first."""
+        return next(key for key, connection in self.connections.items() if connection.parent is None)
+
+    def above(self, connection: str) -> list[str]:
+        """A connection and all above it, up to its root."""
+        path = [connection]
+        while (parent := self.connections[path[-1]].parent) is not None:
+            path.append(parent)
+        return path
+
     def below(self, connection: str) -> tuple[str, ...]:
         """A connection and all below it, parents before children."""
         found = [connection]
@@ -383,11 +395,8 @@ def answer(
         )
         for key, power in net.items()
     }
-    every = tuple(
-        sorted(
-            (*shortfalls, *overruns(problem, connections), *(unheld(problem) if offers is None else ())),
-            key=lambda s: (s.at, s.kind, s.asset or "", s.connection or ""),
-        )
+    every = _in_order(
+        *shortfalls, *overruns(problem, connections), *(unheld(problem) if offers is None else ())
     )
     figures = {"best_bound": None, "gap": None, "build_seconds": 0.0, "solve_seconds": 0.0, **figures}
     return Schedule(
@@ -411,6 +420,10 @@ def answer(
         phase_unbalance=phase_unbalance(problem, phases),
         **figures,
     )
+
+
+def _in_order(*shortfalls: Shortfall) -> tuple[Shortfall, ...]:
+    return tuple(sorted(shortfalls, key=lambda s: (s.at, s.kind, s.asset or "", s.connection or "")))
 
 
 def overruns(problem: DispatchProblem, connections: Mapping[str, ConnectionSchedule]) -> list[Shortfall]:
@@ -481,16 +494,11 @@ def settle(
     problem: DispatchProblem, schedule: Schedule, root_import_kw: FloatArray, root_export_kw: FloatArray
 ) -> Schedule:
     """The same controls with the root's power as AC power flow has it; the objective counts that."""
-    root = next(key for key, connection in problem.connections.items() if connection.parent is None)
+    root = problem.root
     flow = replace(schedule.connections[root], import_kw=root_import_kw, export_kw=root_export_kw)
     connections = {**schedule.connections, root: flow}
     of_assets = tuple(s for s in schedule.shortfalls if s.kind != "import_limit")
-    every = tuple(
-        sorted(
-            (*of_assets, *overruns(problem, connections)),
-            key=lambda s: (s.at, s.kind, s.asset or "", s.connection or ""),
-        )
-    )
+    every = _in_order(*of_assets, *overruns(problem, connections))
     return replace(
         schedule,
         connections=connections,

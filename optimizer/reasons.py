@@ -146,11 +146,7 @@ def _place(
 ) -> _Place:
     own, time = schedule.assets[asset.id], problem.time
     charging = asset.charging(time)
-    above: list[str] = []
-    key: str | None = asset.connection
-    while key is not None:
-        above.append(key)
-        key = problem.connections[key].parent
+    above = problem.above(asset.connection)
     ways: dict[str, list[tuple[tuple[str, str], BoolArray]]] = {}
     for name, sign in (("import_limit_kw", 1.0), ("export_limit_kw", -1.0)):
         ways[name] = [((name, key), full_connections[name, key]) for key in above]

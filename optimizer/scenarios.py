@@ -127,8 +127,8 @@ def scenario_faults(
                         changes[kind, name][field] = value
         for (kind, name), fields in changes.items():
             part = parts[kind][name]
-            known_faults = set(_faults_of_part(part, "", time))
-            for fault in _faults_of_part(with_series(part, fields), "", time):
+            known_faults = set(_faults_of_part(part, time))
+            for fault in _faults_of_part(with_series(part, fields), time):
                 if fault not in known_faults:
                     yield Fault(f"{where}.series.{kind}.{name}{fault.path}", fault.message)
     if items and abs(total - 1.0) > WHOLE:
@@ -148,12 +148,12 @@ def _value(part: Any, field: str, values: Any) -> Any:
         return "; ".join(fault.message for fault in faults_of(error, type(owner)))
 
 
-def _faults_of_part(part: Any, path: str, time: TimeGrid | None) -> Iterator[Fault]:
-    """What a connection or an asset says about itself."""
+def _faults_of_part(part: Any, time: TimeGrid | None) -> Iterator[Fault]:
+    """What a connection or an asset says about itself, with paths from it on."""
     if not isinstance(part, Asset):
-        yield from part.faults(path, None if time is None else time.resolution)
+        yield from part.faults("", None if time is None else time.resolution)
         return
-    found = list(part.faults(path))
+    found = list(part.faults(""))
     yield from found
     if time is not None and not found:
-        yield from part.faults_in(path, time)
+        yield from part.faults_in("", time)

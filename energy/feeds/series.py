@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray
@@ -207,7 +208,7 @@ def _check_header(header: Sequence[str], name: str) -> None:
         raise InputError(Fault(name, "has no column besides 'time'"))
 
 
-def runs(mask: np.ndarray) -> Iterator[tuple[int, int]]:
+def runs(mask: ArrayLike) -> Iterator[tuple[int, int]]:
     """The half-open runs of True in `mask`."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], mask, [False]]).astype(np.int8)))
     yield from zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)

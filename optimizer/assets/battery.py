@@ -70,12 +70,7 @@ class Battery(Controllable, Asset):
         yield from super().faults(path)
         yield from least_power_faults(path, self)
         yield from curve_faults(path, self.wear_curve, self.wear_cost_per_mwh)
-        yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
-        if self.e_end_min_kwh is not None and self.e_end_min_kwh > self.e_max_kwh:
-            yield Fault(
-                f"{path}.e_end_min_kwh",
-                f"{self.e_end_min_kwh:g} kWh is above e_max_kwh {self.e_max_kwh:g}; lower it",
-            )
+        yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh, self.e_end_min_kwh)
 
     def terminals(self) -> tuple[Terminal, ...]:
         return tuple(dict.fromkeys((self.terminal(1), self.terminal(-1))))
@@ -340,7 +335,13 @@ def least_power_faults(path: str, powers: Battery | Session) -> Iterator[Fault]:
             yield Fault(f"{path}.{way}_min_kw", f"{least:g} kW is above {way}_max_kw {most:g}; lower it")
 
 
-def energy_faults(path: str, e_min_kwh: float, e_start_kwh: float, e_max_kwh: float) -> Iterator[Fault]:
+def energy_faults(
+    path: str,
+    e_min_kwh: float,
+    e_start_kwh: float,
+    e_max_kwh: float,
+    e_end_min_kwh: float | None = None,
+) -> Iterator[Fault]:
     """Energies of a store that contradict each other."""
     if e_min_kwh > e_max_kwh:
         yield Fault(
@@ -355,4 +356,8 @@ def energy_faults(path: str, e_min_kwh: float, e_start_kwh: float, e_max_kwh: fl
         yield Fault(
             f"{path}.e_start_kwh",
             f"{e_start_kwh:g} kWh is below e_min_kwh {e_min_kwh:g}; raise it, or lower e_min_kwh",
+        )
+    if e_end_min_kwh is not None and e_end_min_kwh > e_max_kwh:
+        yield Fault(
+            f"{path}.e_end_min_kwh", f"{e_end_min_kwh:g} kWh is above e_max_kwh {e_max_kwh:g}; lower it"
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from optimizer.assets.ev import ElectricVehicle
 
 SERVED_KWH = 1e-6
-"""Unserved energy below this is rounding."""
+"""Unserved energy (of heat too) below this is the solver's tolerance."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def vehicle_charging(ev: ElectricVehicle, time: TimeGrid) -> Charging:
         least[touched] += stay.session.charge_min_kw * share
         target[touched] = np.maximum(target[touched], goal)
         due[touched] = stay.last
-        priority[touched] = ev.priority if stay.session.priority is None else stay.session.priority
+        priority[touched] = ev.priority_of(stay.session)
     return Charging(
         e_start_kwh=ev.e_start_kwh,
         e_min_kwh=ev.e_min_kwh,

@@ -242,7 +242,6 @@ class UnitLimits:
         """
         power, on = np.zeros(self.steps), np.zeros(self.steps)
         wanted = np.minimum(wanted_kw, self.most)
-        first = 0
         if self.was_on:
             run = self._run(0, wanted)
             if run is None or (self.commits and len(run) < min(self.bound, self.steps)):

@@ -299,7 +299,7 @@ class Stay(NamedTuple):
     first: int
     last: int
     need_kwh: float
-    at: Any
+    at: datetime
 
     def power_max(self, step: int) -> float:
         """Largest mean charging power in a step: the maximum times the covered share."""

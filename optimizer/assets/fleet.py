@@ -247,7 +247,7 @@ class FleetRows(AssetRows):
         self.reserves = np.column_stack([self._discharge[reserved], energy])
         self.reserved_kwh = reserve[self._piece_ev[pieces]]
         self.needs = np.concatenate([self._trip_short, self._need_short])
-        of_drives = [self._evs[number].priority for number, *_ in self._drives]
+        of_drives = [self._evs[number].priority for number in self._drive_ev]
         of_needs = [
             self._evs[n].priority_of(stay.session) for n, stay in map(self._stays.__getitem__, self._needs)
         ]
@@ -368,7 +368,7 @@ class FleetRows(AssetRows):
             yield StorePlan(steps[energy[steps] >= 0], need)
 
     def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
-        whose = np.concatenate([np.array([drive[0] for drive in self._drives], np.int64), self._need_ev])
+        whose = np.concatenate([self._drive_ev, self._need_ev])
         for number in np.unique(whose).tolist():
             yield "charging", self._evs[number].id, self.needs[whose == number], 1.0
 

@@ -23,15 +23,13 @@ from optimizer.assets.base import (
     TerminalPower,
     crossed,
 )
+from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.comfort import Room, RoomRows
 from optimizer.assets.heat import HeatNode, HeatRows, HeatStore, broken_heat, stored_heat, unmet_heat
 from optimizer.assets.thermostat import thermostat
 
 if TYPE_CHECKING:
     from optimizer.site import Site
-
-SERVED_KWH = 1e-6
-"""Unserved energy below this is the solver's tolerance."""
 
 
 class EnergyWindow(Document):

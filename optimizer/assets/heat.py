@@ -23,12 +23,10 @@ from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import HardLimit, Positive
 from optimizer.assets.battery import energy_faults
+from optimizer.assets.charging import SERVED_KWH
 
 if TYPE_CHECKING:
     from optimizer.site import Columns, Site
-
-SERVED_KWH = 1e-6
-"""Unserved heat below this is the solver's tolerance."""
 
 
 class HeatStore(Document):
@@ -42,12 +40,7 @@ class HeatStore(Document):
 
     def faults(self, path: str) -> Iterator[Fault]:
         """Energies that contradict each other."""
-        yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
-        if self.e_end_min_kwh is not None and self.e_end_min_kwh > self.e_max_kwh:
-            yield Fault(
-                f"{path}.e_end_min_kwh",
-                f"{self.e_end_min_kwh:g} kWh is above e_max_kwh {self.e_max_kwh:g}; lower it",
-            )
+        yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh, self.e_end_min_kwh)
 
     def retained(self, hours: float) -> float:
         """The share of its energy that is left after that long."""

@@ -23,12 +23,10 @@ from optimizer.assets.base import (
     Source,
     TerminalPower,
 )
+from optimizer.assets.charging import SERVED_KWH
 
 if TYPE_CHECKING:
     from optimizer.site import Site
-
-SERVED_KWH = 1e-6
-"""Unserved energy below this is the solver's tolerance."""
 
 
 class Load(Asset):
