@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -25,6 +26,21 @@ from energy.domain.time import TimeGrid
 
 DISTRICTS = ("boundary", "harbour", "old_town")
 ASSETS = ("b1", "ev1", "house", "pv")
+GAS: dict[str, Any] = {
+    "reference": "I.1.1",
+    "activity": "natural gas",
+    "carrier": "fuel",
+    "amount": 1000.0,
+    "unit": "MWh",
+    "gas": "CO2",
+    "factor": 202.0,
+    "factor_source": "IPCC 2006",
+    "data_source": "gas works",
+    "year": 2016,
+    "activity_quality": "H",
+    "factor_quality": "M",
+}
+"""A row of ``inventory.csv`` without fault: 202 t of CO2."""
 
 
 def plan_of(

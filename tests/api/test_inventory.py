@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -13,24 +12,11 @@ from energy.service.cities import reference_city_directory
 from energy.service.inventory import InventoryDocument
 from energy.service.service import Service
 from energy.store import Store
-from tests.builders import city_of
+from tests.builders import GAS, city_of
 
 HERE = "/api/v1/cities/toy/inventory"
 EXAMPLE = (Path(__file__).parents[2] / "docs" / "examples" / "inventory.csv").read_bytes()
 CSV = {"Content-Type": "text/csv; charset=utf-8"}
-GAS: dict[str, Any] = {
-    "reference": "I.1.1",
-    "activity": "gas",
-    "amount": 100,
-    "unit": "MWh",
-    "gas": "CO2",
-    "factor": 202.0,
-    "factor_source": "IPCC 2006",
-    "data_source": "gas works",
-    "year": 2016,
-    "activity_quality": "H",
-    "factor_quality": "M",
-}
 
 
 @pytest.fixture(scope="module")

@@ -24,24 +24,11 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor
 from energy.domain.period import Period
 from energy.domain.time import TimeGrid
+from tests.builders import GAS
 from tests.carbon.periods import build, periods
 from tests.carbon.test_grid_average import factor, flat
 
 QUALITY = Quality("H", "M")
-GAS = {
-    "reference": "I.1.1",
-    "activity": "natural gas",
-    "carrier": "fuel",
-    "amount": 1000.0,
-    "unit": "MWh",
-    "gas": "CO2",
-    "factor": 202.0,
-    "factor_source": "IPCC 2006",
-    "data_source": "gas works",
-    "year": 2016,
-    "activity_quality": "H",
-    "factor_quality": "M",
-}
 WASTE = {
     "reference": "III.1.2",
     "tonnes": 2.0,

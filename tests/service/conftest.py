@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from energy.service.service import Service
+from energy.store import Store
 
 DAY_AHEAD = "2016-10-30"
 """An autumn Sunday of 100 quarter-hours: the clocks go back."""
@@ -28,3 +31,16 @@ def planned_home(once: Callable[[str, Callable[[Path], None]], Path], reference_
             service.close()
 
     return once("planned", plan)
+
+
+@pytest.fixture(scope="module")
+def service(planned_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Another service than the one that planned the day: all it knows is in the store."""
+    from energy.service.cities import open_city, reference_city_directory
+
+    folder = shutil.copytree(planned_home, tmp_path_factory.mktemp("home"), dirs_exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WATTSHED_HOME", str(folder))
+        store = Store.open(f"sqlite:///{folder / 'store.db'}")
+        yield Service(store, [open_city(reference_city_directory())])
+        store.close()

@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from energy.domain.errors import UnknownError
 from energy.domain.plan import Plan
 from energy.domain.time import parse_instant
-from energy.service.cities import open_city, reference_city_directory
 from energy.service.documents import PlanDocument
 from energy.service.service import Service
-from energy.store import Store
 from tests.service.conftest import DAY_AHEAD
 
 NOW = parse_instant(f"{DAY_AHEAD}T10:15:00+01:00")
 PAST = 45
 """Quarter-hours of the day that began before then: the hour from two to three came twice."""
-
-
-@pytest.fixture(scope="module")
-def service(planned_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    """Another service than the one that planned the day: all it knows is in the store."""
-    folder = shutil.copytree(planned_home, tmp_path_factory.mktemp("operate"), dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WATTSHED_HOME", str(folder))
-        store = Store.open(f"sqlite:///{folder / 'store.db'}")
-        yield Service(store, [open_city(reference_city_directory())])
-        store.close()
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Iterator
 from datetime import date
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,25 +22,13 @@ from energy.domain.errors import InputError, UnknownError
 from energy.domain.period import Period
 from energy.domain.plan import Plan
 from energy.feeds.factors import load_factors
-from energy.service.cities import open_city, reference_city_directory
 from energy.service.city_day import check_day, horizon_of, tanks_at
 from energy.service.documents import PlanDocument
 from energy.service.service import Service
-from energy.store import Store
 from tests.service.conftest import DAY_AHEAD
 
 DAY = "2016-03-27"
 """A spring Sunday with much sun; the clocks go forward."""
-
-
-@pytest.fixture(scope="module")
-def service(planned_home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    folder = shutil.copytree(planned_home, tmp_path_factory.mktemp("planning"), dirs_exist_ok=True)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("WATTSHED_HOME", str(folder))
-        store = Store.open(f"sqlite:///{folder / 'store.db'}")
-        yield Service(store, [open_city(reference_city_directory())])
-        store.close()
 
 
 @pytest.fixture(scope="module")
