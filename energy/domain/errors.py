@@ -2,9 +2,10 @@
 
 WattshedError
 ├── InputError        bad input, all faults at once            exit code 2
+├── UnknownError      what was asked for is not there          exit code 2
+├── ReadOnlyError     what was to be changed takes no changes  exit code 2
+├── ChangedError      somebody else changed it meanwhile       exit code 2
 ├── DeadlineError     nothing to return within the deadline    exit code 4
-├── ReadOnlyError     what was to be changed takes no changes exit code 2
-├── ChangedError      somebody else changed it meanwhile      exit code 2
 ├── CancelledError    stopped by whoever asked for it          exit code 130
 ├── StoreError        the store cannot be reached or read      exit code 5
 └── SolverError       a solver or an invariant failed          exit code 1

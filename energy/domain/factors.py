@@ -7,7 +7,7 @@ it, a stand-in marked estimated; never zero.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import date
 from itertools import pairwise
@@ -137,21 +137,8 @@ class FactorRegistry:
                 )
             )
         if day is None:
-            return _own_first(found, f"technology {technology!r}", lambda f: f.valid_from)
+            return _newest(found, f"technology {technology!r}")
         return self._on_day(found, day, f"technology {technology!r} ({basis})", stand_in=False)
-
-    def intensities(self, technologies: tuple[str, ...], basis: Basis = "life-cycle") -> dict[str, float]:
-        """g/kWh of several technologies; `InputError` naming every one without a factor."""
-        faults: list[Fault] = []
-        found = {}
-        for technology in technologies:
-            try:
-                found[technology] = self.generation(technology, basis).g_per_kwh
-            except InputError as error:
-                faults += error.faults
-        if faults:
-            raise InputError(faults)
-        return found
 
     def grid_average(
         self, zone: str, day: date, basis: Basis = "direct", *, stand_in: bool = False
@@ -213,11 +200,13 @@ class FactorRegistry:
 
     def combustion(self, fuel: str) -> Factor:
         """A fuel burned (``natural_gas``, ``diesel``), kg/TJ of net calorific value."""
-        of_kind = {f.technology.removesuffix("_fuel"): f for f in self.factors if f.kind == "fuel"}
-        if fuel not in of_kind:
-            raise InputError(Fault(f"fuel {fuel!r}", f"has no combustion factor; {nearest(fuel, of_kind)}"))
-        found = [f for f in self.factors if f.kind == "fuel" and f.technology.removesuffix("_fuel") == fuel]
-        return _own_first(found, f"fuel {fuel!r}", lambda f: f.valid_from)
+        by_fuel: dict[str, list[Factor]] = {}
+        for factor in self.factors:
+            if factor.kind == "fuel":
+                by_fuel.setdefault(factor.technology.removesuffix("_fuel"), []).append(factor)
+        if fuel not in by_fuel:
+            raise InputError(Fault(f"fuel {fuel!r}", f"has no combustion factor; {nearest(fuel, by_fuel)}"))
+        return _newest(by_fuel[fuel], f"fuel {fuel!r}")
 
     def _of_zone(self, kind: Kind, zone: str, day: date, basis: Basis, stand_in: bool) -> Factor:
         words = {"grid": "grid average", "residual": "residual mix", "losses": "factor of network losses"}
@@ -332,12 +321,16 @@ def _days_off(factor: Factor, day: date) -> int:
     return 0 if factor.valid_to is None else max(0, (day - factor.valid_to).days)
 
 
-def _own_first(found: list[Factor], what: str, rank: Callable[[Factor], date] | None = None) -> Factor:
+def _newest(found: list[Factor], what: str) -> Factor:
+    """Of the city's own, else of the packaged, the one that is valid from the latest day."""
+    own = [f for f in found if f.origin != PACKAGED] or found
+    latest = max(f.valid_from for f in own)
+    return _own_first([f for f in own if f.valid_from == latest], what)
+
+
+def _own_first(found: list[Factor], what: str) -> Factor:
     """The city's own before the packaged; `InputError` where two of one origin claim the same."""
     own = [f for f in found if f.origin != PACKAGED] or found
-    if rank is not None:
-        best = max(rank(f) for f in own)
-        own = [f for f in own if rank(f) == best]
     if len(own) > 1:
         raise InputError(
             Fault(

@@ -11,6 +11,7 @@ import pytest
 
 from energy.carbon.upstream import GERMANY_2016_GROSS_TWH, MERIT_ORDER, UpstreamEstimate, merit_order
 from energy.domain.errors import InputError
+from energy.domain.factors import Basis
 from energy.feeds.factors import load_factors
 
 HOURS = 0.25
@@ -18,6 +19,12 @@ HOURS = 0.25
 
 def columns_of(path: Path, columns: list[str]) -> pd.DataFrame:
     return pd.read_csv(path, sep=";", usecols=columns, engine="pyarrow")
+
+
+def intensities(estimate: UpstreamEstimate, basis: Basis) -> dict[str, float]:
+    """g/kWh of every technology of the estimate."""
+    registry = load_factors()
+    return {name: registry.generation(name, basis).g_per_kwh for name in estimate.technologies}
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +62,7 @@ def test_every_technology_meets_its_published_total(year: tuple[UpstreamEstimate
 def test_direct_intensity_is_near_the_published_average(year: tuple[UpstreamEstimate, np.ndarray]) -> None:
     """About 0.52 kg/kWh was published for 2016, per kWh consumed (without the plants' own use)."""
     estimate, _ = year
-    direct = load_factors().intensities(estimate.technologies, "direct")
+    direct = intensities(estimate, "direct")
     power = estimate.power_mw.sum(axis=1)
     assert np.average(estimate.average(direct), weights=power) == pytest.approx(520.0, rel=0.1)
 
@@ -65,7 +72,7 @@ def test_june_is_cleanest_at_noon_and_dirtiest_in_the_evening(
 ) -> None:
     """As in the measured quarter-hourly series of 2020: lowest around 12 UTC, highest around 20 UTC."""
     estimate, hour = year
-    series = estimate.average(load_factors().intensities(estimate.technologies))
+    series = estimate.average(intensities(estimate, "life-cycle"))
     by_hour = [series[hour == h].mean() for h in range(24)]
     assert 10 <= int(np.argmin(by_hour)) <= 14
     assert 18 <= int(np.argmax(by_hour)) <= 22

@@ -156,9 +156,6 @@ def test_what_is_missing_is_named_and_never_zero() -> None:
     registry = load_factors()
     with pytest.raises(InputError, match="'fusion': has no life-cycle emission factor"):
         registry.generation("fusion")
-    with pytest.raises(InputError) as refused:
-        registry.intensities(("fusion", "wind", "magic"))
-    assert len(refused.value.faults) == 2
     with pytest.raises(InputError, match="per fuel"):
         _ = registry.combustion("lignite").g_per_kwh
     with pytest.raises(InputError, match="'coal': has no combustion factor"):
