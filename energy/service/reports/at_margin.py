@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from energy.carbon.marginal import Marginal
+from energy.carbon.marginal import Marginal, MarginalMethod
 from energy.carbon.rates import Amount
-from energy.domain.report import Cell, Column, Table, Words
+from energy.domain.report import Cell, Column, Figure, Table, Words
 from energy.service.reports.figures import figure, span, words
 from energy.service.reports.registry import Choice, Context
 
@@ -83,18 +83,7 @@ def rates_of_upstream(ledger: Marginal) -> tuple[Words, ...]:
 
 def _row(context: Context, ledger: Marginal, key: str, title: Words, amount: Amount) -> tuple[Cell, ...]:
     at, days = f"marginal/{key}", span(context.period)
-    share = max(context.energy_share, amount.estimated_share)
-    caused = figure(
-        f"{at}/kg",
-        amount.kg,
-        "kg",
-        explanation="no marginal intensity of the upstream grid is known",
-        ledger="marginal",
-        method=ledger.method,
-        estimated_share=share,
-        inputs=("upstream marginal intensity",),
-        days=days,
-    )
+    kg = caused(f"{at}/kg", amount, ledger.method, days, context.energy_share)
     rate = figure(
         f"{at}/g_per_kwh",
         amount.g_per_kwh,
@@ -102,7 +91,7 @@ def _row(context: Context, ledger: Marginal, key: str, title: Words, amount: Amo
         explanation="no net draw, or no marginal intensity is known",
         ledger="marginal",
         method=ledger.method,
-        estimated_share=share,
+        estimated_share=max(context.energy_share, amount.estimated_share),
         parts=(f"{at}/kg", f"{at}/mwh"),
         rule="ratio",
         days=days,
@@ -110,6 +99,27 @@ def _row(context: Context, ledger: Marginal, key: str, title: Words, amount: Amo
     return (
         title,
         figure(f"{at}/mwh", amount.mwh, "MWh", estimated_share=context.energy_share, days=days),
-        caused,
+        kg,
         rate,
+    )
+
+
+def caused(
+    key: str,
+    amount: Amount | None,
+    method: MarginalMethod,
+    days: tuple[str, str] | None,
+    estimated_share: float = 0.0,
+) -> Figure:
+    """The kg that `amount` caused at the margin, NE without one; `estimated_share` of its energy at least."""
+    return figure(
+        key,
+        float("nan") if amount is None else amount.kg,
+        "kg",
+        explanation="no marginal intensity of the upstream grid is known",
+        ledger="marginal",
+        method=method,
+        estimated_share=0.0 if amount is None else max(estimated_share, amount.estimated_share),
+        inputs=("upstream marginal intensity",),
+        days=days,
     )

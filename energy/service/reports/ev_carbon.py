@@ -9,7 +9,7 @@ from energy.carbon.ev import EvGroup, ev_ledger
 from energy.carbon.marginal import MarginalMethod, marginal
 from energy.carbon.stations import stations
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
-from energy.service.reports.at_margin import rates_of_upstream
+from energy.service.reports.at_margin import caused, rates_of_upstream
 from energy.service.reports.figures import figure, span, words
 from energy.service.reports.registry import Context, report
 from energy.service.reports.stations import stations_table, transport_table
@@ -139,19 +139,6 @@ def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMetho
     def plain(key: str, value: float, unit: str) -> Figure:
         return figure(f"{at}/{key}", value, unit, estimated_share=context.ev_share, days=days)
 
-    caused = figure(
-        f"{at}/marginal_kg",
-        float("nan") if group.marginal is None else group.marginal.kg,
-        "kg",
-        explanation="no marginal intensity of the upstream grid is known",
-        ledger="marginal",
-        method=at_margin,
-        estimated_share=0.0
-        if group.marginal is None
-        else max(context.ev_share, group.marginal.estimated_share),
-        inputs=("upstream marginal intensity",),
-        days=days,
-    )
     return (
         plain("charged_mwh", group.charged_mwh, "MWh"),
         traced("charged_kg", group.charged_kg, "kg"),
@@ -165,5 +152,5 @@ def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMetho
         traced("driven_kg", group.driven_kg, "kg"),
         traced("g_per_km", group.g_per_km, "g/km", "driven_kg", "distance_km", why="nothing was driven"),
         traced("change_kg", group.change_kg, "kg"),
-        caused,
+        caused(f"{at}/marginal_kg", group.marginal, at_margin, days, context.ev_share),
     )  # fmt: skip

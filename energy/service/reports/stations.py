@@ -8,6 +8,7 @@ from energy.carbon.ev import EvGroup
 from energy.carbon.marginal import MarginalMethod
 from energy.carbon.stations import HYDROGEN, SWAPS, Station
 from energy.domain.report import Cell, Column, Figure, Table
+from energy.service.reports.at_margin import caused
 from energy.service.reports.figures import figure, span, words
 from energy.service.reports.registry import Context
 
@@ -114,17 +115,6 @@ def _row(context: Context, station: Station, at_margin: MarginalMethod) -> tuple
                 why="nothing was delivered, or its mass is not known",
             ),
         }  # fmt: skip
-    caused = figure(
-        f"{at}/marginal_kg",
-        float("nan") if use.marginal is None else use.marginal.kg,
-        "kg",
-        explanation="no marginal intensity of the upstream grid is known",
-        ledger="marginal",
-        method=at_margin,
-        estimated_share=0.0 if use.marginal is None else use.marginal.estimated_share,
-        inputs=("upstream marginal intensity",),
-        days=days,
-    )
     return (
         station.asset.name,
         _KINDS[station.asset.kind],
@@ -138,5 +128,5 @@ def _row(context: Context, station: Station, at_margin: MarginalMethod) -> tuple
         hydrogen["kg_per_kg"],
         traced("g_per_kwh", station.g_per_kwh, "g/kWh", "driven_kg", "driven_mwh", why="nothing was taken"),
         traced("change_kg", use.change_kg, "kg"),
-        caused,
+        caused(f"{at}/marginal_kg", use.marginal, at_margin, days),
     )
