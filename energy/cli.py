@@ -15,7 +15,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from energy.cli_registry import factors_app, import_command
-from energy.cli_reports import explain_command, inventory_command, report_command, reports_app
+from energy.cli_reports import CityDirectory, explain_command, inventory_command, report_command, reports_app
 from energy.domain.errors import Fault, InputError, WattshedError
 from energy.domain.progress import Progress
 from energy.feeds.documents import read_json, write_bytes, write_json
@@ -47,7 +47,6 @@ Output = Annotated[
     str | None,
     typer.Option("-o", "--output", metavar="FILE", help="Write here instead of standard output."),
 ]
-CityDirectory = Annotated[Path, typer.Option("--city", metavar="DIR", help="The city's directory.")]
 INFEASIBLE = 3
 
 
@@ -194,7 +193,11 @@ def carbon_tank(ledger: Input, output: Output = None) -> None:
 @app.command()
 def schema(
     name: Annotated[
-        str, typer.Argument(help="dispatch, schedule, flows, trace, tank, plan, city, series or inventory.")
+        str,
+        typer.Argument(
+            help="dispatch, schedule, flows, trace, tank, plan, city, series, inventory, report, "
+            "report_version or figure."
+        ),
     ],
     output: Output = None,
 ) -> None:

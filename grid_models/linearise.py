@@ -329,7 +329,7 @@ def _undominated(coefficients: FloatArray, rows: _Candidates) -> IntArray:
 
 
 def joined(parts: list[GridLimits]) -> GridLimits:
-    """The limits of all parts in one, without the quadratic cost of adding them one by one."""
+    """The rows of all parts, without the quadratic cost of adding one by one; losses of the first part."""
     join = np.concatenate
     return GridLimits(
         terminals=parts[0].terminals,

@@ -25,10 +25,9 @@ from energy.domain.city import City
 from energy.domain.errors import UnknownError
 from energy.domain.records import PlanSummary
 from energy.domain.time import format_instant
+from energy.service.city_day import Information
 
 router = APIRouter(prefix="/api/v1/cities", tags=["cities"])
-
-Information = Literal["perfect", "day-ahead"]
 
 
 class PlanQuery(Parameters):

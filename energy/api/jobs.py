@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from datetime import timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import JSONResponse
@@ -24,6 +24,7 @@ from energy.domain.errors import InputError, UnknownError
 from energy.domain.plan import Plan
 from energy.domain.records import Job
 from energy.domain.time import format_instant
+from energy.service.city_day import Information
 from energy.service.service import Service
 
 router = APIRouter(prefix="/api/v1", tags=["jobs"])
@@ -53,14 +54,14 @@ class PlanRequest(Document):
     """Which day to plan: a local date of the city, and with which information."""
 
     day: LocalDay
-    information: Literal["perfect", "day-ahead"] = "perfect"
+    information: Information = "perfect"
 
 
 class OperationRequest(Document):
     """From when on to re-plan the day that holds `now`, which of its plans, and what a change must gain."""
 
     now: Instant
-    information: Literal["perfect", "day-ahead"] = "perfect"
+    information: Information = "perfect"
     change_threshold: float = Field(default=0.0, ge=0, description="In the city's currency.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
@@ -18,6 +18,7 @@ from energy.domain.errors import UnknownError
 from energy.domain.report import Language, ReportKey, StoredReport
 from energy.domain.report_document import edition_document
 from energy.feeds.reports import FORMATS, Format, render
+from energy.service.city_day import Information
 from energy.service.reports.desk import find_key
 from energy.service.reports.registry import reports
 from energy.service.service import Service
@@ -35,7 +36,7 @@ class ReportRequest(Document):
 
     name: str
     period: str
-    information: Literal["perfect", "day-ahead"] = "perfect"
+    information: Information = "perfect"
     settings: dict[str, str] = Field(default_factory=dict)
 
 

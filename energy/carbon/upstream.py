@@ -125,7 +125,7 @@ def merit_order(
         float(remainder.min()) - wanted,
     )
     remainder = np.maximum(remainder - shift, 0.0)
-    marginal_name = np.zeros(steps, dtype=np.int64)
+    marginal = np.zeros(steps, dtype=np.int64)
     for position, name in enumerate(MERIT_ORDER):
         if name == MERIT_ORDER[-1]:
             running = remainder
@@ -137,7 +137,7 @@ def merit_order(
                 float(remainder.max()),
             )
             running = np.minimum(remainder, capacity)
-        marginal_name = np.where(running > 0, position, marginal_name)
+        marginal = np.where(running > 0, position, marginal)
         power[name] = minimum[name] + running
         remainder = remainder - running
     technologies = tuple(totals_twh)
@@ -145,7 +145,7 @@ def merit_order(
     return UpstreamEstimate(
         technologies,
         np.stack([power[name] for name in technologies], axis=1),
-        column[marginal_name],
+        column[marginal],
     )
 
 

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, func, insert, sel
 from energy.domain.errors import Fault, InputError, StoreError
 from energy.domain.report import Change, Edition, ReportKey, StoredReport
 from energy.store.database import Database
+from energy.store.packing import packed_document
 from energy.store.schema import report_figures, reports
 
 _KEY = ("city", "name", "period", "variant")
@@ -40,7 +41,7 @@ class ReportShelf:
         differs from the last version. A document that comes back after another one is a version of its own;
         its ids are those that it had.
         """
-        packed = zlib.compress(json.dumps(dict(document), sort_keys=True, ensure_ascii=False).encode())
+        packed = packed_document(document)
         with self._database.writing() as connection:
             last = connection.execute(_of(key).order_by(reports.c.number.desc()).limit(1)).one_or_none()
             if last is not None and last.content == content:
