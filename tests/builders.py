@@ -11,7 +11,6 @@ import numpy as np
 from energy.domain.city import (
     BOUNDARY,
     City,
-    DataSource,
     District,
     Market,
     Profiles,
@@ -19,10 +18,11 @@ from energy.domain.city import (
     SiteLoad,
 )
 from energy.domain.network import OperatingLimits
-from energy.domain.period import AssetEntry, Coupling
+from energy.domain.period import AssetEntry, Coupling, DataSource
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import CarryOver, DayAccounts, RunRecord
 from energy.domain.time import TimeGrid
+from energy.feeds.factors import load_factors
 
 DISTRICTS = ("boundary", "harbour", "old_town")
 ASSETS = ("b1", "ev1", "house", "pv")
@@ -155,6 +155,10 @@ def accounts_of(
         tables=tables,
         opening_mwh=dict.fromkeys(storages, 0.5),
         opening_kg=dict.fromkeys(storages, 200.0),
+        sources=(
+            DataSource("load", "made for a test", "1", 0.0, hash="sha256:1"),
+            DataSource("local generation", "factors", "1", 0.0, factors=load_factors().factors[:2]),
+        ),
     )
 
 

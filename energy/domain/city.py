@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from energy.domain.network import FloatArray, IntArray, OperatingLimits
-from energy.domain.period import Coupling, LossTreatment, UserClass
+from energy.domain.period import Coupling, DataSource, LossTreatment, UserClass
 from energy.domain.time import TimeGrid
 
 BOUNDARY = "boundary"
@@ -212,25 +212,8 @@ EV_SESSIONS = "EV sessions (synthetic)"
 """The source of drawn sessions."""
 UPSTREAM = "upstream "
 """How the sources of upstream series begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class DataSource:
-    """Where a series comes from; `estimated_share` is 1 for a model's estimate, 0 for measurements."""
-
-    series: str
-    source: str
-    version: str
-    estimated_share: float
-    licence: str = ""
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "series": self.series,
-            "source": self.source,
-            "version": self.version,
-            "estimated_share": self.estimated_share,
-        }
+LOCAL_GENERATION = "local generation"
+"""The source of the intensities of the city's own plants."""
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from energy.domain.factors import Factor
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid
 
@@ -30,12 +31,40 @@ LossTreatment = Literal["account", "loads", "generators"]
 
 
 @dataclass(frozen=True, slots=True)
+class DataSource:
+    """Where a series comes from.
+
+    Attributes:
+        estimated_share: 1 for a model's estimate, 0 for measurements.
+        hash: SHA-256 of the file, or of all imports; empty for what `version` names already.
+        factors: the emission factors that the series is made with.
+    """
+
+    series: str
+    source: str
+    version: str
+    estimated_share: float
+    licence: str = ""
+    hash: str = ""
+    factors: tuple[Factor, ...] = ()
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "series": self.series,
+            "source": self.source,
+            "version": self.version,
+            "estimated_share": self.estimated_share,
+        }
+
+
+@dataclass(frozen=True, slots=True)
 class DayRun:
     """Where the figures of one day come from: the run that made its stored plan, and what went into it.
 
     Attributes:
         run: id of the run in the store.
         information: what the plan knew; with ``day-ahead`` the day is accounted as it came.
+        sources: of the series it used; empty where the store has not kept them.
     """
 
     day: str
@@ -46,6 +75,7 @@ class DayRun:
     code_version: str
     factors_version: str
     finished: datetime
+    sources: tuple[DataSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray
-from energy.domain.period import AssetEntry, Coupling, LossTreatment
+from energy.domain.period import AssetEntry, Coupling, DataSource, LossTreatment
 from energy.domain.plan import SeriesTable
 from energy.domain.time import TimeGrid
 
@@ -63,6 +63,7 @@ class DayAccounts:
               ``bus_marginal_g_per_kwh``: ``grid`` and buses as text
             * ``bus_carbon_g_per_kwh``: buses as text; ``upstream``, ``prices``: a column per series
         opening_mwh, opening_kg: what the tanks held at the start of the day, by id.
+        sources: of the series that the day used; empty where they were not kept.
     """
 
     time: TimeGrid
@@ -74,6 +75,7 @@ class DayAccounts:
     tables: Mapping[str, SeriesTable]
     opening_mwh: Mapping[str, float]
     opening_kg: Mapping[str, float]
+    sources: tuple[DataSource, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -154,13 +154,15 @@ class FactorUse:
 
 @dataclass(frozen=True, slots=True)
 class InputUse:
-    """An input as used: a series, a file of the officer's or a setting, with the hash of its content."""
+    """An input as used: a series, a file of the officer's or a setting, with the hash of its content (empty
+    where its version says all) and the keys of the factors that it is made with."""
 
     name: str
     source: str
     version: str
     estimated_share: float
     hash: str = ""
+    factors: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

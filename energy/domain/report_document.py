@@ -62,7 +62,7 @@ def report_document(report: Report) -> dict[str, Any]:
         "methods": [asdict(method) for method in report.methods],
         "factors": [asdict(factor) for factor in report.factors],
         "factors_version": report.factors_version,
-        "inputs": [asdict(used) for used in report.inputs],
+        "inputs": [_input(used) for used in report.inputs],
         "runs": [{name: getattr(day, name) for name in _RUN} for day in report.days],
         "notices": [dict(notice) for notice in report.notices],
         "code_version": report.code_version,
@@ -89,7 +89,9 @@ def report_of(document: Mapping[str, Any]) -> Report:
         methods=tuple(Method(**method) for method in document["methods"]),
         factors=tuple(FactorUse(**factor) for factor in document["factors"]),
         factors_version=document["factors_version"],
-        inputs=tuple(InputUse(**used) for used in document["inputs"]),
+        inputs=tuple(
+            InputUse(**{**used, "factors": tuple(used.get("factors", ()))}) for used in document["inputs"]
+        ),
         days=tuple(DayRun(**run, run=0, finished=start) for run in document["runs"]),
         notices=tuple(document["notices"]),
         code_version=document["code_version"],
@@ -108,6 +110,12 @@ def edition_document(key: ReportKey, edition: Edition) -> dict[str, Any]:
         "changes": [asdict(change) for change in edition.changes],
         **{name: None if at is None else format_instant(at) for name, at in times.items()},
     }
+
+
+def _input(used: InputUse) -> dict[str, Any]:
+    """Factors only where there are some: a document of before they were kept stays as it was."""
+    document = asdict(used)
+    return document if used.factors else {name: document[name] for name in document if name != "factors"}
 
 
 def _cell(cell: Cell) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import math
 from collections.abc import Iterator, Sequence
@@ -30,7 +31,7 @@ class SeriesFile:
     Attributes:
         starts: seconds since 1970 UTC, shape (rows,).
         step: seconds between rows (the smallest distance where rows are missing).
-        values: shape (rows, len(columns)).
+        values: shape (rows, len(columns)). hash: SHA-256 of the file.
     """
 
     name: str
@@ -38,6 +39,7 @@ class SeriesFile:
     starts: np.ndarray
     step: int
     values: FloatArray
+    hash: str = ""
 
 
 def rows_of(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
@@ -101,7 +103,8 @@ def read_series(path: Path, name: str) -> SeriesFile:
         faults.append(Fault(f"{name} row {row + 3}", f"{at} is off the step of {step} s; use one fixed step"))
     if faults:
         raise InputError(faults)
-    return SeriesFile(name, columns, starts, step, values)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return SeriesFile(name, columns, starts, step, values, f"sha256:{digest}")
 
 
 def on_grid(

@@ -64,7 +64,7 @@ class ImportDocument(Document):
 class StoredSeries:
     """What was known of a series at one time, on one grid; NaN where nothing was.
 
-    `version` names the newest import in it and hashes all of them.
+    `version` names the newest import in it; `hash` is the SHA-256 of all of them.
     """
 
     kind: SeriesKind
@@ -80,6 +80,7 @@ class StoredSeries:
     methods: tuple[str, ...]
     version: str
     known_at: datetime
+    hash: str
 
     def on(self, time: TimeGrid) -> tuple[FloatArray, FloatArray]:
         """Values on `time`, shape (time.steps, columns), and the estimated share of each step.
@@ -323,6 +324,7 @@ def _merged(documents: Sequence[ImportDocument]) -> StoredSeries:
         methods=tuple(sorted({method for document in documents for method in document.methods})),
         version=f"import {last.number} of {format_instant(last.known_at)}+{digest[:12]}",
         known_at=last.known_at,
+        hash=f"sha256:{digest}",
     )
 
 

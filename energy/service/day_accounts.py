@@ -76,6 +76,7 @@ def day_accounts(
         | _market(hourly, day, happened),
         opening_mwh=dict(zip(storages, happened.storage.e_start_mwh.tolist(), strict=True)),
         opening_kg=dict(zip(storages, happened.storage.carbon_start_kg.tolist(), strict=True)),
+        sources=day.city.sources,
     )
 
 

@@ -6,7 +6,7 @@ Every fault of the directory is reported at once; what is merely poor becomes a 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
@@ -16,11 +16,12 @@ from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from energy.domain.city import EV_SESSIONS, CarbonSettings, City, DataSource, Market, Profiles, Vehicle
+from energy.domain.city import EV_SESSIONS, LOCAL_GENERATION, CarbonSettings, City, Market, Profiles, Vehicle
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import FactorRegistry
 from energy.domain.network import FloatArray, OperatingLimits
+from energy.domain.period import DataSource
 from energy.domain.progress import Progress, silent
 from energy.domain.time import TimeGrid, format_instant
 from energy.feeds.assets import BusRow, read_rows
@@ -115,11 +116,13 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
     """The city of `directory` and its grid; `InputError` with every fault."""
     document = read_city_document(directory)
     faults, columns = Faults(), Columns(period(document))
+    hashes: dict[str, str] = {}
     progress(0.02, "reading series")
     for source in document.profiles:
         file = faults.attempt(read_series, directory / source.file, source.file)
         if file is not None:
             faults.attempt(columns.add, file, source.fill_up_to)
+            hashes[source.file] = file.hash
     own_factors, registry = "", load_factors()
     if document.factors.file is not None:
         found = faults.attempt(_own_factors, directory, document.factors.file)
@@ -209,7 +212,7 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         vehicles=vehicles,
         market=market,
         profiles=columns.profiles(used),
-        sources=_sources(document, grid, upstream),
+        sources=_sources(document, hashes, grid, assets, registry, upstream),
         notices=(
             *grid.notices,
             *twin.notices,
@@ -478,10 +481,24 @@ def _check_supply(twin: Twin, assets: CityAssets, vehicles: Sequence[Vehicle]) -
         raise InputError(faults)
 
 
-def _sources(document: CityDocument, grid: Grid, upstream: UpstreamSeries) -> tuple[DataSource, ...]:
-    """Where each series comes from, as plans and reports cite it."""
+def _sources(
+    document: CityDocument,
+    hashes: Mapping[str, str],
+    grid: Grid,
+    assets: CityAssets,
+    registry: FactorRegistry,
+    upstream: UpstreamSeries,
+) -> tuple[DataSource, ...]:
+    """Where each series comes from, as plans and reports cite it; `hashes` of the profile files."""
     listed = [
-        DataSource(source.file, source.source, source.version, source.estimated_share, source.licence)
+        DataSource(
+            source.file,
+            source.source,
+            source.version,
+            source.estimated_share,
+            source.licence,
+            hashes[source.file],
+        )
         for source in document.profiles
     ]
     if grid.profiles is not None:
@@ -502,6 +519,17 @@ def _sources(document: CityDocument, grid: Grid, upstream: UpstreamSeries) -> tu
                 "",
                 1.0,
                 document.ev.licence,
+            )
+        )
+    technologies, basis = {site.technology for site in assets.renewables}, document.carbon.basis
+    if technologies:
+        listed.append(
+            DataSource(
+                LOCAL_GENERATION,
+                "emission factors of its technologies",
+                f"factors {registry.version}, {basis}",
+                0.0,
+                factors=tuple(registry.generation(name, basis) for name in sorted(technologies)),
             )
         )
     return (*listed, *upstream.sources)

@@ -125,13 +125,15 @@ class FactorAnswer(Answer):
 
 
 class InputAnswer(Answer):
-    """A series, a file of the officer's or a setting, with the hash of its content."""
+    """A series, a file of the officer's or a setting, with the hash of its content (empty where its version
+    says all) and the keys of the factors it is made with."""
 
     name: str
     source: str
     version: str
     estimated_share: float
     hash: str
+    factors: Items[str] = ()
 
 
 class RunAnswer(Answer):

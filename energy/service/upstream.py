@@ -9,11 +9,11 @@ import numpy as np
 
 from energy.carbon.mix import MixCarbon, mix_carbon
 from energy.carbon.upstream import METHOD, merit_order
-from energy.domain.city import DataSource
 from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Basis, Factor, FactorRegistry
 from energy.domain.network import FloatArray
+from energy.domain.period import DataSource
 from energy.domain.time import TimeGrid
 from energy.feeds.city import CITY_FILE, UpstreamSection
 from energy.feeds.importers.imported import CARBON, EXCHANGED, HIGHEST_G_PER_KWH, MARGINAL
@@ -89,7 +89,7 @@ def upstream_series(
         series[CARBON_LOW], series[CARBON_HIGH] = (estimate.average(end) for end in ends)
     version = f"factors {registry.version}, {basis}"
     sources = {
-        name: DataSource(f"upstream {label}", METHOD, version, 1.0)
+        name: DataSource(f"upstream {label}", METHOD, version, 1.0, factors=tuple(factors.values()))
         for name, label in ((CARBON, "intensity"), (MARGINAL, "marginal intensity"), (RENEWABLE, "mix"))
     }
     notices: list[str] = []
@@ -151,7 +151,11 @@ def _of_file(
         found,
         {
             name: DataSource(
-                source.series, section.measured_source or file.name, section.measured_version, 0.0
+                source.series,
+                section.measured_source or file.name,
+                section.measured_version,
+                0.0,
+                hash=file.hash,
             )
             for name, source in sources.items()
             if name in found
@@ -171,11 +175,13 @@ def _of_imports(
     """An imported series on the city's grid, with the estimate in its gaps."""
     values, flagged = stored.on(time)
     source, notices = stored.source, []
+    used: set[Factor] = set()
     if stored.kind == "mix":
         own = [k for k, name in enumerate(stored.columns) if name not in EXCHANGED]
         names = [stored.columns[k] for k in own]
         factors = {name: registry.generation(name, basis) for name in names}
         renewable = {name: factor.renewable for name, factor in factors.items()}
+        used.update(factors.values())
 
         def weighed(per_technology: Mapping[str, float]) -> MixCarbon:
             return mix_carbon(names, np.maximum(values[:, own], 0.0), per_technology, renewable)
@@ -220,7 +226,14 @@ def _of_imports(
     return _Found(
         filled,
         {
-            name: DataSource(known.series, source, stored.version, share)
+            name: DataSource(
+                known.series,
+                source,
+                stored.version,
+                share,
+                hash=stored.hash,
+                factors=tuple(sorted(used.union(known.factors if gap.any() else ()), key=lambda f: f.key)),
+            )
             for name, known in sources.items()
             if name in filled
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Mapping
@@ -11,7 +12,7 @@ import numpy as np
 from pydantic import TypeAdapter
 
 from energy.domain.network import FloatArray
-from energy.domain.period import AssetEntry
+from energy.domain.period import AssetEntry, DataSource
 from energy.domain.plan import SeriesTable
 from energy.domain.records import DayAccounts
 from energy.domain.time import TimeGrid, parse_duration, parse_instant
@@ -19,6 +20,7 @@ from energy.domain.time import TimeGrid, parse_duration, parse_instant
 _LEVEL = 1
 """Of zlib: a plan is packed in a third of the time of the default level, and is hardly larger."""
 _ASSETS = TypeAdapter(tuple[AssetEntry, ...])
+_SOURCES = TypeAdapter(tuple[DataSource, ...])
 
 
 def packed_document(document: Mapping[str, Any]) -> bytes:
@@ -44,6 +46,7 @@ def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
         "tables": {name: list(table.columns) for name, table in accounts.tables.items()},
         "opening_mwh": dict(accounts.opening_mwh),
         "opening_kg": dict(accounts.opening_kg),
+        "sources": _SOURCES.dump_json(accounts.sources).decode(),
     }
     values = [accounts.tables[name].values.ravel() for name in sorted(accounts.tables)]
     return {"document": packed_document(document), "float64": float64(np.concatenate(values))}
@@ -71,4 +74,11 @@ def unpacked_accounts(document: bytes, values: bytes) -> DayAccounts:
         tables=tables,
         opening_mwh=of["opening_mwh"],
         opening_kg=of["opening_kg"],
+        sources=_sources(of.get("sources", "[]")),
     )
+
+
+@functools.lru_cache(maxsize=16)
+def _sources(text: str) -> tuple[DataSource, ...]:
+    """Nearly always those of the day before: read once, held once."""
+    return _SOURCES.validate_json(text)

@@ -332,6 +332,7 @@ class Store:
                 code_version=row.code_version,
                 factors_version=accounts.factors_version,
                 finished=row.finished,
+                sources=accounts.sources,
             )
             found.append((run, accounts))
         return found

@@ -14,7 +14,6 @@ from energy.domain.city import (
     BOUNDARY,
     ChargingSession,
     City,
-    DataSource,
     District,
     Market,
     Profiles,
@@ -25,6 +24,7 @@ from energy.domain.city import (
     Vehicle,
 )
 from energy.domain.network import OperatingLimits
+from energy.domain.period import DataSource
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import Job, PlanSummary
 from energy.domain.time import TimeGrid

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from energy.domain.city import City
+from energy.domain.city import LOCAL_GENERATION, City
 from energy.domain.errors import InputError
 from energy.feeds.city_cache import cache_folder, fingerprint
 from energy.service.cities import (
@@ -175,6 +176,9 @@ def test_measured_intensities_take_the_place_of_the_estimate(small: Path) -> Non
     city = open_city(small)
     assert city.profiles.window(city.market.carbon, city.profiles.time)[:8].tolist() == [300] * 4 + [301] * 4
     shares = {source.series: source.estimated_share for source in city.sources}
+    (used,) = (source for source in city.sources if source.series == "upstream intensity")
+    digest = hashlib.sha256((small / "intensity.csv").read_bytes()).hexdigest()
+    assert (used.hash, used.factors) == (f"sha256:{digest}", ())
     assert shares["upstream intensity"] == 0.0
     assert shares["upstream marginal intensity"] == 1.0
 
@@ -199,6 +203,8 @@ def test_an_imported_mix_and_factors_of_the_citys_own(small: Path, run_cli: Any)
     upstream = {source.series: source for source in city.sources if source.series.startswith("upstream")}
     assert upstream["upstream intensity"].estimated_share == pytest.approx(1 / 48)
     assert ", own 1+" in upstream["upstream intensity"].source
+    assert upstream["upstream intensity"].hash.startswith("sha256:")
+    assert {"lc-gas", "lc-wind"} <= {factor.id for factor in upstream["upstream intensity"].factors}
     assert upstream["upstream intensity"].version.startswith("import 1 of ")
     assert city_factors(city).generation("gas").value == 500
 
@@ -274,6 +280,11 @@ def test_reference_ev_fleets(reference: City) -> None:
 def test_reference_price_fill_is_said_and_estimates_are_flagged(reference: City) -> None:
     assert any("nl_2016_day_ahead_price.csv" in notice and "filled" in notice for notice in reference.notices)
     assert any("tap positions" in notice for notice in reference.notices)
+    (local,) = (source for source in reference.sources if source.series == LOCAL_GENERATION)
+    assert [factor.technology for factor in local.factors] == ["biomass", "hydro", "pv", "wind"]
+    price = reference_city_directory() / "nl_2016_day_ahead_price.csv"
+    hashes = {source.series: source.hash for source in reference.sources}
+    assert hashes[price.name] == f"sha256:{hashlib.sha256(price.read_bytes()).hexdigest()}"
     flagged = {source.series for source in reference.sources if source.estimated_share == 1.0}
     assert {"upstream intensity", "EV sessions (synthetic)"} <= flagged
     carbon = reference.profiles.window(reference.market.carbon, reference.profiles.time)

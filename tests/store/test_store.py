@@ -68,6 +68,7 @@ def test_hourly_accounts_come_back_with_the_run_that_made_them(store: Store) -> 
         expected.factors_version,
     )
     assert run.finished == run_of(plan).finished
+    assert run.sources == expected.sources
     assert replace(accounts, tables={}) == replace(expected, tables={})
     assert accounts.tables.keys() == expected.tables.keys()
     for name, table in expected.tables.items():

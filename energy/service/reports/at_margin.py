@@ -5,7 +5,7 @@ from __future__ import annotations
 from energy.carbon.marginal import Marginal, MarginalMethod
 from energy.carbon.rates import Amount
 from energy.domain.report import Cell, Column, Figure, Table, Words
-from energy.service.reports.figures import figure, span, words
+from energy.service.reports.figures import AT_MARGIN, figure, span, words
 from energy.service.reports.registry import Choice, Context
 
 KINDS = {
@@ -120,6 +120,6 @@ def caused(
         ledger="marginal",
         method=method,
         estimated_share=0.0 if amount is None else max(estimated_share, amount.estimated_share),
-        inputs=("upstream marginal intensity",),
+        inputs=AT_MARGIN,
         days=days,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from energy.carbon.avoided import Statement, avoided
 from energy.domain.report import Cell, Column, Ledger, Report, Table
-from energy.service.reports.figures import figure, span, words
+from energy.service.reports.figures import AT_MARGIN, TRACED, figure, span, words
 from energy.service.reports.registry import Context, report
 
 _ROWS = (
@@ -83,7 +83,7 @@ def _figures(context: Context, key: str, found: Statement, method: str) -> tuple
     parts = tuple(f"{key}/{name}" for name in ("baseline_kg", "project_kg", "leakage_kg"))
     values = (found.baseline_kg, found.project_kg, found.storage_leakage_kg)
     ledger: Ledger = "marginal" if key == "marginal" else "traced"
-    inputs = ("upstream marginal intensity",) if key == "marginal" else ("upstream intensity",)
+    inputs = AT_MARGIN if key == "marginal" else TRACED
     share = max(context.energy_share, found.estimated_share)
     return (
         *(

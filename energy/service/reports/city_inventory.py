@@ -14,7 +14,7 @@ from energy.carbon.inventory import Cell as InventoryCell
 from energy.carbon.inventory_entries import Gas, GwpSet, read_entries
 from energy.carbon.rates import Rate, rate
 from energy.domain.report import Cell, Column, Figure, Grade, Plot, Report, Table, Words
-from energy.service.reports.figures import DISTRICT, figure, span, sum_of, words
+from energy.service.reports.figures import DISTRICT, TRACED, figure, span, sum_of, words
 from energy.service.reports.official import (
     FIRST_MONTH,
     GAPS,
@@ -368,6 +368,7 @@ def _difference(context: Context, ledger: GridAverage) -> Table:
                     method="tracing" if kind == "traced" else "grid-average",
                     estimated_share=shares[kind],
                     factors=() if kind == "traced" else keys,
+                    inputs=TRACED if kind == "traced" else (),
                     parts=tuple(f"{at}/{part}" for part, _, _ in terms[:-1]) if kind == "traced" else (),
                     rule="sum" if kind == "traced" else "",
                     days=days,

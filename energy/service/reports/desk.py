@@ -288,7 +288,8 @@ def _said(figure: Figure | None, digits: int) -> str:
 def _branch(report: Report, figure: Figure, content: str, above: tuple[str, ...]) -> dict[str, Any]:
     """A figure with everything below it; a part that stands above already is not followed again."""
     factors = {factor.key: factor for factor in report.factors}
-    inputs = {used.name: used for used in report.inputs}
+    inputs = [used for used in report.inputs if used.name in figure.inputs]
+    behind = dict.fromkeys((*figure.factors, *(key for used in inputs for key in used.factors)))
     return {
         "key": figure.key,
         "id": figure_id(report.city, report.name, report.period, figure.key, content),
@@ -303,8 +304,8 @@ def _branch(report: Report, figure: Figure, content: str, above: tuple[str, ...]
         "estimated_share": figure.estimated_share,
         "rule": figure.rule,
         "days": None if figure.days is None else list(figure.days),
-        "factors": [asdict(factors[name]) for name in figure.factors if name in factors],
-        "inputs": [asdict(inputs[name]) for name in figure.inputs if name in inputs],
+        "factors": [asdict(factors[name]) for name in behind if name in factors],
+        "inputs": [asdict(used) for used in inputs],
         "parts": [
             _branch(report, report.figures[part], content, (*above, figure.key))
             for part in figure.parts

@@ -13,7 +13,7 @@ from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
 from energy.service.reports.at_margin import BY, marginal_table, rates_of_upstream
-from energy.service.reports.figures import DISTRICT, ENERGY, TIME, figure, span, words
+from energy.service.reports.figures import DISTRICT, ENERGY, TIME, TRACED, figure, span, words
 from energy.service.reports.registry import Choice, Context, report
 
 _SUMS = (
@@ -26,7 +26,6 @@ _SUMS = (
     ("exchange_mwh", "MWh", words("Received from others", "他地区からの受電")),
     ("exchange_kg", "kg", words("Carbon received", "受け取った炭素")),
 )
-_UPSTREAM = ("upstream intensity",)
 _NO_ENDS = (math.nan, math.nan)
 _BALANCE = (
     ("end_use_kg", words("End use", "最終消費")),
@@ -143,7 +142,7 @@ def _row(
         ledger="traced",
         method="tracing",
         estimated_share=context.traced_share(),
-        inputs=_UPSTREAM,
+        inputs=TRACED,
         parts=(f"{at}/emissions_kg", f"{at}/energy_mwh"),
         rule="ratio",
     )
@@ -232,7 +231,7 @@ def _traced(
         ledger="traced" if carbon else "none",
         method="tracing" if carbon else "",
         estimated_share=context.traced_share() if carbon or upstream else context.energy_share,
-        inputs=_UPSTREAM if carbon or upstream else (),
+        inputs=TRACED if carbon or upstream else (),
         parts=parts,
         rule="sum" if parts else "",
         days=span(context.period),

@@ -10,7 +10,7 @@ from energy.carbon.marginal import MarginalMethod, marginal
 from energy.carbon.stations import stations
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
 from energy.service.reports.at_margin import caused, rates_of_upstream
-from energy.service.reports.figures import figure, span, words
+from energy.service.reports.figures import TRACED, figure, span, words
 from energy.service.reports.registry import Context, report
 from energy.service.reports.stations import stations_table, transport_table
 
@@ -132,7 +132,7 @@ def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMetho
     def traced(key: str, value: float, unit: str, *parts: str, why: str = "") -> Figure:
         return figure(
             f"{at}/{key}", value, unit, explanation=why or "not known", ledger="traced", method="ev",
-            estimated_share=share, inputs=("upstream intensity",), days=days,
+            estimated_share=share, inputs=TRACED, days=days,
             parts=tuple(f"{at}/{part}" for part in parts), rule="ratio" if parts else "",
         )  # fmt: skip
 

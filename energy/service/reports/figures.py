@@ -7,10 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from energy.carbon.rates import Amount
+from energy.domain.city import LOCAL_GENERATION
 from energy.domain.period import Period
 from energy.domain.report import Column, Figure, Ledger, Words
 
 UNKNOWN = "not known for any hour of the period"
+TRACED = ("upstream intensity", LOCAL_GENERATION)
+"""The inputs of traced carbon: what comes in, and what the city's own plants emit."""
+AT_MARGIN = ("upstream marginal intensity", LOCAL_GENERATION)
+"""Those of marginal carbon."""
 
 
 def words(english: str, japanese: str) -> Words:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from energy.carbon.indicators import Indicators, compare, district_indicators
 from energy.domain.report import Cell, Column, Plot, Report, Table, Words
-from energy.service.reports.figures import DISTRICT, figure, span, words
+from energy.service.reports.figures import DISTRICT, TRACED, figure, span, words
 from energy.service.reports.registry import Context, report
 
 _ROWS: tuple[tuple[str, str, Words, Callable[[Indicators], float]], ...] = (
@@ -63,7 +63,7 @@ def kpi(context: Context) -> Report:
                 low=accounts[case].low_g_per_kwh if unit == "g/kWh" else math.nan,
                 high=accounts[case].high_g_per_kwh if unit == "g/kWh" else math.nan,
                 estimated_share=share,
-                inputs=("upstream intensity",) if upstream else (),
+                inputs=TRACED if upstream else (),
                 days=span(context.period),
             )
             for case, _ in _CASES
@@ -156,6 +156,7 @@ def _districts(context: Context) -> Table:
                         ledger="traced" if unit == "kg" else "none",
                         method="tracing" if unit == "kg" else "indicators",
                         estimated_share=context.traced_share() if unit == "kg" else context.energy_share,
+                        inputs=TRACED if unit == "kg" else (),
                         days=days,
                     )
                     for key, value, unit, why in values

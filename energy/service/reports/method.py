@@ -45,8 +45,7 @@ def method(context: Context) -> Report:
         for factor in sorted(chosen, key=lambda factor: factor.key)
     ]
     inputs: list[tuple[Cell, ...]] = [
-        (source.series, source.source, source.version, source.estimated_share)
-        for source in context.city.sources
+        (source.name, source.source, source.version, source.estimated_share) for source in context.inputs()
     ]
     return context.report(
         "method",

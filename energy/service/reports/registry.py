@@ -6,6 +6,7 @@ list the registry.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -18,8 +19,8 @@ from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor, FactorRegistry
 from energy.domain.network import FloatArray
-from energy.domain.period import Period
-from energy.domain.report import FactorUse, InputUse, Plot, Report, Table, Words
+from energy.domain.period import DataSource, Period
+from energy.domain.report import FactorUse, Figure, InputUse, Plot, Report, Table, Words
 from energy.feeds.officer import OfficerInputs
 from energy.feeds.reports.cells import SETTINGS
 from energy.service.reports.methods import METHODS
@@ -87,7 +88,33 @@ class Context:
         return max(self.energy_share, self.period.estimated_share(mwh))
 
     def _largest(self, chosen: Callable[[str], bool]) -> float:
-        return max((s.estimated_share for s in self.city.sources if chosen(s.series)), default=0.0)
+        return max((s.estimated_share for s in self.sources if chosen(s.series)), default=0.0)
+
+    @functools.cached_property
+    def sources(self) -> Mapping[DataSource, tuple[str, ...]]:
+        """Where the series of the period come from and the days that used them; those of a day that the store
+        keeps no sources of are as the city has them now."""
+        found: dict[DataSource, list[str]] = {}
+        for day in self.period.days:
+            for source in day.sources or self.city.sources:
+                found.setdefault(source, []).append(day.day)
+        return {source: tuple(days) for source, days in found.items()}
+
+    def inputs(self) -> tuple[InputUse, ...]:
+        """The sources as inputs; where days used a series in several versions, each says on which."""
+        series = [source.series for source in self.sources]
+        found = []
+        for source, days in self.sources.items():
+            version = source.version
+            if series.count(source.series) > 1:
+                version += f" ({days[0]} … {days[-1]}, {len(days)} d)"
+            keys = tuple(factor.key for factor in source.factors)
+            found.append(
+                InputUse(
+                    source.series, source.source, version.strip(), source.estimated_share, source.hash, keys
+                )
+            )
+        return tuple(found)
 
     def over(self, period: Period) -> Context:
         """The same for another period of the city."""
@@ -105,7 +132,16 @@ class Context:
     ) -> Report:
         """The report, with all that every report says of city, period, choices and runs."""
         period = self.period
-        used = {(factor.id, factor.version, factor.valid_from): factor for factor in factors}
+        named = {
+            name
+            for table in tables
+            for row in table.rows
+            for cell in row
+            if isinstance(cell, Figure)
+            for name in cell.inputs
+        }
+        behind = (f for source in self.sources if source.series in named for f in source.factors)
+        used = {(factor.id, factor.version, factor.valid_from): factor for factor in (*behind, *factors)}
         return Report(
             name=name,
             title=REPORTS[name].title,
@@ -126,13 +162,7 @@ class Context:
             methods=tuple(METHODS[key] for key in dict.fromkeys(methods)),
             factors=tuple(factor_use(used[key]) for key in sorted(used)),
             factors_version=self.factors.version,
-            inputs=(
-                *(
-                    InputUse(source.series, source.source, source.version, source.estimated_share)
-                    for source in self.city.sources
-                ),
-                *inputs,
-            ),
+            inputs=(*self.inputs(), *inputs),
             days=period.days,
             notices=(*_coverage(period), *notices),
             code_version=self.code_version,

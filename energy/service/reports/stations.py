@@ -9,7 +9,7 @@ from energy.carbon.marginal import MarginalMethod
 from energy.carbon.stations import HYDROGEN, SWAPS, Station
 from energy.domain.report import Cell, Column, Figure, Table
 from energy.service.reports.at_margin import caused
-from energy.service.reports.figures import figure, span, words
+from energy.service.reports.figures import TRACED, figure, span, words
 from energy.service.reports.registry import Context
 
 _KINDS = {
@@ -86,7 +86,7 @@ def _transport(
         ledger="traced",
         method="stations" if kind != "ev" else "ev",
         estimated_share=estimated / charged if charged else 0.0,
-        inputs=("upstream intensity",),
+        inputs=TRACED,
         parts=tuple(f"transport/{part}/{key}" for part in kinds),
         rule="sum" if kinds else "",
         days=span(context.period),
@@ -99,7 +99,7 @@ def _row(context: Context, station: Station, at_margin: MarginalMethod) -> tuple
     def traced(key: str, value: float, unit: str, *parts: str, why: str = "not known") -> Figure:
         return figure(
             f"{at}/{key}", value, unit, explanation=why, ledger="traced", method="stations",
-            estimated_share=use.estimated_share, inputs=("upstream intensity",), days=days,
+            estimated_share=use.estimated_share, inputs=TRACED, days=days,
             parts=tuple(f"{at}/{part}" for part in parts), rule="ratio" if parts else "",
         )  # fmt: skip
 

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from energy.carbon.gpc import REFERENCES
-from energy.domain.city import City
+from energy.domain.city import LOCAL_GENERATION, City
 from energy.domain.errors import InputError, UnknownError
-from energy.domain.period import Period
+from energy.domain.period import DataSource, Period
 from energy.domain.report import Figure, Report, ReportKey, figure_id
 from energy.domain.report_document import report_document, report_of
 from energy.feeds.documents import json_bytes
@@ -199,6 +199,37 @@ def test_any_figure_leads_to_its_parts_inputs_and_runs(store: Store) -> None:
     assert [run["input_hash"] for run in tree["runs"]] == ["sha256:0", "sha256:1", "sha256:2"]
     with pytest.raises(UnknownError, match="in no stored report"):
         shelf.explain("fig-0")
+
+
+def test_a_figure_leads_to_the_inputs_and_factors_its_days_used_not_to_those_of_today(store: Store) -> None:
+    """Two days of one import, one of the next; the city has gone on to a third."""
+    factors = load_factors()
+    pv = factors.generation("pv")
+    local = DataSource(LOCAL_GENERATION, "factors", "4", 0.0, factors=(pv,))
+
+    def upstream(number: int) -> DataSource:
+        return DataSource("upstream intensity", "series", f"import {number}", 0.0, hash=f"sha256:{number}")
+
+    days = tuple(
+        replace(day, sources=(upstream(number), local))
+        for day, number in zip(PERIOD.days, (1, 1, 2), strict=True)
+    )
+    period, city = replace(PERIOD, days=days), replace(CITY, sources=(upstream(3), local))
+    report, edition = desk(store, lambda *_: period).make(city, "kpi", PERIOD.label)
+    stated = [(used.name, used.version, used.hash) for used in report.inputs]
+    assert stated == [
+        ("upstream intensity", "import 1 (2016-10-29 … 2016-10-30, 2 d)", "sha256:1"),
+        (LOCAL_GENERATION, "4", ""),
+        ("upstream intensity", "import 2 (2016-10-31 … 2016-10-31, 1 d)", "sha256:2"),
+    ]
+    assert [factor.key for factor in report.factors] == [pv.key]
+    at = figure_id(city.id, "kpi", report.period, "actual/footprint_kg", edition.content)
+    tree = desk(store).explain(at)["figure"]
+    assert [used["hash"] for used in tree["inputs"]] == ["sha256:1", "", "sha256:2"]
+    assert [factor["id"] for factor in tree["factors"]] == [pv.id]
+    assert report_document(
+        desk(store).stored(ReportKey(city.id, "kpi", report.period))[0]
+    ) == report_document(report)
 
 
 CONTRACTS = (
