@@ -51,6 +51,7 @@ class ConnectionRows:
         inflexible_kw: net power drawn that no column changes, shape (connections, steps).
         losses: columns of the root's network losses, kW, shape (steps,); fixed at zero until a
             linearisation of the step is added.
+        root_imports: columns of what the root imports, shape (steps,).
         exclusive: pairs (import, export) that prices do not keep apart, shape (pairs, 2).
         overrun_steps: the step of each of `overruns`.
         overruns: columns, kW above an import limit, that count as shortfall.
@@ -81,8 +82,11 @@ class ConnectionRows:
         excess = np.clip(inflexible - import_limit, 0.0, None)
         # where load is shed for an island, no import limit is overrun
         excess[np.array([site.sheds[key] for key in self.ids])] = 0.0
+        # the losses of a network pass the meter too, and what loads them is never more than all that passes
+        most = 2 * np.maximum(np.abs(lowest), np.abs(highest))
         if problem.network is not None:
             excess[self._root, np.isfinite(import_limit[self._root])] = np.inf
+            highest[self._root] = most[self._root]
         import_upper = np.where(
             apart, np.minimum(import_limit + excess, _spared(highest)), import_limit + excess
         )
@@ -100,10 +104,11 @@ class ConnectionRows:
         overruns = site.columns("overrun_kw", self.ids, upper=excess)
         losses = site.columns("losses_kw", ["root"], upper=0.0)
         self.imports, self.exports, self.losses = imports.index, exports.index, losses.index[0]
+        self.root_imports = imports.index[self._root]
         self._overrun_columns = overruns.index
         self.overruns = overruns.index[excess > 0]
         self.overrun_steps = np.nonzero(excess > 0)[1]
-        self.throughput_kw = float(np.max(np.maximum(np.abs(lowest), np.abs(highest)), initial=1.0))
+        self.throughput_kw = max(1.0, float(np.max(most, initial=0.0)) / 2)
         pairs = apart & (import_upper > 0) & (export_upper > 0)
         self.exclusive = np.column_stack([imports.index[pairs], exports.index[pairs]])
 
@@ -146,8 +151,6 @@ class ConnectionRows:
             if np.isfinite(limit[k]).all()
         )
         self._peaks(site, imports)
-        # the losses of a network pass the meter too, and are never more than all that passes
-        most = 2 * np.maximum(np.abs(lowest), np.abs(highest))
         self._blocks = BlockRows(site, self._connections, imports, most)
 
     def _apart_at_some_carbon_price(self, importing: FloatArray, exporting: FloatArray) -> NDArray[np.bool_]:

@@ -81,6 +81,7 @@ class LossRows:
         # finite, or a negative price would burn energy without end before it is noticed
         largest = 1000 * float(np.abs(losses.rest_constant).max(initial=0.0))
         most = ENDLESS * (self._program.connections.throughput_kw + largest)
+        self._let_through(sorted(set(losses.rest_step.tolist()) - set(self._rest)), 2 * largest)
         new = sorted(set(losses.step.tolist()) - set(self._squares))
         if new:
             self._open(new, losses, terminals, most)
@@ -88,6 +89,12 @@ class LossRows:
             self._add_tangents(losses)
         if len(losses.rest_step):
             self._add_rest(losses, terminals, most)
+
+    def _let_through(self, steps: list[int], idle_kw: float) -> None:
+        """Room in what the root can import for what a grid loses that carries nothing."""
+        upper, columns = self._program.linear.upper, self._program.connections.root_imports[steps]
+        upper[columns] += idle_kw
+        self._solver.set_bounds(columns, self._program.linear.lower[columns], upper[columns])
 
     def _open(
         self,

@@ -121,6 +121,15 @@ def test_the_root_buys_the_losses() -> None:
     assert schedule.connections["poc"].import_kw == pytest.approx([5.0 + 6.0 + 0.2 + 0.6])
 
 
+@pytest.mark.parametrize("p_kw", [0.0, 5.0])
+def test_losses_pass_a_meter_that_sells_dearer_than_it_buys(p_kw: float) -> None:
+    dispatcher = dispatcher_of([load(p_kw)], steps=1, import_price_per_mwh=10.0)
+    dispatcher.add(losses(0, 0.1, 0.003))
+    schedule = dispatcher.solve()
+    assert schedule.status == "optimal"
+    assert schedule.connections["poc"].import_kw == pytest.approx([p_kw + 3.0])
+
+
 def test_negative_prices_do_not_burn_energy_in_losses() -> None:
     dispatcher = dispatcher_of(
         [load(5.0), battery()], steps=1, import_price_per_mwh=-50.0, export_price_per_mwh=-60.0
