@@ -121,6 +121,7 @@ def _eased(
     anew = Stages(build(problem), problem.options)
     for limits in stages.limits:
         anew.add(limits)
+    anew.let_yield(stages.yielding)
     anew.until = stages.until
     return problem, anew
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from energy.domain.errors import DeadlineError
-from energy.domain.network import FloatArray, GridLimits, Terminal
+from energy.domain.network import BoolArray, FloatArray, GridLimits, Terminal
 from energy.domain.schedule import Conflict, Schedule, Status
 from optimizer.collection import no_collection
 from optimizer.conflicts import of_infeasible, of_shortfalls
@@ -84,6 +84,11 @@ class Dispatcher:
         """Other bounds for all grid limits, in pu and percent and in the order in which they were added:
         infinite ones for limits that hold no more. The next solve starts from the last basis."""
         self._stages.rebound(lower, upper)
+
+    def let_yield(self, limits: BoolArray) -> None:
+        """Let grid limits, in the order in which they were added, yield to needs: they are broken as little
+        as these allow."""
+        self._stages.let_yield(limits)
 
     def write(self, path: Path) -> None:
         """Write the program as it stands as an LP file, for reading."""

@@ -1,7 +1,7 @@
 """Linear grid limits and losses as rows over the columns of a program.
 
 Limits bound sums of coefficient × power drawn at a terminal, so each becomes one row over asset columns.
-Each kind of limit has one slack per step.
+Each kind of limit has one slack per step, and another one for the limits that yield to needs.
 
 Of thousands of limits a handful bind. They wait in a pool and enter the program only when a solution
 breaks them, the worst of each step first; what is left outside holds anyway.
@@ -9,14 +9,14 @@ breaks them, the worst of each step first; what is left outside holds anyway.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.network import FloatArray, GridLimits, IntArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, GridLimits, IntArray, Terminal
 from optimizer.loss_rows import LossRows
 from optimizer.solver import Solver
 from optimizer.terminal_rows import Moved, TerminalRows
@@ -28,7 +28,7 @@ UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""
 PARTS = {"vm_pu": "voltage", "loading_percent": "congestion"}
 """The part of a price that a kind of limit makes."""
-BROKEN = 1e-6
+BROKEN = 5e-5
 """A slack below this, in those units, is the solver's rounding."""
 OUTBID = 5.0
 """How far slack is priced above the needs and the energy that it could buy."""
@@ -47,6 +47,8 @@ class GridSlack:
 
 BREAKING = 1e-5
 """A waiting limit that a solution breaks by more than this, in those units, enters the program."""
+HELD = 2 * BREAKING
+"""So much more than the least slack may be used once it is held: what may have waited, and rounding."""
 WORST = 3
 """So many limits of one kind, step and side enter at a time."""
 
@@ -77,6 +79,7 @@ class GridRows:
     def __init__(self, program: Program, solver: Solver, steps: int) -> None:
         self._program, self._solver, self._steps = program, solver, steps
         self._slack: dict[tuple[str, int], int] = {}
+        self._yielding: dict[tuple[str, int], int] = {}
         self._price: dict[str, float] = {}
         self._pool: list[_Waiting] = []
         self._added = 0
@@ -115,10 +118,7 @@ class GridRows:
 
     def _add_limits(self, limits: GridLimits, dearest: float) -> None:
         keys = list(zip(limits.quantity, limits.step.tolist(), strict=True))
-        new = [key for key in dict.fromkeys(keys) if key not in self._slack]
-        columns = self._solver.add_columns("grid_slack", np.zeros(len(new)), np.full(len(new), np.inf))
-        self._slack.update(zip(new, columns.tolist(), strict=True))
-        slack = np.array([self._slack[key] for key in keys])
+        slack = self._slack_of(keys, self._slack)
         scale = np.array([UNITS[quantity] for quantity in limits.quantity])
         per_kw = limits.coefficients * scale[:, None] / 1000
         matrix, drawn = self._terminals.drawn(per_kw, limits.step, limits.terminals)
@@ -146,6 +146,40 @@ class GridRows:
                 )
             )
         self._added += len(limits)
+
+    def _slack_of(self, keys: Sequence[tuple[str, int]], columns: dict[tuple[str, int], int]) -> IntArray:
+        """The slack of each kind and step, made where there is none."""
+        new = [key for key in dict.fromkeys(keys) if key not in columns]
+        made = self._solver.add_columns("grid_slack", np.zeros(len(new)), np.full(len(new), np.inf))
+        columns.update(zip(new, made.tolist(), strict=True))
+        return np.array([columns[key] for key in keys], np.int64)
+
+    def let_yield(self, limits: BoolArray) -> None:
+        """Let `limits`, shape (limits,) in the order in which they were added, yield to needs: they are
+        broken as little as these allow, and not to save anything else. No limit beyond them yields."""
+        limits = np.concatenate([limits, np.zeros(self._added - len(limits), bool)])
+        for waiting in self._pool:
+            rows = np.flatnonzero(limits[waiting.first + waiting.of])
+            number = waiting.of[rows]
+            keys = [(waiting.limits.quantity[k], int(waiting.limits.step[k])) for k in number.tolist()]
+            slack = self._slack_of(keys, self._yielding)
+            changed = rows[waiting.slack[rows] != slack]
+            waiting.slack[rows] = slack
+            # a row keeps the slack with which it entered: those inside enter anew
+            inside = changed[waiting.row[changed] >= 0]
+            free = np.full(len(inside), np.inf)
+            self._solver.set_row_bounds(waiting.row[inside], -free, free)
+            waiting.row[inside] = -1
+
+    def hold_slack(self, x: FloatArray) -> None:
+        """Let no limit that does not yield be broken by more than in `x`, until they are released."""
+        columns = np.array(list(self._slack.values()), np.int64)
+        self._solver.set_bounds(columns, np.zeros(len(columns)), np.maximum(x[columns], 0.0) + HELD)
+
+    def release_slack(self) -> None:
+        """Let limits be broken again by as much as it takes."""
+        columns = np.array(list(self._slack.values()), np.int64)
+        self._solver.set_bounds(columns, np.zeros(len(columns)), np.full(len(columns), np.inf))
 
     def rebound(self, lower: FloatArray, upper: FloatArray) -> None:
         """Other bounds for all limits, in the order in which they were added; what had none gets none.
@@ -261,19 +295,21 @@ class GridRows:
                 series = found[terminal.bus].setdefault(part, np.zeros(self._steps))
                 np.add.at(series, step, per_kw[:, position])
 
-    def slack_costs(self) -> FloatArray:
-        """The price of every column as slack: zero but for the slacks."""
+    def slack_costs(self, *, of_needs: bool = False) -> FloatArray:
+        """The price of every column as slack: zero but for the slacks; `of_needs` also for those of the
+        limits that yield to needs."""
         costs = np.zeros(self._solver.columns)
-        for (kind, _), column in self._slack.items():
-            costs[column] = self._price[kind]
+        for columns in (self._slack,) if of_needs else (self._slack, self._yielding):
+            for (kind, _), column in columns.items():
+                costs[column] = self._price[kind]
         return costs
 
     def slacks(self, x: FloatArray) -> tuple[GridSlack, ...]:
         """The limits that `x` breaks."""
         return tuple(
             GridSlack(kind, step, float(x[column]) / UNITS[kind])
-            for (kind, step), column in sorted(self._slack.items())
-            if x[column] > BROKEN
+            for (kind, step), column in sorted([*self._slack.items(), *self._yielding.items()])
+            if column < len(x) and x[column] > BROKEN
         )
 
     def _price_slack(self, kinds: np.ndarray, matrix: sp.csr_array, dearest: float) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.errors import DeadlineError
-from energy.domain.network import FloatArray, GridLimits, IntArray
+from energy.domain.network import BoolArray, FloatArray, GridLimits, IntArray
 from optimizer.documents import Options
 from optimizer.exclusions import EXACT_PAIRS, Exclusions
 from optimizer.grid_rows import GridRows
@@ -41,6 +41,7 @@ class Stages:
         self.exclusions = Exclusions(program, self.solver)
         self.grid = GridRows(program, self.solver, time.steps)
         self.limits: list[GridLimits] = []
+        self.yielding = np.zeros(0, bool)
         self.until: float | None = None
         self._holding: dict[int, float] = {}
         self._without: IntArray = np.zeros(0, np.int64)
@@ -93,6 +94,11 @@ class Stages:
             first, last = last, last + len(limits)
             self.limits[number] = replace(limits, lower=lower[first:last], upper=upper[first:last])
 
+    def let_yield(self, limits: BoolArray) -> None:
+        """Let grid limits, shape (limits,) in the order in which they were added, yield to needs."""
+        self.yielding = limits
+        self.grid.let_yield(limits)
+
     @property
     def dearest(self) -> float:
         """A price per MWh above all that energy could cost or earn, peaks included."""
@@ -126,7 +132,8 @@ class Stages:
         return self._least_shortfall(per_kwh, solution)
 
     def release_all(self) -> None:
-        """Let no held row bind any more."""
+        """Let no held row bind any more, nor what slack is held to."""
+        self.grid.release_slack()
         self.release(np.array(list(self._holding), np.int64))
 
     def unmet(self) -> FloatArray:
@@ -135,7 +142,7 @@ class Stages:
         coefficients = self._unserved()
         for part in self.program.parts:
             coefficients[part.columns][part.connections.overruns] = 0.0
-        return coefficients + self.grid.slack_costs() * self._hours / self.dearest
+        return coefficients + self.grid.slack_costs(of_needs=True) * self._hours / self.dearest
 
     def _least_shortfall(self, per_kwh: float, priced: Solution) -> Solution:
         """The cheapest of all schedules with the least shortfall; `priced` is that with a price on it.
@@ -146,7 +153,8 @@ class Stages:
         assert priced.x is not None
         try:
             self.solver.set_mip_gap(0.0)
-            least = self.minimise((self._unserved() + self.grid.slack_costs() / per_kwh) / self._unit)
+            slack = self.grid.slack_costs(of_needs=True) / per_kwh
+            least = self.minimise((self._unserved() + slack) / self._unit)
         except DeadlineError:
             least = replace(priced, x=None)
         finally:
@@ -196,7 +204,9 @@ class Stages:
         return replace(exact, status=loose.status, bound=min(exact.objective, max(floor, loose.bound)))
 
     def hold_shortfall(self, x: FloatArray) -> None:
-        """No solution may leave more unserved than `x`, until the next solve."""
+        """No solution may leave more unserved than `x`, nor break limits of the grid further for the sake of
+        its cost, until the next solve."""
+        self.grid.hold_slack(x)
         unserved = self._unserved() / self._unit
         if unserved.any():
             amount = float(unserved[: len(x)] @ x)

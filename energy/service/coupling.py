@@ -124,7 +124,7 @@ class _Loop:
         self._progress(0.0, "AC power flow without control")
         uncontrolled = problem.uncontrolled()
         point = self._start(uncontrolled)
-        cuts = Cuts(problem, self._twin, uncontrolled)
+        cuts = Cuts(problem, self._twin)
         cuts.linearise(point.state, point.schedule, np.arange(problem.time.steps))
         for number in range(1, ROUNDS_MAX + 1):
             self._progress(number / (ROUNDS_MAX + 1), f"dispatch and AC power flow, round {number}")
@@ -143,13 +143,15 @@ class _Loop:
             if cuts.surrender(proposal):
                 # what was best so far had paid for a limit that cannot be kept: the next answer replaces it
                 self._outdated, stale = True, np.zeros(0, dtype=bool)
-            elif not gaining or (answer.state.secure and confirmed and not stale.any()):
+            elif not gaining or (
+                not cuts.ease(proposal) and answer.state.secure and confirmed and not stale.any()
+            ):
                 break
             steps = answer.state.violated_steps
             if stale.any():
                 steps = np.union1d(steps, cuts.take_back(stale))
             # the first linearisation is made far from the schedule: its error says nothing of the next
-            margin = cuts.margin(answer.state) if number > 1 else None
+            margin = cuts.margin(answer.state, proposal) if number > 1 else None
             point = self._solvable(answer, point.schedule)
             # losses refined everywhere set everything in motion again: first security, then the cost
             refine = not confirmed and (number == 1 or answer.state.secure)

@@ -1,8 +1,8 @@
 """The linear limits of one dispatch on a grid, as they gather over the rounds.
 
-Rows accumulate: replaced each round, two rows take turns for ever. Two kinds are taken back, because the
-set that AC allows is not convex: a *stale* row binds where AC is well inside the limit, and a
-*surrendered* one is broken whatever is done while it costs somebody a need.
+Rows accumulate: replaced each round, two rows take turns for ever. *Stale* ones are taken back, because the
+set that AC allows is not convex: they bind where AC is well inside the limit. *Surrendered* ones, which are
+broken whatever is done while they cost somebody a need, yield to needs.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ MARGIN_MAX: Margin = {"vm_pu": 0.002, "loading_percent": 3.0}
 class Cuts:
     """All rows of one dispatch, and the dispatcher that obeys them."""
 
-    def __init__(self, problem: DispatchProblem, twin: Twin, uncontrolled: Schedule) -> None:
+    def __init__(self, problem: DispatchProblem, twin: Twin) -> None:
         self._problem, self._twin = problem, twin
-        self._uncontrolled_mw = terminal_power_mw(problem, uncontrolled)
         self._limits = GridLimits.none(problem.terminals)
         self._column = {
             element: k for elements in (twin.buses, twin.branches) for k, element in enumerate(elements)
         }
         self._surrendered: set[tuple[int, str, int]] = set()
+        self._inside = np.zeros(0)
         self._flows: LossFlows | None = None
         self._models: dict[int, LinearModel] = {}
         self._margin: Margin | None = None
@@ -120,12 +120,14 @@ class Cuts:
         """Add rows to the problem; False for none."""
         if not len(new) and not new.losses:
             return False
+        inside = np.zeros(len(new))
         if self._margin is not None:
             inside = np.array([self._margin[quantity] for quantity in new.quantity])
             new = replace(new, lower=new.lower + inside, upper=new.upper - inside)
-        new = self._loosened(new)
-        self._limits = self._limits + new
+        self._limits, self._inside = self._limits + new, np.concatenate([self._inside, inside])
         self.dispatcher.add(new)
+        if self._surrendered:
+            self._let_yield()
         return True
 
     def _predicted(self, proposal: Schedule) -> GridLimits:
@@ -168,17 +170,22 @@ class Cuts:
         buses = np.array([terminal.bus for terminal in terminals], dtype=np.int64)
         return NodalPower(self._problem.time, buses, p_mw, p_mw * ratio)
 
-    def margin(self, state: GridState) -> Margin:
-        """The largest error that rows were seen to make in `state`: by how much an element was beyond its
-        limit although a row held it. Errors shrink from round to round, and the margin with them."""
-        holds = np.isfinite(self._limits.lower) | np.isfinite(self._limits.upper)
-        held = set(map(self._key, np.flatnonzero(holds).tolist()))
+    def margin(self, state: GridState, schedule: Schedule) -> Margin:
+        """The largest error of rows in `state`, the AC solution of `schedule`: by how much an element was
+        further beyond its limit than they said. Errors shrink from round to round, and the margin with them.
+        """
+        said: dict[tuple[int, str, int], float] = {}
+        beyond = self._beyond(schedule) - self._inside
+        for row in np.flatnonzero(np.isfinite(beyond)).tolist():
+            key = self._key(row)
+            said[key] = max(said.get(key, 0.0), float(beyond[row]))
         seen = dict.fromkeys(MARGIN_MAX, 0.0)
         for violation in state.violations:
             element = violation.element
-            if (state.time.step_at(violation.time), element.table, element.index) in held:
-                excess = abs(violation.value - violation.limit)
-                seen[violation.quantity] = max(seen[violation.quantity], excess)
+            key = state.time.step_at(violation.time), element.table, element.index
+            if key in said:
+                error = abs(violation.value - violation.limit) - said[key]
+                seen[violation.quantity] = max(seen[violation.quantity], error)
         return {quantity: min(error, MARGIN_MAX[quantity]) for quantity, error in seen.items()}
 
     def stale(self, state: GridState, schedule: Schedule) -> BoolArray:
@@ -211,48 +218,55 @@ class Cuts:
         return limits.step[rows]
 
     def surrender(self, schedule: Schedule) -> bool:
-        """Where `schedule` misses a need although it breaks limits, loosen those to what they are without
-        control: a limit that stays broken anyway must not cost anybody a need. False for nothing to do.
-        """
-        unmet = any(shortfall.asset is not None for shortfall in schedule.shortfalls)
-        if not unmet or not self.dispatcher.grid_slack:
-            return False
-        limits = self._limits
-        activity = self._activity(terminal_power_mw(self._problem, schedule))
-        beyond = np.maximum(limits.lower - activity, activity - limits.upper)
-        broken = set(map(self._key, np.flatnonzero(beyond > self._each(BINDING)).tolist()))
-        if broken <= self._surrendered:
+        """Where `schedule` misses a need although it breaks limits, let those yield to needs: a limit that
+        stays broken anyway must not cost anybody a need. False for nothing to do."""
+        broken = {
+            self._key(row)
+            for row in np.flatnonzero(self._beyond(schedule) - self._inside > self._each(BINDING)).tolist()
+        }
+        if not self._missing(schedule) or broken <= self._surrendered:
             return False
         self._surrendered |= broken
-        self._rebound(self._loosened(limits))
+        self._let_yield()
         return True
+
+    def ease(self, schedule: Schedule) -> bool:
+        """Where `schedule` misses a need and a margin cannot be kept, give it up. False for nothing to do."""
+        tight = (self._beyond(schedule) > self._each(BINDING)) & (self._inside > 0)
+        if not self._missing(schedule) or not tight.any():
+            return False
+        back = np.where(tight, self._inside, 0.0)
+        self._inside = self._inside - back
+        limits = self._limits
+        self._rebound(replace(limits, lower=limits.lower - back, upper=limits.upper + back))
+        return True
+
+    def _missing(self, schedule: Schedule) -> bool:
+        """Whether `schedule` misses a need although it breaks a limit."""
+        unmet = any(shortfall.asset is not None for shortfall in schedule.shortfalls)
+        return unmet and bool(self.dispatcher.grid_slack)
+
+    def _beyond(self, schedule: Schedule) -> FloatArray:
+        """By how much each row is broken in `schedule`, shape (rows,); below zero inside of it."""
+        activity = self._activity(terminal_power_mw(self._problem, schedule))
+        return np.maximum(self._limits.lower - activity, activity - self._limits.upper)
+
+    def _let_yield(self) -> None:
+        given = [self._key(row) in self._surrendered for row in range(len(self._limits))]
+        self.dispatcher.let_yield(np.array(given, bool))
 
     def _rebound(self, limits: GridLimits) -> None:
         self._limits = limits
         self.dispatcher.rebound(limits.lower, limits.upper)
 
-    def _loosened(self, limits: GridLimits) -> GridLimits:
-        """`limits` with the surrendered ones at least as wide as without control."""
-        given = np.array(
-            [self._key_of(limits, row) in self._surrendered for row in range(len(limits))], dtype=bool
-        )
-        activity = _activity(limits, self._uncontrolled_mw)
-        return replace(
-            limits,
-            lower=np.where(given, np.minimum(limits.lower, activity), limits.lower),
-            upper=np.where(given, np.maximum(limits.upper, activity), limits.upper),
-        )
-
     def _key(self, row: int) -> tuple[int, str, int]:
-        return self._key_of(self._limits, row)
-
-    @staticmethod
-    def _key_of(limits: GridLimits, row: int) -> tuple[int, str, int]:
-        element = limits.element[row]
-        return int(limits.step[row]), element.table, element.index
+        element = self._limits.element[row]
+        return int(self._limits.step[row]), element.table, element.index
 
     def _activity(self, p_mw: FloatArray) -> FloatArray:
-        return _activity(self._limits, p_mw)
+        """The value of each row when terminals draw `p_mw`."""
+        limits = self._limits
+        return limits.constant + np.einsum("rk,rk->r", limits.coefficients, p_mw[limits.step])
 
     def _each(self, by_quantity: dict[Quantity, float]) -> FloatArray:
         return np.array([by_quantity[quantity] for quantity in self._limits.quantity])
@@ -275,11 +289,6 @@ def terminal_power_mw(problem: DispatchProblem, schedule: Schedule) -> FloatArra
         q_kvar = schedule.assets[asset.id].series.get("q_kvar", 0.0)
         p_mw[:, position[asset.reactive_terminal]] += np.asarray(q_kvar) / 1000
     return p_mw
-
-
-def _activity(limits: GridLimits, p_mw: FloatArray) -> FloatArray:
-    """The value of each row when terminals draw `p_mw`."""
-    return limits.constant + np.einsum("rk,rk->r", limits.coefficients, p_mw[limits.step])
 
 
 def _with_losses(limits: GridLimits, more: Losses) -> GridLimits:

@@ -114,6 +114,33 @@ def test_grid_limits_come_before_needs() -> None:
     assert dispatcher.grid_slack == ()
 
 
+def test_no_saving_breaks_a_grid_limit() -> None:
+    """The last kWh of a need costs a hundred in the store, far more than limits are broken for."""
+    store = battery(charge_efficiency=0.01, charge_max_kw=1000.0)
+    dispatcher = dispatcher_of([ev([session(1, 2, e_departure_min_kwh=20.0)]), store], steps=2)
+    dispatcher.add(limits(1, "loading_percent", 100.0 / 0.006, 0.0, -100.0, 100.0))
+    schedule = dispatcher.solve()
+    assert schedule.shortfalls == ()
+    assert dispatcher.grid_slack == ()
+    assert schedule.assets["b1"].p_kw == pytest.approx([400.0, -4.0])
+
+
+def test_a_limit_that_yields_is_broken_for_needs_alone() -> None:
+    dispatcher = dispatcher_of(
+        [ev([session(0, 1, e_departure_min_kwh=14.0)])], steps=1, import_price_per_mwh=-50.0
+    )
+    for upper in (100.0, 101.0):
+        dispatcher.add(limits(0, "loading_percent", 1000.0, 130.0, -100.0, upper))
+    schedule = dispatcher.solve()
+    assert schedule.assets["ev1"].p_kw == pytest.approx([0.0])
+    assert schedule.shortfalls[0].amount_kwh == pytest.approx(4.0)
+    dispatcher.let_yield(np.array([True, True]))
+    schedule = dispatcher.solve()
+    assert schedule.assets["ev1"].p_kw == pytest.approx([4.0])
+    assert schedule.shortfalls == ()
+    assert [slack.amount for slack in dispatcher.grid_slack] == [pytest.approx(34.0)]
+
+
 def test_the_root_buys_the_losses() -> None:
     dispatcher = dispatcher_of([load(5.0), ev([session(0, 1, e_departure_min_kwh=16.0)])], steps=1)
     dispatcher.add(losses(0, 0.1, 0.0002))
