@@ -100,8 +100,10 @@ class Cell:
             estimated / weight if weight else 0.0,
         )
 
-    def gas_kg(self, gas: Gas) -> float:
-        return sum(line.gases_kg.get(gas, 0.0) for line in self.lines)
+    def gas_kg(self, gas: Gas) -> float | None:
+        """None where no line tells: its factor is of other gases, or of CO2e."""
+        stated = [line.gases_kg[gas] for line in self.lines if gas in line.gases_kg]
+        return sum(stated) if stated else None
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ class Inventory:
 
     def laid_out(self, rows: Iterable[Row]) -> dict[str, tuple[float, float, float]]:
         """Another layout of the same figures: direct, indirect and outside of each row; NaN where no cell
-        has a number."""
+        has a number, or none of the row's gases."""
         return {
             row.id: (
                 self._sum(row.direct, row),
@@ -143,13 +145,14 @@ class Inventory:
             return float("nan")
         if row.gases == "all":
             return sum(cell.co2e_kg for cell in numbers)
-        return sum(
+        stated = [
             kg * GWP[self.gwp][gas]
             for cell in numbers
             for line in cell.lines
             for gas, kg in line.gases_kg.items()
             if gas in GASES_OF[row.gases]
-        )
+        ]
+        return sum(stated) if stated else float("nan")
 
     def _of(self, total: Total, sector: str | None) -> list[Cell]:
         return [

@@ -31,6 +31,8 @@ GWP: Mapping[GwpSet, Mapping[Gas, float]] = {
 }
 """kg CO2e per kg over 100 years: IPCC AR4 WG1 table 2.14, AR5 WG1 table 8.A.1, AR6 WG1 table 7.SM.7."""
 
+LARGEST_KG = 1e14
+"""Of one row: about twice what the world emits in a year."""
 REMOVALS = "V.2"
 """The one cell whose number may be negative: land takes carbon up."""
 
@@ -165,6 +167,12 @@ def _faults(row: InventoryEntry, reported: Collection[str]) -> Iterator[tuple[st
     if row.activity_quality is None or (row.tonnes is None and row.factor_quality is None):
         column = "activity_quality" if row.activity_quality is None else "factor_quality"
         yield column, "the data quality is missing; give H, M or L for activity and factor"
+    if not abs(row.kg) <= LARGEST_KG:
+        column = "amount" if row.tonnes is None else "tonnes"
+        yield (
+            column,
+            f"is {row.kg:g} kg, more than the world emits ({LARGEST_KG:g} kg); check amount and unit",
+        )
     if row.kg < 0 and row.reference != REMOVALS:
         column = "factor" if row.tonnes is None else "tonnes"
         yield column, f"is negative ({row.kg:g} kg); only {REMOVALS} may be, for what land takes up"

@@ -247,6 +247,19 @@ def test_entries_fill_their_cells_and_totals_with_the_gwp_of_choice() -> None:
     assert made(period, nothing).cells["II.2.1"].notation == "NO"
 
 
+def test_a_gas_that_no_line_states_is_not_zero() -> None:
+    """A factor of CO2, or of CO2e, says nothing of methane; nor does an entry of CO2 of refrigerants."""
+    period = build(2, date(2016, 6, 29), 1)
+    cement = {**WASTE, "reference": "IV.1", "gas": "CO2"}
+    found = made(period, GAS, {**WASTE, "gas": "CO2e"}, cement)
+    assert [found.cells["I.1.1"].gas_kg(gas) for gas in ("CH4", "N2O", "CO2b", "CO2e")] == [None] * 4
+    assert found.cells["III.1.2"].gas_kg("CO2") is None
+    assert found.cells["I.1.2"].gas_kg("CH4") is None
+    japan = found.laid_out(JAPAN_ROWS)
+    assert np.isnan([japan["fluorinated_gases"][0], japan["combustion_other_gases"][0]]).all()
+    assert japan["industrial_processes"][0] == pytest.approx(found.cells["IV.1"].co2e_kg)
+
+
 def test_entries_count_in_their_own_year_only() -> None:
     """A part of a year takes its part, flagged; the whole year all of it; another year nothing."""
     period = build(2, date(2016, 6, 29), 1)
@@ -322,6 +335,13 @@ def test_entries_come_from_a_file() -> None:
     wrong = InventoryEntries.from_csv(text + "\nII.2.1,,,,,,NO,\n")
     with pytest.raises(InputError, match=r"inventory\.csv: line 3: notation key NO needs"):
         check_entries(wrong)
+
+
+@pytest.mark.parametrize("number", [{"tonnes": 1e306}, {"amount": 1e308, "factor": 1e10, "tonnes": None}])
+def test_an_entry_beyond_the_world_is_refused(number: dict) -> None:
+    row = {**GAS, **WASTE, "reference": "I.1.1", **number}
+    with pytest.raises(InputError, match="more than the world emits"):
+        check_entries(parse(InventoryEntries, {"rows": [row]}))
 
 
 def test_what_meters_cannot_tell_has_a_notation_key() -> None:

@@ -130,7 +130,10 @@ def _figure(context: Context, cell: InventoryCell) -> Figure:
         method="grid-average" if metered else "gpc",
         low=amount.low_kg / 1000.0 if known else None,
         high=amount.high_kg / 1000.0 if known else None,
-        estimated_share=max(amount.estimated_share, _input_share(context, cell) if metered else 0.0),
+        # sums of shares may miss 1 by rounding
+        estimated_share=min(
+            1.0, max(amount.estimated_share, _input_share(context, cell) if metered else 0.0)
+        ),
         activity=_worst([line.activity_quality for line in cell.lines]),
         factor_quality=_worst([line.factor_quality for line in cell.lines]),
         factors=tuple(sorted({key for line in cell.lines for key in line.factors})),
@@ -155,7 +158,7 @@ def _cells(context: Context, made: Inventory) -> Table:
     for reference, cell in made.cells.items():
         kind = REFERENCES[reference]
         found = _figure(context, cell)
-        gases = [cell.gas_kg(gas) / 1000.0 if cell.lines else None for gas in _GASES]
+        *gases, biogenic = (_tonnes(cell.gas_kg(gas)) for gas in (*_GASES, "CO2b"))
         rows.append(
             (
                 reference,
@@ -167,7 +170,7 @@ def _cells(context: Context, made: Inventory) -> Table:
                 found.notation or "",
                 *gases,
                 found,
-                cell.gas_kg("CO2b") / 1000.0 if cell.lines else None,
+                biogenic,
                 found.activity or "",
                 found.factor_quality or "",
                 found.explanation,
@@ -198,6 +201,10 @@ def _cells(context: Context, made: Inventory) -> Table:
             "ガス別は係数が示す場合のみ。CO2e係数は合計にのみ算入。CO2（生物起源）は合計に含めない。",
         ),
     )
+
+
+def _tonnes(kg: float | None) -> float | None:
+    return None if kg is None else kg / 1000.0
 
 
 def _totals(context: Context, made: Inventory) -> Table:
@@ -300,23 +307,28 @@ def _layout(context: Context, made: Inventory, id_: str, rows: tuple[Row, ...], 
     for row in rows:
         keys = made.notations(row)
         said = ", ".join(f"{reference} {key}" for reference, key in keys.items())
-        values = [
-            sum_of(
+        values: list[Cell] = []
+        for column, references, value in zip(
+            columns, (row.direct, row.indirect, row.outside), found[row.id], strict=True
+        ):
+            if not references:
+                values.append(None)  # the layout has no such cell
+                continue
+            figure = sum_of(
                 f"{id_}/{row.id}/{column}",
                 value / 1000.0,
                 "t",
                 [_figure(context, made.cells[key]) for key in references],
-                explanation=said or "the layout has no such cell",
+                explanation=said or "no number of these gases is known",
                 ledger="grid-average",
                 method="gpc",
                 # gases are told apart: then a part counts in two rows, and no sum of parts is claimed
                 rule="sum" if row.gases == "all" else "its gases",
                 days=span(context.period),
             )
-            for column, references, value in zip(
-                columns, (row.direct, row.indirect, row.outside), found[row.id], strict=True
-            )
-        ]
+            if figure.notation is not None and len(alike := {keys.get(key, "NE") for key in references}) == 1:
+                figure = replace(figure, notation=alike.pop())
+            values.append(figure)
         cells.append((row.group, row.title, *values, said))
     return Table(
         id_,

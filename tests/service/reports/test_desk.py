@@ -365,6 +365,20 @@ def test_the_inventory_has_the_columns_of_the_ecrf_and_a_row_per_reference() -> 
         assert (row[position["co2_t"]] is None) == bool(key)
 
 
+def test_other_layouts_have_the_keys_of_their_own_cells() -> None:
+    """A column that the layout lacks is empty; one whose cells all say NO or IE says so, not NE."""
+    header = "reference,notation,explanation"
+    rows = ("II.2.1,NO,no railway runs on fuel", "II.2.2,NO,no railway runs on electricity")
+    officer = OfficerInputs(inventory="\n".join((header, *rows)))
+    report = reports()["city-inventory"].make(replace(context(PERIOD, "city-inventory"), officer=officer))
+    figures = report.figures
+    assert (figures["japan/railway/direct"].notation, figures["crf/rail/direct"].notation) == ("NO", "NO")
+    assert figures["crf/rail/outside"].notation == "NE"
+    assert "japan/railway/outside" not in figures
+    assert figures["crf/residential_buildings/outside"].notation == "IE"
+    assert all(figure.estimated_share <= 1.0 for figure in figures.values())
+
+
 def test_a_figure_that_comes_or_goes_is_a_change() -> None:
     report = made(PERIOD, "district-carbon")
     balance = report.tables[1]
