@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import numpy as np
 
@@ -86,13 +86,15 @@ def targets_report(context: Context) -> Report:
 
 
 def _year(context: Context) -> _Year:
-    month = int(context.choices[FIRST_MONTH.name])
-    last = (context.period.time.end - timedelta(seconds=1)).astimezone(context.period.zone)
+    month, time, zone = int(context.choices[FIRST_MONTH.name]), context.period.time, context.period.zone
+    last = (time.end - timedelta(seconds=1)).astimezone(zone)
     number = last.year if last.month >= month else last.year - 1
 
     def whole(year: int) -> Period | None:
-        first, end = date(year, month, 1), date(year + 1, month, 1) - timedelta(days=1)
-        return context.other(f"{first}/{end}")
+        first, end = (datetime(number, month, 1, tzinfo=zone) for number in (year, year + 1))
+        if (time.start, time.end) == (first, end):
+            return context.period
+        return context.other(f"{first.date()}/{end.date() - timedelta(days=1)}")
 
     period = whole(number) or context.period
     before = whole(number - 1)
