@@ -12,7 +12,7 @@ What is not used is left over, never carried to another zone, year or (hourly) h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, TypeVar
@@ -63,10 +63,12 @@ class MarketUse:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """The part of an asset's use that belongs to one user class."""
+    """The use of one district and user class that all instruments treat alike: of those assets that none of
+    them names, or of one that is named."""
 
-    asset: AssetEntry
+    district: str
     user: UserClass
+    asset: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class MarketBased:
     """The ledger of a period; arrays have shape (hours, units).
 
     Attributes:
-        energy_mwh: net use. estimated: hours in which it is an estimate, shape (hours,).
+        energy_mwh: net use, of which hours in which an asset feeds back more than it draws have nothing to
+            cover. estimated: hours in which it is an estimate, shape (hours,).
         contract_mwh, contract_kg, certificate_mwh, certificate_kg: what covers it.
         residual: factor of the rest. fallback: what stands in for a residual mix; empty where there is one.
         cancellations: new ones, at most one per certificate. left_mwh: by certificate of this period or
@@ -101,11 +104,8 @@ class MarketBased:
     def city(self) -> MarketUse:
         return self._sums([CITY], lambda _: CITY)[CITY]
 
-    def by_asset(self) -> dict[str, MarketUse]:
-        return self._sums(list(dict.fromkeys(unit.asset.id for unit in self.units)), lambda u: u.asset.id)
-
     def by_district(self) -> dict[str, MarketUse]:
-        return self._sums(self.districts, lambda unit: unit.asset.district)
+        return self._sums(self.districts, lambda unit: unit.district)
 
     def by_class(self) -> dict[UserClass, MarketUse]:
         return self._sums(USER_CLASSES, lambda unit: unit.user)
@@ -154,11 +154,15 @@ def market_based(
     hourly = matching == "hourly"
     faults = contract_faults(contracts, period, zone)
     faults += certificate_faults(certificates, period, zone, before, hourly=hourly, elsewhere=elsewhere)
+    units, shares = _units(
+        period.assets,
+        {*(row.consumer for row in contracts.rows), *(row.consumer for row in certificates.rows)},
+    )
     if not faults:
-        faults = _share_faults(contracts, period)
+        faults = _share_faults(contracts, period, units)
     if faults:
         raise InputError(faults)
-    cover = _Cover(period, ledger, first_month)
+    cover = _Cover(period, ledger, units, shares, first_month)
     for contract in contracts.rows:
         cover.contract(contract, hourly)
     contract_mwh, contract_kg = cover.mwh.copy(), cover.kg.copy()
@@ -200,17 +204,18 @@ def market_based(
 class _Cover:
     """The use of a period and what has been laid over it so far."""
 
-    def __init__(self, period: Period, ledger: GridAverage, first_month: int) -> None:
-        shares = [
-            (k, user, share)
-            for k, asset in enumerate(ledger.assets)
-            for user, share in asset.classes.items()
-            if share > 0
-        ]
-        self.units = tuple(Unit(ledger.assets[k], user) for k, user, _ in shares)
-        self.energy = ledger.energy_mwh[:, [k for k, _, _ in shares]] * [share for _, _, share in shares]
+    def __init__(
+        self,
+        period: Period,
+        ledger: GridAverage,
+        units: tuple[Unit, ...],
+        shares: FloatArray,
+        first_month: int,
+    ) -> None:
+        self.units = units
+        self.energy = ledger.energy_mwh @ shares
         # an hour in which an asset feeds back more than it draws has nothing to cover
-        self.open = np.nan_to_num(np.maximum(self.energy, 0.0))
+        self.open = np.nan_to_num(np.maximum(ledger.energy_mwh, 0.0), copy=False) @ shares
         self.demand = self.open.copy()
         self.mwh, self.kg = np.zeros_like(self.open), np.zeros_like(self.open)
         self.matched: dict[str, FloatArray] = {}
@@ -219,7 +224,7 @@ class _Cover:
         self.years = np.array([_reporting_year(self.days[k], first_month) for k in self.day_of_hour])
         self.first_month = first_month
         self.district = np.array(
-            [[float(unit.asset.district == name) for name in period.districts] for unit in self.units]
+            [[float(unit.district == name) for name in period.districts] for unit in self.units]
         ).reshape(len(self.units), len(period.districts))
         self.known = np.isfinite(ledger.energy_mwh).all(axis=1)
         self._of_consumer: dict[str, IntArray] = {}
@@ -298,17 +303,31 @@ def _years_of(row: Certificate, zone: ZoneInfo, first_month: int) -> tuple[int, 
 def _columns(consumer: str, units: Sequence[Unit]) -> IntArray:
     kind, _, name = consumer.partition(":")
     of: Mapping[str, Callable[[Unit], str]] = {
-        "district": lambda unit: unit.asset.district,
+        "district": lambda unit: unit.district,
         "class": lambda unit: unit.user,
-        "asset": lambda unit: unit.asset.id,
+        "asset": lambda unit: unit.asset,
     }
     chosen = [k for k, unit in enumerate(units) if consumer == CITY or of[kind](unit) == name]
     return np.array(chosen, dtype=np.int64)
 
 
-def _share_faults(contracts: Contracts, period: Period) -> list[Fault]:
+def _units(assets: Sequence[AssetEntry], consumers: Collection[str]) -> tuple[tuple[Unit, ...], FloatArray]:
+    """The units that instruments of these consumers tell apart, and which share of each asset's use belongs
+    to each, shape (assets, units)."""
+    parts: dict[Unit, dict[int, float]] = {}
+    for k, asset in enumerate(assets):
+        name = asset.id if f"asset:{asset.id}" in consumers else ""
+        for user, share in asset.classes.items():
+            if share > 0:
+                parts.setdefault(Unit(asset.district, user, name), {})[k] = share
+    shares = np.zeros((len(assets), len(parts)))
+    for column, of in enumerate(parts.values()):
+        shares[list(of), column] = list(of.values())
+    return tuple(parts), shares
+
+
+def _share_faults(contracts: Contracts, period: Period, units: Sequence[Unit]) -> list[Fault]:
     """Contracts whose shares of one use exceed 1 on some day."""
-    units = [Unit(asset, user) for asset in period.assets for user, share in asset.classes.items() if share]
     days, _ = local_days(period.time, period.zone)
     total = np.zeros((len(days), len(units)))
     faults = []
