@@ -88,7 +88,7 @@ def carbon_free_scores(
             for asset in period.assets
         ]
     ).reshape(len(period.assets), len(period.districts))
-    contracted = period.injected_mwh @ plants
+    contracted = period.hourly(lambda day: day.injected_mwh @ plants, len(period.districts))
     if contracted_mwh is not None:
         contracted = contracted + contracted_mwh
     known = np.isfinite(load).all(axis=1) & np.isfinite(contracted).all(axis=1) & np.isfinite(share)

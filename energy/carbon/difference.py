@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from energy.carbon.grid_average import GridAverage, net_use
-from energy.carbon.stores import tank_changes
+from energy.carbon.grid_average import GridAverage
+from energy.carbon.stores import Stores
 from energy.domain.network import FloatArray
 from energy.domain.period import CITY, Period
 
@@ -42,12 +42,16 @@ class Difference:
 
 def difference(ledger: GridAverage, period: Period) -> dict[str, Difference]:
     """The difference of every district, and under `CITY` of all together."""
-    use_kg = net_use(period, period.drawn_kg, period.injected_kg, tank_changes(period).kg)
     names = (*period.districts, CITY)
     member = np.array(
         [[float(asset.district == name or name == CITY) for name in names] for asset in period.assets]
     ).reshape(len(period.assets), len(names))
-    energy, traced = ledger.energy_mwh @ member, use_kg @ member
+    stores = Stores(period)
+    energy = ledger.energy_mwh @ member
+    traced = period.hourly(
+        lambda day: stores.net_use(day, day.drawn_kg, day.injected_kg, day.tank_change_kg) @ member,
+        len(names),
+    )
     official = ledger.factor.kg(energy)
     upstream = period.upstream["carbon_g_per_kwh"][:, None]
     mean = float(np.nanmean(upstream))

@@ -12,20 +12,30 @@ at the margin is another question with its own figure (`EvGroup.marginal`), neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 import numpy as np
 
-from energy.carbon.marginal import Marginal
+from energy.carbon.marginal import TALLIES, Marginal, amount, tallies
 from energy.carbon.rates import Amount, ratio
-from energy.carbon.stores import by_entry, tank_changes
-from energy.domain.network import FloatArray, IntArray
+from energy.carbon.stores import Stores
+from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import AssetEntry, Period
 
 Key = TypeVar("Key", bound=Hashable)
+_FLOWS = (
+    "charged_mwh",
+    "charged_kg",
+    "exported_mwh",
+    "exported_kg",
+    "driven_mwh",
+    "driven_kg",
+    "distance_km",
+    "change_kg",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +90,23 @@ class EvGroup:
 
 @dataclass(frozen=True)
 class EvLedger:
-    """The EVs of a period, to be grouped by vehicle or by hour; all groups come from the same arrays,
-    shape (hours, evs)."""
+    """The EVs of a period, to be grouped by vehicle or by hour.
+
+    Attributes:
+        of_ev, of_hour: sums over all hours and over all EVs of the same rows, shape (rows, evs) and (rows,
+            hours): the flows of `EvGroup` in its order, then the tallies (`marginal.tallies`) of what is
+            charged and, where it was asked for, of what charging less V2G causes at the margin.
+        known: hours in which some EV is known, shape (hours,).
+    """
 
     period: Period
     evs: tuple[AssetEntry, ...]
-    charged_mwh: FloatArray
-    charged_kg: FloatArray
-    exported_mwh: FloatArray
-    exported_kg: FloatArray
-    driven_mwh: FloatArray
-    driven_kg: FloatArray
-    distance_km: FloatArray
-    change_kg: FloatArray
-    marginal_kg: FloatArray | None
+    of_ev: FloatArray
+    of_hour: FloatArray
+    known: BoolArray
 
     def city(self) -> EvGroup:
-        return self._group(np.arange(len(self.evs)), None)
+        return _group(self.of_ev.sum(axis=1))
 
     def by_vehicle(self) -> dict[str, EvGroup]:
         return self._by_asset(lambda asset: asset.id)
@@ -125,83 +135,52 @@ class EvLedger:
         return [instant.astimezone(self.period.zone) for instant in self.period.time]
 
     def _by_asset(self, key: Callable[[AssetEntry], Key]) -> dict[Key, EvGroup]:
-        members: dict[Key, list[int]] = {}
-        for k, asset in enumerate(self.evs):
-            members.setdefault(key(asset), []).append(k)
-        return {name: self._group(np.array(chosen), None) for name, chosen in members.items()}
+        return _groups(self.of_ev, [key(asset) for asset in self.evs])
 
     def _by_time(self, keys: list[Key]) -> dict[Key, EvGroup]:
-        members: dict[Key, list[int]] = {}
-        for hour, name in enumerate(keys):
-            members.setdefault(name, []).append(hour)
-        every = np.arange(len(self.evs))
-        return {name: self._group(every, np.array(hours)) for name, hours in members.items()}
-
-    def _group(self, evs: IntArray, hours: IntArray | None) -> EvGroup:
-        rows = np.arange(len(self.charged_mwh)) if hours is None else hours
-        chosen = np.ix_(rows, evs)
-
-        def total(values: FloatArray) -> float:
-            return float(np.nansum(values[chosen]))
-
-        charged = np.nan_to_num(self.charged_mwh[chosen]).sum(axis=1)
-        share = self._share(charged, rows)
-        return EvGroup(
-            charged_mwh=total(self.charged_mwh),
-            charged_kg=total(self.charged_kg),
-            exported_mwh=total(self.exported_mwh),
-            exported_kg=total(self.exported_kg),
-            driven_mwh=total(self.driven_mwh),
-            driven_kg=total(self.driven_kg),
-            distance_km=total(self.distance_km),
-            change_kg=total(self.change_kg),
-            estimated_share=share,
-            marginal=self._at_margin(evs, rows),
-        )
-
-    def _share(self, mwh: FloatArray, rows: IntArray) -> float:
-        weights = np.zeros(self.period.time.steps)
-        weights[rows] = mwh
-        return self.period.estimated_share(weights)
-
-    def _at_margin(self, evs: IntArray, rows: IntArray) -> Amount | None:
-        if self.marginal_kg is None:
-            return None
-        chosen = np.ix_(rows, evs)
-        net = (self.charged_mwh - self.exported_mwh)[chosen]
-        known = np.isfinite(net)
-        weight = np.where(known, np.abs(net), 0.0).sum(axis=1)
-        share = self._share(weight, rows)
-        nan = float("nan")
-        kg = float(self.marginal_kg[chosen][known].sum())
-        return Amount(kg, nan, nan, float(net[known].sum()), share)
+        return _groups(self.of_hour, keys)
 
 
 def ev_ledger(period: Period, marginal: Marginal | None = None, kinds: Collection[str] = ("ev",)) -> EvLedger:
     """The EVs of `period`, every asset of `kinds`; with `marginal` the consequential statement too."""
-    plug = [k for k, asset in enumerate(period.assets) if asset.kind in kinds]
-    evs = tuple(period.assets[k] for k in plug)
-    at_plug = (period.drawn_mwh, period.drawn_kg, period.injected_mwh, period.injected_kg)
-    in_battery = (period.driven_mwh, period.driven_kg, period.distance_km, tank_changes(period).kg)
-    flows = [table[:, plug] for table in at_plug] + [by_entry(period, table, plug) for table in in_battery]
-    # an hour of which a part is unknown is left out as a whole: what remains closes
-    unknown = ~np.logical_and.reduce([np.isfinite(flow) for flow in flows])
-    charged, charged_kg, exported, exported_kg, driven, driven_kg, distance, change = (
-        np.where(unknown, np.nan, flow) for flow in flows
-    )
-    at_margin = None
-    if marginal is not None:
-        at_margin = np.where(unknown, np.nan, marginal.kg[:, plug])
-    return EvLedger(
-        period=period,
-        evs=evs,
-        charged_mwh=charged,
-        charged_kg=charged_kg,
-        exported_mwh=exported,
-        exported_kg=exported_kg,
-        driven_mwh=driven,
-        driven_kg=driven_kg,
-        distance_km=distance,
-        change_kg=change,
-        marginal_kg=at_margin,
+    plug = np.array([k for k, asset in enumerate(period.assets) if asset.kind in kinds], dtype=np.int64)
+    evs, stores = tuple(period.assets[k] for k in plug), Stores(period)
+    rows = len(_FLOWS) + TALLIES * (1 if marginal is None else 2)
+    of_hour = np.zeros((rows, period.time.steps))
+    known = np.zeros(period.time.steps, dtype=np.bool_)
+    of_days = [np.zeros((rows, len(evs)))]
+    for day in period.by_day if evs else ():
+        at_plug = (day.drawn_mwh, day.drawn_kg, day.injected_mwh, day.injected_kg)
+        in_battery = (day.driven_mwh, day.driven_kg, day.distance_km, day.tank_change_kg)
+        flows: FloatArray = np.stack(
+            [table[:, plug] for table in at_plug]
+            + [stores.by_entry(day, table, plug) for table in in_battery]
+        )
+        # an hour of which a part is unknown is left out as a whole: what remains closes
+        unknown: BoolArray = np.logical_not(np.isfinite(flows).all(axis=0))
+        charged, _, exported, *_ = np.where(unknown, np.nan, flows)
+        parts = [np.where(unknown, 0.0, flows), tallies(period, day, charged, np.zeros_like(charged))]
+        if marginal is not None:
+            parts.append(tallies(period, day, charged - exported, marginal.kg(day)[:, plug]))
+        tables = np.concatenate(parts)
+        of_hour[:, day.hours] = tables.sum(axis=2)
+        known[day.hours] = ~unknown.all(axis=1)
+        of_days.append(tables.sum(axis=1))
+    return EvLedger(period, evs, np.sum(of_days, axis=0), of_hour, known)
+
+
+def _groups(sums: FloatArray, keys: Sequence[Key]) -> dict[Key, EvGroup]:
+    """The columns of `sums` by the key of each."""
+    members: dict[Key, list[int]] = {}
+    for k, name in enumerate(keys):
+        members.setdefault(name, []).append(k)
+    return {name: _group(sums[:, columns].sum(axis=1)) for name, columns in members.items()}
+
+
+def _group(sums: FloatArray) -> EvGroup:
+    flows, *tallied = np.split(sums, range(len(_FLOWS), len(sums), TALLIES))
+    return EvGroup(
+        **dict(zip(_FLOWS, flows.tolist(), strict=True)),
+        estimated_share=amount(tallied[0]).estimated_share,
+        marginal=amount(tallied[1]) if len(tallied) > 1 else None,
     )

@@ -20,7 +20,7 @@ import numpy as np
 
 from energy.carbon.gaps import GapRule, filled
 from energy.carbon.rates import Amount, Rate
-from energy.carbon.stores import by_entry, tank_changes
+from energy.carbon.stores import Stores
 from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import CITY, USER_CLASSES, AssetEntry, Period, UserClass
 
@@ -99,17 +99,10 @@ def grid_average(
             None where the average counts per kWh sold and so contains them.
         gaps: what becomes of hours that no stored day accounts.
     """
-    energy = net_use(period, period.drawn_mwh, period.injected_mwh, tank_changes(period).mwh)
+    stores = Stores(period)
+    energy = period.hourly(
+        lambda day: stores.net_use(day, day.drawn_mwh, day.injected_mwh, day.tank_change_mwh),
+        len(period.assets),
+    )
     energy, estimated = filled(period, energy, gaps)
     return GridAverage(period.assets, period.districts, energy, estimated, factor, losses)
-
-
-def net_use(period: Period, drawn: FloatArray, injected: FloatArray, change: FloatArray) -> FloatArray:
-    """What each asset has used up, of energy or of its carbon, shape (hours, assets): what storages fed
-    back is taken out, and what batteries hold more (`change`, shape (hours, storages))."""
-    stores = [k for k, asset in enumerate(period.assets) if asset.id in period.storages]
-    batteries = [k for k in stores if period.assets[k].kind != "ev"]
-    net = drawn.copy()
-    net[:, stores] -= injected[:, stores]
-    net[:, batteries] -= by_entry(period, change, batteries)
-    return net

@@ -283,11 +283,16 @@ def _supplied(
 ) -> None:
     """I.4.4: what local plants feed into the grid, at the direct factor of their technology."""
     technologies = sorted({asset.technology for asset in period.assets if asset.technology})
+    plants = [
+        [k for k, asset in enumerate(period.assets) if asset.technology == technology]
+        for technology in technologies
+    ]
+    generated = period.hourly(
+        lambda day: np.column_stack([day.injected_mwh[:, of].sum(axis=1) for of in plants]), len(plants)
+    )
     found, lacking = [], []
-    for technology in technologies:
-        plants = [k for k, asset in enumerate(period.assets) if asset.technology == technology]
-        energy = period.injected_mwh[:, plants].sum(axis=1)
-        energy, estimated = filled(period, energy[:, None], gaps)
+    for k, technology in enumerate(technologies):
+        energy, estimated = filled(period, generated[:, [k]], gaps)
         rate = generation.get(technology)
         amount = None if rate is None else rate.amounts(energy, estimated)[0]
         if rate is None or amount is None or not amount.known:

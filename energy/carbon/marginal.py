@@ -15,16 +15,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
 from energy.carbon.rates import Amount, carbon_kg
 from energy.domain.network import BoolArray, FloatArray
-from energy.domain.period import Period
+from energy.domain.period import AccountedDay, Period
 
 MarginalMethod = Literal["marginal-dispatch", "marginal", "marginal-mixed"]
 """The dispatch of each day; the upstream's marginal intensity at every bus; days of both."""
+TALLIES = 4
+"""Rows of `tallies`."""
 
 
 @dataclass(frozen=True)
@@ -32,17 +35,23 @@ class Marginal:
     """What the net draw of every asset of `period` caused at the margin.
 
     Attributes:
-        net_mwh: drawn less injected, shape (hours, assets). kg: what that causes; NaN where it or its
-            marginal intensity is not known, and 0 where nothing is drawn.
         by_dispatch: hours at the rates of the day's dispatch, shape (hours,).
         at_root: marginal intensity at the connection, g/kWh, shape (hours,), NaN where not known.
     """
 
     period: Period
-    net_mwh: FloatArray
-    kg: FloatArray
     by_dispatch: BoolArray
     at_root: FloatArray
+
+    def kg(self, day: AccountedDay) -> FloatArray:
+        """What the net draw of each asset caused on a day, shape (its hours, assets): NaN where it or its
+        marginal intensity is not known, and 0 where nothing is drawn."""
+        upstream = self.period.upstream["marginal_g_per_kwh"][day.hours]
+        kg = carbon_kg(day.drawn_mwh - day.injected_mwh, upstream)
+        if day.marginal_kg is None:
+            return kg
+        # a day has rates of all its buses or of none
+        return np.where(self.by_dispatch[day.hours, None], day.marginal_kg, kg)
 
     @property
     def method(self) -> MarginalMethod:
@@ -58,16 +67,22 @@ class Marginal:
         of_days = self.by_dispatch[np.isfinite(self.period.upstream["carbon_g_per_kwh"])]
         return float(of_days.mean()) if len(of_days) else 0.0
 
+    @cached_property
+    def _tallies(self) -> FloatArray:
+        """Those of every asset, shape (4, assets)."""
+        days = [
+            tallies(self.period, day, day.drawn_mwh - day.injected_mwh, self.kg(day)).sum(axis=1)
+            for day in self.period.by_day
+        ]
+        return np.asarray(np.sum(days, axis=0))
+
     def of_assets(self, columns: Sequence[int]) -> Amount:
         """What some assets cause: EV charging (V2G deducted), loads, a district. None causes nothing.
 
         An amount without interval, over the hours whose energy is known; kg NaN where any of them meets
         an unknown marginal intensity.
         """
-        net, kg = self.net_mwh[:, list(columns)], self.kg[:, list(columns)]
-        known = np.isfinite(net)
-        weight = np.where(known, np.abs(net), 0.0).sum(axis=1)
-        return _amount(self.period, kg[known].sum(), net[known].sum(), weight)
+        return amount(self._tallies[:, list(columns)].sum(axis=1))
 
     def by_district(self) -> dict[str, Amount]:
         """By district, those of the period, ``boundary`` included."""
@@ -91,7 +106,8 @@ class Marginal:
         net = city["import_mwh"] - city["export_mwh"]
         known = np.isfinite(net)
         kg = carbon_kg(net, self.at_root)[known].sum()
-        return _amount(self.period, kg, net[known].sum(), np.where(known, np.abs(net), 0.0))
+        nan, share = float("nan"), self.period.estimated_share(np.where(known, np.abs(net), 0.0))
+        return Amount(float(kg), nan, nan, float(net[known].sum()), share)
 
     def _columns(self, name: str, value: str) -> list[int]:
         return [k for k, asset in enumerate(self.period.assets) if getattr(asset, name) == value]
@@ -100,18 +116,26 @@ class Marginal:
 def marginal(period: Period, *, dispatch: bool = True) -> Marginal:
     """The marginal ledger of `period`: at the rates of each day's dispatch where it has them and `dispatch`
     is wanted, else at the upstream's marginal intensity at every bus."""
-    net = period.drawn_mwh - period.injected_mwh
-    upstream = period.upstream["marginal_g_per_kwh"]
-    kg, at_root = carbon_kg(net, upstream), upstream
-    by_dispatch = np.zeros(len(net), dtype=bool)
-    if dispatch and period.marginal_kg is not None and period.marginal_at_root is not None:
-        # a day has rates of all its buses or of none
-        by_dispatch = np.isfinite(period.marginal_at_root)
-        kg = np.where(by_dispatch[:, None], period.marginal_kg, kg)
-        at_root = np.where(by_dispatch, period.marginal_at_root, at_root)
-    return Marginal(period, net, kg, by_dispatch, at_root)
+    upstream, at_root = period.upstream["marginal_g_per_kwh"], period.marginal_at_root
+    if not dispatch or at_root is None:
+        return Marginal(period, np.zeros(period.time.steps, dtype=np.bool_), upstream)
+    by_dispatch = np.isfinite(at_root)
+    return Marginal(period, by_dispatch, np.where(by_dispatch, at_root, upstream))
 
 
-def _amount(period: Period, kg: float, mwh: float, weight: FloatArray) -> Amount:
+def tallies(period: Period, day: AccountedDay, net_mwh: FloatArray, kg: FloatArray) -> FloatArray:
+    """What `amount` is made of, for `net_mwh` and `kg` of some assets on a day, shape (its hours, n): the kg
+    and MWh of the hours whose energy is known, the size of that energy, and what part of the size has an
+    estimated upstream intensity, shape (4, hours, n). They add up over hours and assets."""
+    known, share = np.isfinite(net_mwh), period.upstream["estimated_share"][day.hours, None]
+    size = np.where(known & np.isfinite(share), np.abs(net_mwh), 0.0)
+    return np.stack(
+        [np.where(known, kg, 0.0), np.where(known, net_mwh, 0.0), size, size * np.nan_to_num(share)]
+    )
+
+
+def amount(tallied: FloatArray) -> Amount:
+    """The amount of some sums of `tallies`, shape (4,)."""
+    kg, mwh, size, estimated = tallied.tolist()
     nan = float("nan")
-    return Amount(float(kg), nan, nan, float(mwh), period.estimated_share(weight))
+    return Amount(kg, nan, nan, mwh, estimated / size if size else 0.0)

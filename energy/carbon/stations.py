@@ -12,6 +12,7 @@ deliver.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,8 +20,8 @@ import numpy as np
 from energy.carbon.ev import EvGroup, ev_ledger
 from energy.carbon.marginal import Marginal
 from energy.carbon.rates import ratio
-from energy.domain.network import FloatArray
-from energy.domain.period import AssetEntry, Period
+from energy.domain.network import BoolArray, FloatArray
+from energy.domain.period import AccountedDay, AssetEntry, Period
 
 HYDROGEN, SWAPS = "hydrogen_station", "swap_station"
 
@@ -56,17 +57,23 @@ def stations(period: Period, marginal: Marginal | None = None) -> tuple[Station,
     consequential statement too."""
     ledger = ev_ledger(period, marginal, (HYDROGEN, SWAPS))
     entries = {asset.id: asset for asset in reversed(ledger.evs)}
+    hydrogen = [name for name, asset in entries.items() if asset.kind == HYDROGEN]
+    kg = _hydrogen_kg(period, hydrogen, ledger.known)
     return tuple(
-        Station(entries[name], use, _hydrogen_kg(period, entries[name], ledger.driven_mwh))
-        for name, use in ledger.by_vehicle().items()
+        Station(entries[name], use, kg.get(name, float("nan"))) for name, use in ledger.by_vehicle().items()
     )
 
 
-def _hydrogen_kg(period: Period, asset: AssetEntry, driven_mwh: FloatArray) -> float:
-    if asset.kind != HYDROGEN or period.hydrogen_kg is None:
-        return float("nan")
-    column = period.storages.index(asset.id)
-    # hours that the ledger leaves out as a whole are no gap of the mass
-    known = np.isfinite(driven_mwh).any(axis=1)
-    kg, taken = period.hydrogen_kg[known, column], period.driven_mwh[known, column]
-    return float(np.where(taken == 0, np.nan_to_num(kg), kg).sum())
+def _hydrogen_kg(period: Period, stations: Sequence[str], known: BoolArray) -> dict[str, float]:
+    """What vehicles took of each station in the hours that the ledger knows: the others are no gap of it."""
+    if not stations:
+        return {}
+    columns = [period.storages.index(name) for name in stations]
+
+    def taken(day: AccountedDay) -> FloatArray:
+        mwh = day.driven_mwh[:, columns]
+        kg = np.full_like(mwh, np.nan) if day.hydrogen_kg is None else day.hydrogen_kg[:, columns]
+        return np.where(mwh == 0, np.nan_to_num(kg), kg)
+
+    kg = period.hourly(taken, len(columns))[known].sum(axis=0)
+    return dict(zip(stations, kg.tolist(), strict=True))

@@ -1,64 +1,53 @@
-"""What batteries and EVs hold and drive, over a period that may have gaps, by the entries of its assets."""
+"""What batteries and EVs hold and drive, by the entries of a period's assets."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
 import numpy as np
 
-from energy.carbon.rates import local_days
-from energy.domain.network import FloatArray
-from energy.domain.period import Period
+from energy.domain.network import BoolArray, FloatArray, IntArray
+from energy.domain.period import AccountedDay, Period
 
 
-@dataclass(frozen=True)
-class TankChanges:
-    """Change of every tank by hour, MWh and kg, shape (hours, storages); NaN where no day is stored."""
+class Stores:
+    """The storages of a period among its assets.
 
-    mwh: FloatArray
-    kg: FloatArray
-
-
-def tank_changes(period: Period) -> TankChanges:
-    """The change in each hour: from the hour before, at a stored day's start from what the day opened
-    with. So the changes of a period add up without the days that are missing."""
-    days, day_of_hour = local_days(period.time, period.zone)
-    first = np.searchsorted(day_of_hour, np.arange(len(days)))
-    position = {str(day): int(hour) for day, hour in zip(days, first, strict=True)}
-    opened = [position[run.day] for run in period.days]
-
-    def change(tank: FloatArray, opening: FloatArray) -> FloatArray:
-        before = np.vstack((np.full((1, tank.shape[1]), np.nan), tank[:-1]))
-        before[opened] = opening
-        return np.asarray(tank - before)
-
-    return TankChanges(change(period.tank_mwh, period.opening_mwh), change(period.tank_kg, period.opening_kg))
-
-
-def by_entry(period: Period, values: FloatArray, entries: Sequence[int]) -> FloatArray:
-    """A table of storages, shape (hours, storages), by some of the period's asset entries, shape (hours,
-    len(entries)); entries without a storage get 0.
-
-    An asset whose entry changed (its bus, its fleet) stands once per entry: each local day belongs to
-    the entry that had most to do on it, the first of them on an idle day.
+    An asset whose entry changed (its bus, its fleet) stands once per entry: each local day belongs to the
+    entry that had most to do on it, the first of them on an idle day.
     """
-    found = np.zeros((len(values), len(entries)))
-    days, day_of_hour = local_days(period.time, period.zone)
-    same: dict[str, list[int]] = {}
-    for k, asset in enumerate(period.assets):
-        same.setdefault(asset.id, []).append(k)
-    column = {name: k for k, name in enumerate(period.storages)}
-    for place, entry in enumerate(entries):
-        name = period.assets[entry].id
-        if name not in column:
-            continue
-        series = values[:, column[name]]
-        if len(same[name]) > 1:
-            busy = np.abs(period.drawn_mwh[:, same[name]]) + np.abs(period.injected_mwh[:, same[name]])
-            daily = np.zeros((len(days), len(same[name])))
-            np.add.at(daily, day_of_hour, np.nan_to_num(busy))
-            owner = np.array(same[name])[daily.argmax(axis=1)][day_of_hour]
-            series = np.where(owner == entry, series, 0.0)
-        found[:, place] = series
-    return found
+
+    def __init__(self, period: Period) -> None:
+        column = {name: k for k, name in enumerate(period.storages)}
+        self._column = np.array([column.get(asset.id, -1) for asset in period.assets], dtype=np.int64)
+        self._all = np.flatnonzero(self._column >= 0)
+        self._batteries = np.array([k for k in self._all if period.assets[k].kind != "ev"], dtype=np.int64)
+        same: dict[str, list[int]] = {}
+        for k in self._all.tolist():
+            same.setdefault(period.assets[k].id, []).append(k)
+        self._changed = [np.array(entries) for entries in same.values() if len(entries) > 1]
+
+    def by_entry(self, day: AccountedDay, values: FloatArray, entries: IntArray) -> FloatArray:
+        """A table of storages, shape (hours, storages), by some of the period's asset entries, shape (hours,
+        len(entries)); entries without a storage get 0."""
+        columns = np.where(self._others(day), -1, self._column)[entries]
+        found = np.zeros((len(values), len(entries)))
+        found[:, columns >= 0] = values[:, columns[columns >= 0]]
+        return found
+
+    def net_use(
+        self, day: AccountedDay, drawn: FloatArray, injected: FloatArray, change: FloatArray
+    ) -> FloatArray:
+        """What each asset has used up, of energy or of its carbon, shape (hours, assets): what storages fed
+        back is taken out, and what batteries hold more (`change`, shape (hours, storages))."""
+        net = drawn.copy()
+        net[:, self._all] -= injected[:, self._all]
+        net[:, self._batteries] -= self.by_entry(day, change, self._batteries)
+        return net
+
+    def _others(self, day: AccountedDay) -> BoolArray:
+        """The entries of storages that belong to another entry on `day`, shape (assets,)."""
+        others = np.zeros(len(self._column), dtype=np.bool_)
+        for entries in self._changed:
+            busy = np.abs(day.drawn_mwh[:, entries]) + np.abs(day.injected_mwh[:, entries])
+            others[entries] = True
+            others[entries[np.nan_to_num(busy).sum(axis=0).argmax()]] = False
+        return others

@@ -6,7 +6,7 @@ first. Hours without a stored day, and without an AC solution, are NaN: sums say
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
@@ -118,6 +118,54 @@ class Account:
 
 
 @dataclass(frozen=True)
+class AccountedDay:
+    """What the assets, storages and buses of a period did on one of its stored days.
+
+    Attributes:
+        hours: of the period, rows of all arrays.
+        drawn_mwh: from the network (end use, charging), `injected_mwh`, and `drawn_kg` and `injected_kg`,
+            their traced carbon: columns as `Period.assets`, 0 of what was not there on the day.
+        driven_mwh: taken from the battery, `driven_kg`, `distance_km`, and of the tanks at the end of the
+            hour `tank_mwh` and `tank_kg`: columns as `Period.storages`.
+        opening_mwh, opening_kg: what each tank held at the start of the day, shape (storages,).
+        bus_carbon_g_per_kwh: traced intensity by bus, columns as `Period.buses`.
+        marginal_kg: what the net draw of each asset causes at the rates of its bus in the planned dispatch,
+            columns as `Period.assets`; marginal_at_bus: means of those rates, g/kWh, columns as
+            `Period.buses`. None on a day without any.
+        hydrogen_kg: what vehicles took of stations, kg of hydrogen, columns as `Period.storages`; None on a
+            day that was stored without.
+    """
+
+    hours: slice
+    drawn_mwh: FloatArray
+    drawn_kg: FloatArray
+    injected_mwh: FloatArray
+    injected_kg: FloatArray
+    driven_mwh: FloatArray
+    driven_kg: FloatArray
+    distance_km: FloatArray
+    tank_mwh: FloatArray
+    tank_kg: FloatArray
+    opening_mwh: FloatArray
+    opening_kg: FloatArray
+    bus_carbon_g_per_kwh: FloatArray
+    marginal_kg: FloatArray | None = None
+    marginal_at_bus: FloatArray | None = None
+    hydrogen_kg: FloatArray | None = None
+
+    @property
+    def tank_change_mwh(self) -> FloatArray:
+        """What each tank gains in the hour, from the hour before, in the first from what the day opened
+        with: so changes add up over days without those that are missing."""
+        return np.diff(self.tank_mwh, axis=0, prepend=self.opening_mwh[None])
+
+    @property
+    def tank_change_kg(self) -> FloatArray:
+        """The same of the carbon in it."""
+        return np.diff(self.tank_kg, axis=0, prepend=self.opening_kg[None])
+
+
+@dataclass(frozen=True)
 class Period:
     """Local days of one city, in order.
 
@@ -129,22 +177,15 @@ class Period:
         actual: what happened. uncontrolled: the stored counterfactual (charging on arrival at full
             power, storage idle, nothing curtailed); `planned` what was foreseen (the same object as
             `actual` where information was perfect).
-        assets: columns of `drawn_mwh` (from the network: end use, charging), `injected_mwh`, and
-            `drawn_kg` and `injected_kg`, their traced carbon.
-        storages: ids of batteries and EVs, columns of `driven_mwh` (taken from the battery), `driven_kg`,
-            `distance_km`, and of the tanks at the end of the hour, `tank_mwh` and `tank_kg`.
-        opening_mwh, opening_kg: what each tank held at the start of each stored day, shape (days, storages):
-            with the day's last hour it gives the change over days, also where days are missing between.
-        bus_carbon_g_per_kwh: traced intensity by bus, columns as `buses`.
+        assets: once per entry where it changed. storages: ids of batteries and EVs. buses: their indices.
+        by_day: what each of them did, day by day as in `days`. Every time it is gone through the days are
+            unpacked anew, one after the other: those of a year are more than memory should hold at once.
         upstream: ``carbon_g_per_kwh``, ``marginal_g_per_kwh`` (NaN where not known), ``renewable_share``,
             ``estimated_share`` (0 measured, 1 a model's estimate), shape (hours,).
         import_price_per_mwh, export_price_per_mwh: at the root, shape (hours,).
         coupling, losses: how carbon was traced; the same over the whole period.
-        marginal_kg: what the net draw of each asset causes at the rates of its bus in the planned dispatch,
-            columns as `assets`; marginal_at_bus, marginal_at_root: means of those rates, g/kWh, columns as
-            `buses` and shape (hours,). NaN in hours whose day has none; None where no day has any.
-        hydrogen_kg: what vehicles took of stations, kg of hydrogen, columns as `storages`; NaN on days that
-            were stored without, None where no day has any.
+        marginal_at_root: means of the marginal rates of the planned dispatch at the root, g/kWh, shape
+            (hours,). NaN in hours whose day has none; None where no day has any.
     """
 
     city: str
@@ -158,29 +199,22 @@ class Period:
     planned: Account
     uncontrolled: Account
     assets: tuple[AssetEntry, ...]
-    drawn_mwh: FloatArray
-    drawn_kg: FloatArray
-    injected_mwh: FloatArray
-    injected_kg: FloatArray
     storages: tuple[str, ...]
-    driven_mwh: FloatArray
-    driven_kg: FloatArray
-    distance_km: FloatArray
-    tank_mwh: FloatArray
-    tank_kg: FloatArray
-    opening_mwh: FloatArray
-    opening_kg: FloatArray
     buses: tuple[int, ...]
-    bus_carbon_g_per_kwh: FloatArray
+    by_day: Iterable[AccountedDay]
     upstream: Mapping[str, FloatArray]
     import_price_per_mwh: FloatArray
     export_price_per_mwh: FloatArray
     coupling: Coupling
     losses: LossTreatment
-    marginal_kg: FloatArray | None = None
-    marginal_at_bus: FloatArray | None = None
     marginal_at_root: FloatArray | None = None
-    hydrogen_kg: FloatArray | None = None
+
+    def hourly(self, of: Callable[[AccountedDay], FloatArray], columns: int) -> FloatArray:
+        """`of` every stored day, shape (its hours, `columns`), over all hours: NaN where no day is stored."""
+        found = np.full((self.time.steps, columns), np.nan)
+        for day in self.by_day:
+            found[day.hours] = of(day)
+        return found
 
     @property
     def covered(self) -> float:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray
-from energy.domain.period import AssetEntry, Coupling, DataSource, LossTreatment
+from energy.domain.period import AssetEntry, Coupling, DataSource, DayRun, LossTreatment
 from energy.domain.plan import SeriesTable
 from energy.domain.time import TimeGrid
 
@@ -76,6 +76,29 @@ class DayAccounts:
     opening_mwh: Mapping[str, float]
     opening_kg: Mapping[str, float]
     sources: tuple[DataSource, ...] = ()
+
+
+@dataclass(frozen=True)
+class StoredAccounts:
+    """`DayAccounts` as they are stored: tables stay packed until they are asked for.
+
+    Attributes:
+        run: that made them.
+        columns: of the tables, by name.
+        opening_mwh, opening_kg: columns as of ``tank_mwh``.
+        unpack: the values of all tables by name, read anew each time.
+    """
+
+    run: DayRun
+    time: TimeGrid
+    start_hash: str
+    coupling: Coupling
+    losses: LossTreatment
+    assets: tuple[AssetEntry, ...]
+    columns: Mapping[str, tuple[str, ...]]
+    opening_mwh: FloatArray
+    opening_kg: FloatArray
+    unpack: Callable[[], Mapping[str, FloatArray]]
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, timedelta
 
 import numpy as np
@@ -13,13 +13,14 @@ import numpy as np
 from energy.domain.city import City
 from energy.domain.errors import Fault, InputError, UnknownError
 from energy.domain.network import FloatArray
-from energy.domain.period import Account, AssetEntry, DayRun, Period
-from energy.domain.records import DayAccounts
+from energy.domain.period import Account, AccountedDay, AssetEntry, Period
+from energy.domain.records import StoredAccounts
 from energy.domain.time import TimeGrid
 from energy.service.city_day import INFORMATION, ROOT
 from energy.store import Store
 
 HOUR = timedelta(hours=1)
+_AT_MARGIN = "bus_marginal_g_per_kwh"
 _LONGEST_DAYS = 3700
 """About ten years: more is a slip of the keyboard, not a report."""
 
@@ -46,9 +47,9 @@ def load_period(store: Store, city: City, label: str, information: str = "perfec
             f"{city.id} has no stored day in {label} with {information} information; fill the store with "
             f"`wattshed operate --from {first} --to {last}`"
         )
-    _check_alike([accounts for _, accounts in stored], [run.day for run, _ in stored])
+    _check_alike(stored)
     days = [first + timedelta(days=k) for k in range((last - first).days + 1)]
-    return _Joined(city, label, _hours(city, days), days, stored).period()
+    return _period(city, label, days, _Days(_hours(city, days), stored))
 
 
 def days_of(label: str) -> tuple[date, date]:
@@ -78,17 +79,14 @@ def days_of(label: str) -> tuple[date, date]:
     return first, last
 
 
-def _check_alike(accounts: Sequence[DayAccounts], days: Sequence[str]) -> None:
+def _check_alike(stored: Sequence[StoredAccounts]) -> None:
     faults = []
-    for what, chosen in (
-        ("coupling", [of.coupling for of in accounts]),
-        ("losses", [of.losses for of in accounts]),
-    ):
-        if len(set(chosen)) > 1:
-            groups = ", ".join(
-                f"{value!r} on {_listed([day for day, of in zip(days, chosen, strict=True) if of == value])}"
-                for value in sorted(set(chosen))
-            )
+    for what in ("coupling", "losses"):
+        chosen: dict[str, list[str]] = {}
+        for day in stored:
+            chosen.setdefault(getattr(day, what), []).append(day.run.day)
+        if len(chosen) > 1:
+            groups = ", ".join(f"{value!r} on {_listed(chosen[value])}" for value in sorted(chosen))
             faults.append(
                 Fault(
                     f"carbon.{what}",
@@ -123,134 +121,146 @@ def _listed(days: Sequence[str]) -> str:
     return ", ".join(days) if len(days) <= 3 else f"{len(days)} days from {days[0]} to {days[-1]}"
 
 
-@dataclass(frozen=True)
-class _Joined:
-    city: City
-    label: str
-    time: TimeGrid
-    days: Sequence[date]
-    stored: Sequence[tuple[DayRun, DayAccounts]]
+class _Days:
+    """The stored days of a period, unpacked one after the other, their columns in the period's places."""
 
-    def period(self) -> Period:
-        stored = [accounts for _, accounts in self.stored]
-        found = {run.day for run, _ in self.stored}
-        districts = tuple(sorted({name for of in stored for name in _districts(of)}))
-        storages = self._columns("tank_mwh")
-        buses = tuple(sorted({int(bus) for bus in self._columns("bus_carbon_g_per_kwh")}))
-        actual_name = "actual" if "actual.city" in stored[0].tables else "planned"
-        actual, planned, uncontrolled = (
-            self._account(case, districts) for case in (actual_name, "planned", "uncontrolled")
-        )
-        assets, by_asset = self._assets()
-        upstream, prices = self._series("upstream"), self._series("prices")
-        at_root = self._at_margin((ROOT,))
-        return Period(
-            city=self.city.id,
-            label=self.label,
-            zone=self.city.zone,
-            time=self.time,
-            days=tuple(run for run, _ in self.stored),
-            missing=tuple(day.isoformat() for day in self.days if day.isoformat() not in found),
-            districts=districts,
-            actual=actual,
-            planned=actual if actual_name == "planned" else planned,
-            uncontrolled=uncontrolled,
-            assets=assets,
-            drawn_mwh=by_asset["drawn_mwh"],
-            drawn_kg=by_asset["drawn_kg"],
-            injected_mwh=by_asset["injected_mwh"],
-            injected_kg=by_asset["injected_kg"],
-            storages=storages,
-            driven_mwh=self._table("driven_mwh", storages),
-            driven_kg=self._table("driven_kg", storages),
-            distance_km=self._table("distance_km", storages),
-            tank_mwh=self._table("tank_mwh", storages),
-            tank_kg=self._table("tank_kg", storages),
-            opening_mwh=np.array([[of.opening_mwh.get(key, 0.0) for key in storages] for of in stored]),
-            opening_kg=np.array([[of.opening_kg.get(key, 0.0) for key in storages] for of in stored]),
-            buses=buses,
-            bus_carbon_g_per_kwh=self._table("bus_carbon_g_per_kwh", tuple(map(str, buses)), absent=np.nan),
-            upstream=upstream,
-            import_price_per_mwh=prices["import_price_per_mwh"],
-            export_price_per_mwh=prices["export_price_per_mwh"],
-            coupling=stored[0].coupling,
-            losses=stored[0].losses,
-            hydrogen_kg=self._table("hydrogen_kg", storages) if self._any("hydrogen_kg") else None,
-            marginal_kg=by_asset.get("marginal_kg"),
-            marginal_at_bus=self._at_margin(tuple(map(str, buses))),
-            marginal_at_root=None if at_root is None else at_root[:, 0],
-        )
-
-    def _at_margin(self, columns: Sequence[str]) -> FloatArray | None:
-        """The marginal rates of some places; None where no day has any."""
-        known = self._any("bus_marginal_g_per_kwh")
-        return self._table("bus_marginal_g_per_kwh", columns, absent=np.nan) if known else None
-
-    def _any(self, table: str) -> bool:
-        """Whether any day has that table."""
-        return any(table in accounts.tables for _, accounts in self.stored)
-
-    def _columns(self, table: str) -> tuple[str, ...]:
-        """The columns of a table over all days."""
-        return tuple(sorted({name for _, of in self.stored for name in of.tables[table].columns}))
-
-    def _table(
-        self,
-        name: str,
-        columns: Sequence[str],
-        absent: float = 0.0,
-        names: Sequence[Sequence[str]] | None = None,
-    ) -> FloatArray:
-        """A table over all hours, shape (hours, columns); `absent` where a day has no such column, NaN where
-        it has no such table.
-
-        `names` are what the columns of each day are called here, in place of their own names.
-        """
-        position = {column: k for k, column in enumerate(columns)}
-        filled = np.full((self.time.steps, len(columns)), np.nan)
-        for k, (_, accounts) in enumerate(self.stored):
-            if name not in accounts.tables:
-                continue
-            first = round(self.time.position(accounts.time.start))
-            hours = slice(first, first + accounts.time.steps)
-            table = accounts.tables[name]
-            found = names[k] if names else table.columns
-            kept = [number for number, key in enumerate(found) if key in position]
-            filled[hours] = absent
-            filled[hours, [position[found[number]] for number in kept]] = table.values[:, kept]
-        return filled
-
-    def _series(self, name: str) -> Mapping[str, FloatArray]:
-        columns = self._columns(name)
-        values = self._table(name, columns)
-        return {column: values[:, k] for k, column in enumerate(columns)}
-
-    def _account(self, case: str, districts: Sequence[str]) -> Account:
-        name = f"{case}.district"
-        quantities = list(dict.fromkeys(column.split("/", 1)[0] for column in self._columns(name)))
-        columns = [f"{quantity}/{district}" for quantity in quantities for district in districts]
-        values = self._table(name, columns).reshape(self.time.steps, len(quantities), len(districts))
-        return Account(
-            districts={quantity: values[:, k] for k, quantity in enumerate(quantities)},
-            city=self._series(f"{case}.city"),
-        )
-
-    def _assets(self) -> tuple[tuple[AssetEntry, ...], dict[str, FloatArray]]:
-        """All entries in the order of their first day, and their tables."""
+    def __init__(self, time: TimeGrid, stored: Sequence[StoredAccounts]) -> None:
+        self.time, self.stored = time, stored
         entries: dict[str, AssetEntry] = {}
-        keys = []
-        for _, accounts in self.stored:
-            keys.append([_key(entry) for entry in accounts.assets])
-            for key, entry in zip(keys[-1], accounts.assets, strict=True):
+        self._keys: list[tuple[str, ...]] = []
+        for k, day in enumerate(stored):
+            if k and day.assets is stored[k - 1].assets:
+                self._keys.append(self._keys[-1])
+                continue
+            self._keys.append(tuple(_key(entry) for entry in day.assets))
+            for key, entry in zip(self._keys[-1], day.assets, strict=True):
                 entries.setdefault(key, entry)
-        names = ["drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg"]
-        names += ["marginal_kg"] if self._any("marginal_kg") else []
-        tables = {name: self._table(name, tuple(entries), names=keys) for name in names}
-        return tuple(entries.values()), tables
+        self.assets, self._entries = tuple(entries.values()), tuple(entries)
+        self.storages = self.columns("tank_mwh")
+        self.buses = tuple(sorted(map(int, self.columns("bus_carbon_g_per_kwh"))))
+
+    def columns(self, table: str) -> tuple[str, ...]:
+        """The columns of a table over all days, in the order of their first day."""
+        return tuple(dict.fromkeys(name for day in self.stored for name in day.columns.get(table, ())))
+
+    def __iter__(self) -> Iterator[AccountedDay]:
+        for day, keys in zip(self.stored, self._keys, strict=True):
+            yield self._accounted(day, keys)
+
+    def _accounted(self, day: StoredAccounts, keys: tuple[str, ...]) -> AccountedDay:
+        tables, columns, buses = day.unpack(), day.columns, tuple(map(str, self.buses))
+
+        def of_assets(name: str) -> FloatArray:
+            return _placed(tables[name], keys, self._entries)
+
+        def of_storages(name: str) -> FloatArray:
+            return _placed(tables[name], columns[name], self.storages)
+
+        def opening(held: FloatArray) -> FloatArray:
+            return _placed(held[None], columns["tank_mwh"], self.storages)[0]
+
+        def of_buses(name: str) -> FloatArray:
+            return _placed(tables[name], columns[name], buses, absent=np.nan)
+
+        return AccountedDay(
+            hours=self._hours(day),
+            drawn_mwh=of_assets("drawn_mwh"),
+            drawn_kg=of_assets("drawn_kg"),
+            injected_mwh=of_assets("injected_mwh"),
+            injected_kg=of_assets("injected_kg"),
+            driven_mwh=of_storages("driven_mwh"),
+            driven_kg=of_storages("driven_kg"),
+            distance_km=of_storages("distance_km"),
+            tank_mwh=of_storages("tank_mwh"),
+            tank_kg=of_storages("tank_kg"),
+            opening_mwh=opening(day.opening_mwh),
+            opening_kg=opening(day.opening_kg),
+            bus_carbon_g_per_kwh=of_buses("bus_carbon_g_per_kwh"),
+            marginal_kg=of_assets("marginal_kg") if "marginal_kg" in tables else None,
+            marginal_at_bus=of_buses(_AT_MARGIN) if _AT_MARGIN in tables else None,
+            hydrogen_kg=of_storages("hydrogen_kg") if "hydrogen_kg" in tables else None,
+        )
+
+    def joined(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, FloatArray]:
+        """Columns of small tables over all hours, shape (hours, columns): NaN where a day is not stored or
+        has no such table, 0 where it has no such column."""
+        found = {name: np.full((self.time.steps, len(columns)), np.nan) for name, columns in wanted.items()}
+        for day in self.stored:
+            tables = day.unpack()
+            for name, columns in wanted.items():
+                if name in tables:
+                    found[name][self._hours(day)] = _placed(tables[name], day.columns[name], tuple(columns))
+        return found
+
+    def _hours(self, day: StoredAccounts) -> slice:
+        first = round(self.time.position(day.time.start))
+        return slice(first, first + day.time.steps)
 
 
-def _districts(accounts: DayAccounts) -> set[str]:
-    return {column.split("/", 1)[1] for column in accounts.tables["planned.district"].columns}
+def _period(city: City, label: str, days: Sequence[date], by_day: _Days) -> Period:
+    stored = by_day.stored
+    found = {day.run.day for day in stored}
+    districts = tuple(sorted({name.split("/", 1)[1] for name in by_day.columns("planned.district")}))
+    happened = "actual" if "actual.city" in stored[0].columns else "planned"
+    cases = tuple(dict.fromkeys((happened, "planned", "uncontrolled")))
+    wanted = {name: sorted(by_day.columns(name)) for name in ("upstream", "prices")}
+    wanted |= {f"{case}.city": sorted(by_day.columns(f"{case}.city")) for case in cases}
+    for case in cases:
+        quantities = dict.fromkeys(
+            name.split("/", 1)[0] for name in sorted(by_day.columns(f"{case}.district"))
+        )
+        wanted[f"{case}.district"] = [f"{quantity}/{name}" for quantity in quantities for name in districts]
+    at_margin = bool(by_day.columns(_AT_MARGIN))
+    wanted |= {_AT_MARGIN: [ROOT]} if at_margin else {}
+    tables = by_day.joined(wanted)
+
+    def series(name: str) -> dict[str, FloatArray]:
+        return {column: tables[name][:, k] for k, column in enumerate(wanted[name])}
+
+    def account(case: str) -> Account:
+        of, wide = wanted[f"{case}.district"], tables[f"{case}.district"]
+        width = len(districts)
+        return Account(
+            districts={of[k].split("/", 1)[0]: wide[:, k : k + width] for k in range(0, len(of), width)},
+            city=series(f"{case}.city"),
+        )
+
+    accounts, prices = {case: account(case) for case in cases}, series("prices")
+    return Period(
+        city=city.id,
+        label=label,
+        zone=city.zone,
+        time=by_day.time,
+        days=tuple(day.run for day in stored),
+        missing=tuple(day.isoformat() for day in days if day.isoformat() not in found),
+        districts=districts,
+        actual=accounts[happened],
+        planned=accounts["planned"],
+        uncontrolled=accounts["uncontrolled"],
+        assets=by_day.assets,
+        storages=by_day.storages,
+        buses=by_day.buses,
+        by_day=by_day,
+        upstream=series("upstream"),
+        import_price_per_mwh=prices["import_price_per_mwh"],
+        export_price_per_mwh=prices["export_price_per_mwh"],
+        coupling=stored[0].coupling,
+        losses=stored[0].losses,
+        marginal_at_root=tables[_AT_MARGIN][:, 0] if at_margin else None,
+    )
+
+
+def _placed(
+    values: FloatArray, found: tuple[str, ...], columns: tuple[str, ...], absent: float = 0.0
+) -> FloatArray:
+    """`values` with the columns `found` in the places of `columns`; `absent` where there is no such one."""
+    if found == columns:
+        return values
+    position = {column: k for k, column in enumerate(columns)}
+    kept = [k for k, column in enumerate(found) if column in position]
+    placed = np.full((len(values), len(columns)), absent)
+    placed[:, [position[found[k]] for k in kept]] = values[:, kept]
+    return placed
 
 
 def _key(entry: AssetEntry) -> str:

@@ -170,8 +170,8 @@ class Service:
         carry, peak, before = self._before(city, day, information)
         begun = start_hash(city, day, information, carry, peak, before, city_factors(city).version)
         stored = self._store.day_accounts(city.id, name, name, information)
-        if stored and stored[0][1].start_hash == begun:
-            return DayOutcome(name, "kept", stored[0][0].status)
+        if stored and stored[0].start_hash == begun:
+            return DayOutcome(name, "kept", stored[0].run.status)
         plan = self._planned(city.id, name, information, None, progress)
         return DayOutcome(name, "planned", plan.document["status"])
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from pydantic import TypeAdapter
 
 from energy.domain.network import FloatArray
-from energy.domain.period import AssetEntry, DataSource
-from energy.domain.plan import SeriesTable
-from energy.domain.records import DayAccounts
+from energy.domain.period import AssetEntry, DataSource, DayRun
+from energy.domain.records import DayAccounts, StoredAccounts
 from energy.domain.time import TimeGrid, parse_duration, parse_instant
 
 _LEVEL = 1
@@ -52,33 +51,54 @@ def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
     return {"document": packed_document(document), "float64": float64(np.concatenate(values))}
 
 
-def unpacked_accounts(document: bytes, values: bytes) -> DayAccounts:
-    """The accounts that `packed_accounts` packed, from its decompressed columns."""
-    of = json.loads(document)
+def stored_accounts(
+    run: DayRun, document: Mapping[str, Any], unpack: Callable[[], bytes], before: StoredAccounts | None
+) -> StoredAccounts:
+    """The accounts that `packed_accounts` packed, from its document and a way to its decompressed numbers.
+
+    What is the same as on the day `before` is the same object: thousands of names are kept once.
+    """
     time = TimeGrid(
-        parse_instant(of["time"]["start"]), parse_duration(of["time"]["resolution"]), of["time"]["steps"]
+        parse_instant(document["time"]["start"]),
+        parse_duration(document["time"]["resolution"]),
+        document["time"]["steps"],
     )
-    numbers, first, tables = np.frombuffer(values, dtype="<f8"), 0, {}
-    for name, columns in sorted(of["tables"].items()):
-        last = first + time.steps * len(columns)
-        tables[name] = SeriesTable(tuple(columns), numbers[first:last].reshape(time.steps, len(columns)))
-        first = last
-    return DayAccounts(
+    columns: Mapping[str, tuple[str, ...]] = {
+        name: tuple(of) for name, of in sorted(document["tables"].items())
+    }
+    assets = _ASSETS.validate_python(document["assets"])
+    if before is not None:
+        columns = before.columns if columns == before.columns else columns
+        assets = before.assets if assets == before.assets else assets
+
+    def tables() -> dict[str, FloatArray]:
+        numbers, first, found = np.frombuffer(unpack(), dtype="<f8"), 0, {}
+        for name, of in columns.items():
+            last = first + time.steps * len(of)
+            found[name] = numbers[first:last].reshape(time.steps, len(of))
+            first = last
+        return found
+
+    opening_mwh, opening_kg = (
+        np.array([document[name].get(key, 0.0) for key in columns["tank_mwh"]], dtype=np.float64)
+        for name in ("opening_mwh", "opening_kg")
+    )
+    return StoredAccounts(
+        run=run,
         time=time,
         # a day that was stored without it matches none: it is planned again
-        start_hash=of.get("start_hash", ""),
-        coupling=of["coupling"],
-        losses=of["losses"],
-        factors_version=of["factors_version"],
-        assets=_ASSETS.validate_python(of["assets"]),
-        tables=tables,
-        opening_mwh=of["opening_mwh"],
-        opening_kg=of["opening_kg"],
-        sources=_sources(of.get("sources", "[]")),
+        start_hash=document.get("start_hash", ""),
+        coupling=document["coupling"],
+        losses=document["losses"],
+        assets=assets,
+        columns=columns,
+        opening_mwh=opening_mwh,
+        opening_kg=opening_kg,
+        unpack=tables,
     )
 
 
 @functools.lru_cache(maxsize=16)
-def _sources(text: str) -> tuple[DataSource, ...]:
-    """Nearly always those of the day before: read once, held once."""
+def unpacked_sources(text: str) -> tuple[DataSource, ...]:
+    """What a document holds as ``sources``. Nearly always those of the day before: read once, held once."""
     return _SOURCES.validate_json(text)

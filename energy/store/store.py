@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import zlib
 from collections.abc import Iterable, Mapping
@@ -22,10 +23,11 @@ from energy.domain.records import (
     DistrictSeries,
     PlanSummary,
     RunRecord,
+    StoredAccounts,
 )
 from energy.domain.time import TimeGrid, format_duration, format_instant
 from energy.store.database import Database
-from energy.store.packing import float64, packed_accounts, packed_document, unpacked_accounts
+from energy.store.packing import float64, packed_accounts, packed_document, stored_accounts, unpacked_sources
 from energy.store.reports import ReportShelf
 from energy.store.schema import (
     asset_hours,
@@ -290,9 +292,9 @@ class Store:
 
     def day_accounts(
         self, city: str, first_day: str, last_day: str, information: str = PERFECT
-    ) -> list[tuple[DayRun, DayAccounts]]:
-        """The stored days from `first_day` to `last_day` with their hourly accounts and the runs that made
-        them, by day. Days stored by a version that kept no hourly accounts are left out.
+    ) -> list[StoredAccounts]:
+        """The hourly accounts of the stored days from `first_day` to `last_day`, by day, all of one state of
+        the store. Days stored by a version that kept no hourly accounts are left out.
         """
         with self._database.reading() as connection:
             rows = connection.execute(
@@ -317,12 +319,10 @@ class Store:
                 )
                 .order_by(plans.c.day)
             ).all()
-        found = []
+        found: list[StoredAccounts] = []
         for row in rows:
-            what = f"hourly accounts of {city} {row.day}"
-            accounts = unpacked_accounts(
-                self._unpacked(row.document, what), self._unpacked(row.float64, what)
-            )
+            unpacked = functools.partial(self._unpacked, what=f"hourly accounts of {city} {row.day}")
+            document = json.loads(unpacked(row.document))
             run = DayRun(
                 day=row.day,
                 run=row.run_id,
@@ -330,11 +330,12 @@ class Store:
                 status=row.status,
                 input_hash=row.input_hash,
                 code_version=row.code_version,
-                factors_version=accounts.factors_version,
+                factors_version=document["factors_version"],
                 finished=row.finished,
-                sources=accounts.sources,
+                sources=unpacked_sources(document.get("sources", "[]")),
             )
-            found.append((run, accounts))
+            unpack = functools.partial(unpacked, row.float64)
+            found.append(stored_accounts(run, document, unpack, found[-1] if found else None))
         return found
 
     def _unpacked(self, packed: bytes, what: str) -> bytes:

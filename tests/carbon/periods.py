@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from energy.domain.network import FloatArray
-from energy.domain.period import Account, AssetEntry, DayRun, Period
+from energy.domain.period import Account, AccountedDay, AssetEntry, DayRun, Period
 from energy.domain.time import TimeGrid
 
 ETA = 0.92
@@ -30,6 +30,22 @@ ASSETS = (
 FIRST_DAYS = (date(2016, 1, 1), date(2016, 3, 26), date(2016, 6, 29), date(2016, 10, 29))
 DONE = datetime(2020, 1, 1, tzinfo=UTC)
 STORAGES = ("bat", "car1", "car2")
+
+
+def table(period: Period, name: str) -> FloatArray:
+    """A table of all days of a period, NaN in hours without one."""
+    return period.hourly(lambda day: getattr(day, name), getattr(next(iter(period.by_day)), name).shape[1])
+
+
+def with_tables(period: Period, **tables: FloatArray) -> Period:
+    """`period` with other tables, shape (hours, columns)."""
+    return replace(
+        period,
+        by_day=tuple(
+            replace(day, **{name: values[day.hours] for name, values in tables.items()})
+            for day in period.by_day
+        ),
+    )
 
 
 @dataclass(frozen=True)
@@ -82,7 +98,6 @@ def build(seed: int, first: date, length: int, *, gap: bool = False, marginal: b
     actual, idle = runs
     opened = np.concatenate(([0], np.cumsum([grid.steps for grid in grids])))[:-1]
     before, before_kg = np.vstack((energy, actual.tank)), np.vstack((carbon, actual.tank_kg))
-    opening, opening_kg = before[opened], before_kg[opened]
     stored = [k for k in range(length) if not (gap and k == 1)]
     blank = np.zeros(hours, dtype=bool)
     if gap:
@@ -114,20 +129,26 @@ def build(seed: int, first: date, length: int, *, gap: bool = False, marginal: b
         planned=happened,
         uncontrolled=account(idle),
         assets=ASSETS,
-        drawn_mwh=known(actual.drawn),
-        drawn_kg=known(actual.drawn_kg),
-        injected_mwh=known(actual.injected),
-        injected_kg=known(actual.injected_kg),
         storages=STORAGES,
-        driven_mwh=known(actual.driven),
-        driven_kg=known(actual.driven_kg),
-        distance_km=known(actual.distance),
-        tank_mwh=known(actual.tank),
-        tank_kg=known(actual.tank_kg),
-        opening_mwh=opening[stored],
-        opening_kg=opening_kg[stored],
         buses=BUSES,
-        bus_carbon_g_per_kwh=known(np.repeat(actual.mix[:, None], len(BUSES), axis=1)),
+        by_day=tuple(
+            AccountedDay(
+                hours=rows,
+                drawn_mwh=actual.drawn[rows],
+                drawn_kg=actual.drawn_kg[rows],
+                injected_mwh=actual.injected[rows],
+                injected_kg=actual.injected_kg[rows],
+                driven_mwh=actual.driven[rows],
+                driven_kg=actual.driven_kg[rows],
+                distance_km=actual.distance[rows],
+                tank_mwh=actual.tank[rows],
+                tank_kg=actual.tank_kg[rows],
+                opening_mwh=before[rows.start],
+                opening_kg=before_kg[rows.start],
+                bus_carbon_g_per_kwh=np.repeat(actual.mix[rows, None], len(BUSES), axis=1),
+            )
+            for rows in (slice(opened[k], opened[k] + grids[k].steps) for k in stored)
+        ),
         upstream={
             "carbon_g_per_kwh": known(upstream_g),
             "marginal_g_per_kwh": known(upstream_g * 1.5 if marginal else np.full(hours, np.nan)),

@@ -15,7 +15,7 @@ from energy.carbon.ev import ev_ledger
 from energy.carbon.grid_average import grid_average
 from energy.carbon.marginal import marginal
 from energy.domain.period import Period
-from tests.carbon.periods import build, periods
+from tests.carbon.periods import build, periods, table, with_tables
 from tests.carbon.test_grid_average import flat
 
 CASE = Path(__file__).parents[1] / "cases" / "tank_ev_v2g" / "original.json"
@@ -54,16 +54,16 @@ def test_an_asset_whose_entry_changed_counts_once() -> None:
     moved = [replace(period.assets[5], bus=3, district="west"), replace(period.assets[6], group="pool")]
     columns = [5, 6]
 
-    def split(table: np.ndarray) -> np.ndarray:
-        later = table[:, columns].copy()
+    def split(values: np.ndarray) -> np.ndarray:
+        later = values[:, columns].copy()
         later[:24] = 0.0
-        earlier = table.copy()
+        earlier = values.copy()
         earlier[24:, columns] = 0.0
         return np.hstack((earlier, later))
 
     names = ("drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg")
-    tables = {name: split(getattr(period, name)) for name in names}
-    changed = replace(period, assets=(*period.assets, *moved), **tables)
+    tables = {name: split(table(period, name)) for name in names}
+    changed = replace(with_tables(period, **tables), assets=(*period.assets, *moved))
     before, after = ev_ledger(period), ev_ledger(changed)
     for name in ("charged_kg", "driven_kg", "distance_km", "change_kg"):
         assert close(getattr(after.city(), name), getattr(before.city(), name))
@@ -79,11 +79,11 @@ def test_an_asset_whose_entry_changed_counts_once() -> None:
 
 def test_an_hour_of_which_a_part_is_unknown_is_left_out_whole() -> None:
     period = build(6, date(2016, 6, 28), 1)
-    drawn = period.drawn_kg.copy()
+    drawn, lost = table(period, "drawn_kg"), table(period, "drawn_mwh")[7, 6]
     drawn[7, 6] = np.nan
-    found = ev_ledger(replace(period, drawn_kg=drawn)).city()
+    found = ev_ledger(with_tables(period, drawn_kg=drawn)).city()
     assert found.residual_kg == pytest.approx(0.0, abs=1e-9)
-    assert found.charged_mwh == pytest.approx(ev_ledger(period).city().charged_mwh - period.drawn_mwh[7, 6])
+    assert found.charged_mwh == pytest.approx(ev_ledger(period).city().charged_mwh - lost)
 
 
 def test_the_published_session_with_v2g() -> None:
@@ -91,7 +91,7 @@ def test_the_published_session_with_v2g() -> None:
     case = json.loads(CASE.read_text(encoding="utf-8"))
     expected, log = case["expected"], case["expected"]["log"]
     period = build(1, date(2016, 6, 28), 1)
-    zero, car = np.zeros_like(period.drawn_mwh), 6
+    zero, car = np.zeros((24, len(period.assets))), 6
     booked = {name: zero.copy() for name in ("drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg")}
     battery = {name: np.zeros((24, 3)) for name in ("driven_mwh", "driven_kg", "distance_km", "tank_kg")}
     for hour, ((kind, amount, *more), done) in enumerate(zip(case["inputs"]["events"], log, strict=True)):
@@ -110,8 +110,9 @@ def test_the_published_session_with_v2g() -> None:
             booked["injected_mwh"][hour, car] = amount * case["inputs"]["eta_discharge"] / 1e3
             booked["injected_kg"][hour, car] = done[3] / 1e3
         battery["tank_kg"][hour:, 1] = done[2] / 1e3
-    opening = np.array([[0.0, case["inputs"]["M0_g"] / 1e3, 0.0]])
-    found = ev_ledger(replace(period, **booked, **battery, opening_kg=opening)).by_vehicle()["car1"]
+    (day,) = period.by_day
+    day = replace(day, **booked, **battery, opening_kg=np.array([0.0, case["inputs"]["M0_g"] / 1e3, 0.0]))
+    found = ev_ledger(replace(period, by_day=(day,))).by_vehicle()["car1"]
     tolerance = case["tolerance"]
     assert found.g_per_km == pytest.approx(expected["drive_g_per_km"], abs=tolerance)
     assert found.charged_kg * 1e3 == pytest.approx(expected["charge_emissions_g"], abs=tolerance)

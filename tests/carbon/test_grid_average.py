@@ -12,11 +12,10 @@ from hypothesis import strategies as st
 
 from energy.carbon.grid_average import grid_average
 from energy.carbon.rates import Rate, rate, together
-from energy.carbon.stores import tank_changes
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor
 from energy.domain.period import Period
-from tests.carbon.periods import build, periods
+from tests.carbon.periods import build, periods, table, with_tables
 
 
 def factor(value: float, **changes: object) -> Factor:
@@ -68,15 +67,15 @@ def test_districts_classes_and_assets_add_up_to_the_city(period: Period, value: 
 def test_no_kwh_counts_twice(period: Period) -> None:
     """Use, and what batteries hold more, is what came in or was generated, less losses and exports."""
     ledger = grid_average(period, flat(period, 400.0))
-    changes = tank_changes(period)
-    used = ledger.city().scope2.mwh + np.nansum(changes.mwh[:, period.storages.index("bat")])
+    mwh, kg = (table(period, f"tank_change_{unit}") for unit in ("mwh", "kg"))
+    used = ledger.city().scope2.mwh + np.nansum(mwh[:, period.storages.index("bat")])
     assert ledger.by_asset()["bat"].scope2.mwh >= -1e-12
     city = period.actual.city
     generated = np.nansum(period.actual.districts["local_generation_mwh"])
     supplied = np.nansum(city["import_mwh"] - city["export_mwh"] - city["losses_mwh"]) + generated
     assert close(used, supplied)
-    assert close(np.nansum(changes.kg), np.nansum(city["storage_change_kg"]))
-    assert close(np.nansum(changes.mwh), np.nansum(city["storage_change_mwh"]))
+    assert close(np.nansum(kg), np.nansum(city["storage_change_kg"]))
+    assert close(np.nansum(mwh), np.nansum(city["storage_change_mwh"]))
 
 
 def test_the_factor_is_the_one_valid_on_the_local_day() -> None:
@@ -122,12 +121,12 @@ def test_missing_days_are_left_out_or_estimated_and_said_to_be() -> None:
     whole, gap = (build(1, date(2016, 6, 28), 3, gap=gap) for gap in (False, True))
     out = grid_average(gap, flat(gap, 100.0))
     assert out.city().scope2.estimated_share == 0.0
-    known = np.isfinite(gap.drawn_mwh).all(axis=1)
+    known = np.isfinite(table(gap, "drawn_mwh")).all(axis=1)
     assert close(out.city().scope2.mwh, grid_average(whole, flat(whole, 100.0)).energy_mwh[known].sum())
     found = grid_average(gap, flat(gap, 100.0), gaps="same-hour-mean")
     assert close(found.city().scope2.mwh, out.city().scope2.mwh * 1.5)
     assert close(found.city().scope2.estimated_share, 1.0 / 3.0)
     assert found.energy_mwh[24:48] == pytest.approx((out.energy_mwh[:24] + out.energy_mwh[48:]) / 2.0)
-    nothing = replace(gap, drawn_mwh=np.full_like(gap.drawn_mwh, np.nan))
+    nothing = with_tables(gap, drawn_mwh=np.full((gap.time.steps, len(gap.assets)), np.nan))
     with pytest.raises(InputError, match="no hour is known"):
         grid_average(nothing, flat(gap, 100.0), gaps="same-hour-mean")

@@ -25,7 +25,7 @@ from energy.domain.factors import Factor
 from energy.domain.period import Period
 from energy.domain.time import TimeGrid
 from tests.builders import GAS
-from tests.carbon.periods import build, periods
+from tests.carbon.periods import build, periods, table
 from tests.carbon.test_grid_average import factor, flat
 
 QUALITY = Quality("H", "M")
@@ -180,7 +180,7 @@ def test_generation_never_enters_basic(period: Period, value: float) -> None:
     for total in ("BASIC", "BASIC+"):
         assert found.total_kg(total) == clean.total_kg(total)
         assert not REFERENCES["I.4.4"].counts_in(total)
-    generated = np.nansum(period.injected_mwh[:, [3, 4]])
+    generated = np.nansum(table(period, "injected_mwh")[:, [3, 4]])
     assert close(found.total_kg("territorial"), generated * value)
 
 

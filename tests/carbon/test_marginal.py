@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from energy.carbon.ev import ev_ledger
 from energy.carbon.marginal import marginal
 from energy.domain.period import Period
-from tests.carbon.periods import build, periods
+from tests.carbon.periods import build, periods, table, with_tables
 
 
 @st.composite
@@ -21,10 +21,10 @@ def dispatched(draw: st.DrawFn) -> Period:
     """A period whose days have marginal rates by asset and at the root, some hours of them none."""
     period = draw(periods())
     random = np.random.default_rng(draw(st.integers(0, 2**31)))
-    rates = random.uniform(-500.0, 1500.0, (len(period.drawn_mwh), len(period.assets) + 1))
+    rates = random.uniform(-500.0, 1500.0, (period.time.steps, len(period.assets) + 1))
     rates[random.random(len(rates)) < draw(st.sampled_from([0.0, 0.3, 1.0]))] = np.nan
-    kg = (period.drawn_mwh - period.injected_mwh) * rates[:, :-1]
-    return replace(period, marginal_kg=kg, marginal_at_root=rates[:, -1])
+    kg = (table(period, "drawn_mwh") - table(period, "injected_mwh")) * rates[:, :-1]
+    return replace(with_tables(period, marginal_kg=kg), marginal_at_root=rates[:, -1])
 
 
 @settings(max_examples=25)
@@ -45,7 +45,9 @@ def test_districts_kinds_and_assets_are_views_of_one_sum(period: Period) -> None
 def test_hours_without_rates_of_their_dispatch_count_at_the_margin_upstream(period: Period) -> None:
     ledger, upstream = marginal(period), marginal(period, dispatch=False)
     without = ~ledger.by_dispatch
-    np.testing.assert_array_equal(ledger.kg[without], upstream.kg[without])
+    for day in period.by_day:
+        rows = without[day.hours]
+        np.testing.assert_array_equal(ledger.kg(day)[rows], upstream.kg(day)[rows])
     known = np.isfinite(period.upstream["carbon_g_per_kwh"])
     assert ledger.method == (
         "marginal-dispatch"
@@ -60,7 +62,7 @@ def test_hours_without_rates_of_their_dispatch_count_at_the_margin_upstream(peri
 def test_at_the_margin_upstream_an_asset_causes_its_net_draw() -> None:
     period = build(3, date(2016, 6, 29), 1)
     ledger = marginal(period)
-    net = period.drawn_mwh - period.injected_mwh
+    net = table(period, "drawn_mwh") - table(period, "injected_mwh")
     expected = period.upstream["marginal_g_per_kwh"] @ net
     for k in range(len(period.assets)):
         assert ledger.of_assets([k]).kg == pytest.approx(expected[k])
@@ -79,6 +81,7 @@ def test_without_an_upstream_margin_nothing_is_estimated_but_what_draws_nothing(
     assert np.isnan(city.marginal.kg)
     assert np.isnan(city.marginal_g_per_kwh)
     assert np.isnan(ledger.of_connection().kg)
-    idle = replace(period, drawn_mwh=period.drawn_mwh * 0.0, injected_mwh=period.injected_mwh * 0.0)
+    nothing = np.zeros((24, len(period.assets)))
+    idle = with_tables(period, drawn_mwh=nothing, injected_mwh=nothing)
     assert marginal(idle).by_kind()["load"].kg == 0.0
     assert ev_ledger(period).city().marginal is None

@@ -13,7 +13,7 @@ from energy.carbon.ev import ev_ledger
 from energy.carbon.marginal import marginal
 from energy.carbon.stations import stations
 from energy.domain.period import Period
-from tests.carbon.periods import periods
+from tests.carbon.periods import periods, table, with_tables
 
 KINDS = {"car1": "hydrogen_station", "car2": "swap_station"}
 
@@ -23,8 +23,8 @@ def with_stations(draw: st.DrawFn) -> tuple[Period, float]:
     """A period whose first car is a hydrogen station and whose second a swap station; kWh per kg."""
     period, per_kg = draw(periods()), draw(st.floats(30.0, 80.0))
     assets = tuple(replace(asset, kind=KINDS.get(asset.id, asset.kind)) for asset in period.assets)
-    kg = period.driven_mwh * 1000 / per_kg * [key == "car1" for key in period.storages]
-    return replace(period, assets=assets, hydrogen_kg=kg), per_kg
+    kg = table(period, "driven_mwh") * 1000 / per_kg * [key == "car1" for key in period.storages]
+    return replace(with_tables(period, hydrogen_kg=kg), assets=assets), per_kg
 
 
 @settings(max_examples=20)
@@ -47,10 +47,9 @@ def test_what_is_charged_is_taken_given_back_or_still_there(made: tuple[Period, 
 @given(with_stations())
 def test_of_days_without_the_mass_no_carbon_per_kg_is_claimed(made: tuple[Period, float]) -> None:
     period, _ = made
-    assert period.hydrogen_kg is not None
-    kg = period.hydrogen_kg.copy()
-    kg[:24] = np.nan
-    hydrogen, _ = stations(replace(period, hydrogen_kg=kg))
-    driven = np.nansum(period.driven_mwh[:24, period.storages.index("car1")])
+    first, *others = period.by_day
+    hydrogen, _ = stations(replace(period, by_day=(replace(first, hydrogen_kg=None), *others)))
+    driven = first.driven_mwh[:, period.storages.index("car1")].sum()
     assert np.isnan(hydrogen.kg_per_kg) == bool(driven > 0 or not hydrogen.hydrogen_kg)
-    assert np.isnan(stations(replace(period, hydrogen_kg=None))[0].kg_per_kg)
+    never = tuple(replace(day, hydrogen_kg=None) for day in period.by_day)
+    assert np.isnan(stations(replace(period, by_day=never))[0].kg_per_kg)

@@ -49,11 +49,12 @@ def kept_bytes(store: Path, city: str) -> Stored:
     """Documents and accounts by day, as they are stored."""
     opened = Store.open(f"sqlite:///{store}")
     found = {}
-    for run, accounts in opened.day_accounts(city, "2016-01-01", "2016-12-31"):
-        plan = opened.plan(city, run.day)
+    for accounts in opened.day_accounts(city, "2016-01-01", "2016-12-31"):
+        plan = opened.plan(city, accounts.run.day)
         assert plan is not None
-        numbers = b"".join(accounts.tables[name].values.tobytes() for name in sorted(accounts.tables))
-        found[run.day] = (json.dumps(plan.document, sort_keys=True) + accounts.start_hash, numbers)
+        tables = accounts.unpack()
+        numbers = b"".join(tables[name].tobytes() for name in sorted(tables))
+        found[accounts.run.day] = (json.dumps(plan.document, sort_keys=True) + accounts.start_hash, numbers)
     opened.close()
     return found
 

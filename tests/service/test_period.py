@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,11 +12,15 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from energy.carbon.ev import ev_ledger
+from energy.carbon.marginal import marginal
 from energy.domain.errors import InputError, UnknownError
+from energy.domain.plan import SeriesTable
 from energy.domain.records import DayAccounts
 from energy.service.period import days_of, load_period
 from energy.store import Store
 from tests.builders import accounts_of, carry_of, city_of, plan_of, run_of
+from tests.carbon.periods import table
 
 CITY = city_of()
 
@@ -69,9 +74,9 @@ def test_missing_days_are_nan_and_listed(store: Store) -> None:
     missing = np.r_[0:24, 48:71]
     present = np.setdiff1d(np.arange(95), missing)
     for values in (
-        period.drawn_mwh,
-        period.tank_kg,
-        period.bus_carbon_g_per_kwh,
+        table(period, "drawn_mwh"),
+        table(period, "tank_kg"),
+        table(period, "bus_carbon_g_per_kwh"),
         period.upstream["renewable_share"],
     ):
         assert np.isnan(values[missing]).all()
@@ -85,7 +90,7 @@ def test_missing_days_are_nan_and_listed(store: Store) -> None:
         period.uncontrolled.city["cost"][71:], days["2016-03-28"].tables["uncontrolled.city"].column("cost")
     )
     assert period.planned is period.actual
-    assert period.opening_kg.shape == (2, len(period.storages))
+    assert [day.opening_kg.tolist() for day in period.by_day] == [[200.0] * len(period.storages)] * 2
 
 
 def test_what_a_city_no_longer_has_is_zero_on_those_days(store: Store) -> None:
@@ -94,16 +99,18 @@ def test_what_a_city_no_longer_has_is_zero_on_those_days(store: Store) -> None:
     period = load_period(store, CITY, "2016-06-21/2016-06-22")
     assert period.districts == ("boundary", "harbour", "old_town")
     assert period.storages == ("b1", "ev1")
-    assert (period.tank_mwh[:24, 1] == 0).all()
-    assert (period.tank_mwh[24:, 1] > 0).all()
+    tank_mwh = table(period, "tank_mwh")
+    assert (tank_mwh[:24, 1] == 0).all()
+    assert (tank_mwh[24:, 1] > 0).all()
     old_town = period.actual.districts["emissions_kg"][:, 2]
     assert (old_town[:24] == 0).all()
     assert (old_town[24:] > 0).all()
     # the house moved: it stands once per district, and each part has its days
     houses = [k for k, asset in enumerate(period.assets) if asset.id == "house"]
     assert [period.assets[k].district for k in houses] == ["harbour", "old_town"]
-    assert (period.drawn_kg[24:, houses[0]] == 0).all()
-    assert (period.drawn_kg[:24, houses[1]] == 0).all()
+    drawn_kg = table(period, "drawn_kg")
+    assert (drawn_kg[24:, houses[0]] == 0).all()
+    assert (drawn_kg[:24, houses[1]] == 0).all()
     assert period.assets[houses[0]].classes == {"residential": 0.75, "commercial": 0.25}
 
 
@@ -136,3 +143,27 @@ def test_days_that_are_no_whole_number_of_hours_are_refused(store: Store) -> Non
     lord_howe = replace(CITY, zone=ZoneInfo("Australia/Lord_Howe"))
     with pytest.raises(InputError, match=r"day 2016-04-03.*no whole number of hours"):
         load_period(store, lord_howe, "2016-04-03")
+
+
+def test_the_days_of_a_period_are_never_in_memory_together(store: Store) -> None:
+    """Reading three weeks and going through them takes hardly more memory than three days."""
+    storages = tuple(f"b{k}" for k in range(300))
+    for day in range(1, 22):
+        plan = plan_of(f"2016-02-{day:02d}")
+        accounts = accounts_of(plan, storages=storages)
+        tables = {
+            name: SeriesTable(table.columns, np.ones_like(table.values))
+            for name, table in accounts.tables.items()
+        }
+        store.save_plan(plan, run_of(plan), carry_of(plan), replace(accounts, tables=tables))
+    highest = {}
+    for last in (1, 3, 21):  # what is made once, at the first call, is not counted
+        tracemalloc.start()
+        try:
+            period = load_period(store, CITY, f"2016-02-01/2016-02-{last:02d}")
+            charged = ev_ledger(period, marginal(period), ["battery"]).city().charged_mwh
+            highest[last] = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert charged == 24 * last * len(storages)
+    assert highest[21] < 1.5 * highest[3]

@@ -17,7 +17,6 @@ from energy.carbon.indicators import compare
 from energy.carbon.inventory import Quality, inventory
 from energy.carbon.marginal import marginal
 from energy.carbon.rates import rate
-from energy.carbon.stores import tank_changes
 from energy.domain.errors import InputError, UnknownError
 from energy.domain.period import Period
 from energy.domain.plan import Plan
@@ -185,6 +184,7 @@ def test_the_period_of_the_day_holds_what_the_plan_does(service: Service, plan: 
     period = service.period("reference", DAY)
     assert period.time.steps == 23
     assert period.covered == 1.0
+    (day,) = period.by_day
     tables = plan.tables
     for name in ("energy_mwh", "emissions_kg", "loss_emissions_kg", "exchange_kg", "local_generation_mwh"):
         of_plan = tables[f"planned.district.{name}"]
@@ -197,23 +197,23 @@ def test_the_period_of_the_day_holds_what_the_plan_does(service: Service, plan: 
         assert period.actual.city[name].sum() == pytest.approx(value, rel=1e-9, abs=1e-6)
     end_use = [k for k, asset in enumerate(period.assets) if asset.kind == "load"]
     for quantity, total in (("drawn_mwh", "energy_mwh"), ("drawn_kg", "emissions_kg")):
-        drawn = getattr(period, quantity)[:, end_use].sum(axis=1)
+        drawn = getattr(day, quantity)[:, end_use].sum(axis=1)
         np.testing.assert_allclose(drawn, period.actual.districts[total].sum(axis=1), rtol=1e-9)
     renewable = [k for k, asset in enumerate(period.assets) if asset.kind == "renewable"]
     np.testing.assert_allclose(
-        period.injected_kg[:, renewable].sum(axis=1),
+        day.injected_kg[:, renewable].sum(axis=1),
         period.actual.districts["local_generation_kg"].sum(axis=1),
         rtol=1e-9,
     )
     charging = [k for k, asset in enumerate(period.assets) if asset.id in period.storages]
     np.testing.assert_allclose(
-        period.drawn_kg[:, charging].sum(axis=1), period.actual.districts["charged_kg"].sum(axis=1), rtol=1e-9
+        day.drawn_kg[:, charging].sum(axis=1), period.actual.districts["charged_kg"].sum(axis=1), rtol=1e-9
     )
-    held = period.tank_kg[-1] - period.opening_kg[0]
+    held = day.tank_kg[-1] - day.opening_kg
     assert held.sum() == pytest.approx(balance["storage_change_kg"], rel=1e-9)
     left = tables["planned.asset_e_kwh"]
     kwh = left.values[-1, [left.columns.index(key) for key in period.storages]]
-    np.testing.assert_allclose(period.tank_mwh[-1] * 1000, kwh, atol=1e-3)
+    np.testing.assert_allclose(day.tank_mwh[-1] * 1000, kwh, atol=1e-3)
     cost = tables["planned.totals"].column("cost_eur").sum()
     assert period.actual.city["cost"].sum() == pytest.approx(cost)
     assert period.uncontrolled.city["import_mwh"].sum() > 0
@@ -241,7 +241,7 @@ def test_ledgers_of_the_day_close(service: Service, plan: Plan) -> None:
     city = period.actual.city
     generated = period.actual.districts["local_generation_mwh"].sum()
     batteries = [k for k, name in enumerate(period.storages) if not _is_ev(period, name)]
-    held = tank_changes(period).mwh[:, batteries].sum()
+    held = sum(day.tank_change_mwh[:, batteries].sum() for day in period.by_day)
     supplied = (city["import_mwh"] - city["export_mwh"] - city["losses_mwh"]).sum() + generated
     assert ledger.city().scope2.mwh + held == pytest.approx(supplied, rel=1e-6)
     evs = ev_ledger(period, marginal(period)).city()
@@ -286,10 +286,11 @@ def test_the_marginal_ledger_follows_the_dispatch_at_every_bus(service: Service,
     assert plan.document["schedule"]["connections"]["grid"]["marginal_g_per_kwh"] == root.tolist()
     more = np.median(rates.values[:, 1:] / root[:, None], axis=1)
     assert (more > 1.0).mean() > 0.5
-    assert period.marginal_at_bus is not None
+    (day,) = period.by_day
+    assert day.marginal_at_bus is not None
     columns = [k for k, bus in enumerate(period.buses) if str(bus) in rates.columns]
     first = np.stack([rates.column(str(period.buses[k]))[:4].mean() for k in columns])
-    np.testing.assert_allclose(period.marginal_at_bus[0, columns], first, rtol=1e-12)
+    np.testing.assert_allclose(day.marginal_at_bus[0, columns], first, rtol=1e-12)
 
 
 def _is_ev(period: Period, name: str) -> bool:

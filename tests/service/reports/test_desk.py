@@ -28,7 +28,7 @@ from energy.service.reports.desk import Desk, changes, content_hash
 from energy.service.reports.figures import figure as figure_of
 from energy.service.reports.registry import READING_ORDER, Context, chosen, reports
 from energy.store import Store
-from tests.carbon.periods import build, periods
+from tests.carbon.periods import build, periods, table, with_tables
 from tests.dashboard.builders import town
 
 CITY = replace(town(), id="reference", name="Reference City", grid_zone="DE")
@@ -442,8 +442,8 @@ def test_reports_stand_as_an_officer_reads_them_and_every_choice_has_words() -> 
 def test_stations_stand_beside_evs_and_add_up() -> None:
     kinds = {"car1": "hydrogen_station", "car2": "swap_station"}
     assets = tuple(replace(asset, kind=kinds.get(asset.id, asset.kind)) for asset in PERIOD.assets)
-    kg = PERIOD.driven_mwh * 1000 / 55 * [key == "car1" for key in PERIOD.storages]
-    report = made(replace(PERIOD, assets=assets, hydrogen_kg=kg), "ev-carbon")
+    kg = table(PERIOD, "driven_mwh") * 1000 / 55 * [key == "car1" for key in PERIOD.storages]
+    report = made(replace(with_tables(PERIOD, hydrogen_kg=kg), assets=assets), "ev-carbon")
     figures = report.figures
     per_kg, per_kwh = (figures[f"stations/car1/{key}"].value for key in ("kg_per_kg", "g_per_kwh"))
     assert per_kg is not None
