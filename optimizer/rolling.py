@@ -87,7 +87,8 @@ def pin(program: Program, pins: Pins) -> None:
                     continue
                 series = series[:, control.slot]
             value = np.clip(control.sign * series[control.steps], 0.0, None) * control.share
-            kept = (control.steps < pins.until) & np.isfinite(value)
+            until = pins.until if control.promised else pins.past
+            kept = (control.steps < until) & np.isfinite(value)
             columns = control.columns[kept]
             value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
             linear.lower[columns] = linear.upper[columns] = value

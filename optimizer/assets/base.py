@@ -399,7 +399,8 @@ class Asset(Document):
 class Control:
     """Columns that a schedule states: `share` of the part of its `series` that has the sign.
 
-    Of a series by slot, `slot` says which.
+    Of a series by slot, `slot` says which. One that is not `promised` follows from what happens: it is kept
+    of the past alone.
     """
 
     asset: str
@@ -409,6 +410,7 @@ class Control:
     sign: Literal[1, -1] = 1
     share: FloatArray | float = 1.0
     slot: int | None = None
+    promised: bool = True
 
 
 class Controllable(Document):

@@ -156,6 +156,9 @@ class LoadRows(AssetRows):
         steps = np.arange(self._steps)
         for position, load in enumerate(self._sheddable):
             yield Control(load.id, "shed_kw", steps, self._shed.index[position])
+        for position, load in enumerate(self._islanded):
+            unserved = self._unserved.index[position]
+            yield Control(load.id, "unserved_kw", steps, unserved, promised=False)
 
     def constant_powers(self) -> Iterator[tuple[Terminal, FloatArray]]:
         for load in self._sheddable:

@@ -145,6 +145,16 @@ def test_the_past_is_fixed_and_its_flows_are_free() -> None:
     assert max(answer.connections["poc"].import_kw[2:]) <= 18.0 + 1e-6
 
 
+def test_what_an_island_left_unserved_before_now_stays_unserved() -> None:
+    island = {"island": True, "island_from": at(1), "island_duration": "PT2H"}
+    before = plan_of(problem_of([load([4.0, 4.0, 4.0, 4.0])], **island))
+    document = problem_of([load([4.0, 4.0, 4.0, 4.0])], options={"now": at(2)}, **island)
+    answer = follow(document, before)
+    assert answer["revision"]["changed"] == []
+    assert answer["assets"]["base"]["p_kw"] == pytest.approx([4.0, 0.0, 0.0, 4.0])
+    assert sum(short["amount_kwh"] for short in answer["shortfalls"]) == pytest.approx(8.0)
+
+
 def test_a_change_has_one_direction_and_the_reason_of_a_decision() -> None:
     """A store that swaps two hours changes twice; a station with a demand series follows no forecast."""
     stations = [battery(e_start_kwh=10.0, e_max_kwh=10.0), hydrogen_station(demand_kg=[0.0, 0.0, 0.0, 1.0])]
