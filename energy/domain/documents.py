@@ -150,7 +150,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """``did you mean 'p_kw'?``, or the list of what is known: for the end of an error message."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names)}"
+    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(names) or 'none'}"
 
 
 def faults_of(error: ValidationError, model: type[BaseModel], prefix: str = "") -> list[Fault]:

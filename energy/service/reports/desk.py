@@ -224,15 +224,20 @@ def content_hash(document: Mapping[str, Any]) -> str:
 
 
 def changes(before: Report, after: Report) -> tuple[Change, ...]:
-    """Every figure that one report has otherwise than the other, by key."""
+    """Every figure that one report has otherwise than the other, by key: its value, notation key or
+    interval."""
     old, new = before.figures, after.figures
     found = []
     for key in sorted(old.keys() | new.keys()):
         left, right = old.get(key), new.get(key)
-        if left is None or right is None or (left.value, left.notation) != (right.value, right.notation):
+        if left is None or right is None or _shown(left) != _shown(right):
             units = [figure.unit for figure in (right, left) if figure is not None]
             found.append(Change(key, *_apart(left, right), units[0]))
     return tuple(found)
+
+
+def _shown(figure: Figure) -> tuple[float | None, str | None, float | None, float | None]:
+    return figure.value, figure.notation, figure.low, figure.high
 
 
 def report_key(report: Report, information: str, choices: Mapping[str, str]) -> ReportKey:
@@ -271,18 +276,25 @@ def _variant(information: str, picked: Mapping[str, str], choices: Iterable[Choi
 
 
 def _apart(left: Figure | None, right: Figure | None) -> tuple[str, str]:
-    """Two figures as text, with as many digits as tell them apart."""
+    """Two figures as text, with as many digits as tell them apart, and their intervals where only these
+    differ."""
+    value_alike = left is not None and right is not None and _shown(left)[:2] == _shown(right)[:2]
     for digits in (4, 8, 17):
-        texts = (_said(left, digits), _said(right, digits))
+        texts = (_said(left, digits, value_alike), _said(right, digits, value_alike))
         if texts[0] != texts[1]:
             break
     return texts
 
 
-def _said(figure: Figure | None, digits: int) -> str:
+def _said(figure: Figure | None, digits: int, with_interval: bool) -> str:
     if figure is None:
         return "–"
-    return number(figure.value, "en", digits) if figure.notation is None else figure.notation
+    if figure.notation is not None:
+        return figure.notation
+    value, low, high = (number(at, "en", digits) for at in (figure.value, figure.low, figure.high))
+    if not with_interval:
+        return value
+    return f"{value} (–)" if figure.low is None else f"{value} ({low} … {high})"
 
 
 def _branch(report: Report, figure: Figure, content: str, above: tuple[str, ...]) -> dict[str, Any]:

@@ -387,6 +387,23 @@ def test_a_figure_that_comes_or_goes_is_a_change() -> None:
     assert [(change.key, change.after) for change in gone] == [("balance/residual_kg", "–")]
 
 
+def test_an_interval_that_moves_is_a_change() -> None:
+    """As where only the range of a factor was corrected."""
+    report = made(PERIOD, "district-carbon")
+    balance = report.tables[1]
+    narrow, wide = (figure_of("a", 5.0, "kg", low=low, high=9.0) for low in (4.0, 3.99999))
+
+    def said(*figures: Figure) -> tuple[tuple[str, str], ...]:
+        before, after = (
+            replace(report, tables=(replace(balance, rows=(("", figure),)),)) for figure in figures
+        )
+        return tuple((change.before, change.after) for change in changes(before, after))
+
+    assert said(narrow, narrow) == ()
+    assert said(narrow, wide) == (("5 (4 … 9)", "5 (3.99999 … 9)"),)
+    assert said(narrow, figure_of("a", 5.0, "kg")) == (("5 (4 … 9)", "5 (–)"),)
+
+
 def test_missing_days_are_told_and_in_no_sum() -> None:
     period = build(3, date(2016, 6, 29), 4, gap=True)
     report = made(period, "district-carbon")
