@@ -201,7 +201,7 @@ def inventory(
 
     Args:
         ledger: the official location-based ledger of the same period.
-        entries: checked rows of the officer (`check_entries`, with `metered_references`). A number is of its
+        entries: checked rows of the officer (`read_entries`, with `metered_references`). A number is of its
             whole year: of a shorter period it is taken by the hours, as an estimate; of other years not.
         quality: of the metered energy and the grid's factor; a factor marked as an estimate counts as L.
         generation: direct emission factor of each local technology, for I.4.4; a technology without one

@@ -91,25 +91,16 @@ class EntryFault:
     message: str
 
 
-def check_entries(entries: InventoryEntries, reported: Collection[str] = ()) -> tuple[InventoryEntry, ...]:
-    """The rows, if all of them hold.
+def read_entries(text: str, reported: Collection[str] = ()) -> tuple[InventoryEntry, ...]:
+    """The rows of the text of ``inventory.csv``, if all of them hold.
 
     Args:
         reported: references that Wattshed fills with electricity itself: a number for it there would
             count twice.
 
     Raises:
-        InputError: every fault of every row.
+        InputError: every fault of every row, unreadable cells included.
     """
-    faults = entry_faults(entries.rows, reported)
-    if faults:
-        raise InputError([Fault(entries.place(fault.row), fault.message) for fault in faults])
-    return entries.rows
-
-
-def read_entries(text: str, reported: Collection[str] = ()) -> tuple[InventoryEntry, ...]:
-    """The rows of the text of ``inventory.csv``, checked: `InputError` with every fault, of cells that
-    cannot be read and of what `check_entries` finds in the rows that can."""
     entries, unread = InventoryEntries.read(text)
     found = [Fault(entries.place(fault.row), fault.message) for fault in entry_faults(entries.rows, reported)]
     if unread or found:
@@ -120,7 +111,7 @@ def read_entries(text: str, reported: Collection[str] = ()) -> tuple[InventoryEn
 def entry_faults(
     rows: Sequence[InventoryEntry | None], reported: Collection[str] = ()
 ) -> tuple[EntryFault, ...]:
-    """Every fault of every row, as `check_entries`; None is a row that could not be read: passed over."""
+    """Every fault of every row, as `read_entries`; None is a row that could not be read: passed over."""
     faults = [
         EntryFault(k, column, message)
         for k, row in enumerate(rows)

@@ -16,13 +16,14 @@ from energy.carbon.difference import difference
 from energy.carbon.gpc import CRF_ROWS, JAPAN_ROWS, REFERENCES, SECTORS, SUB_SECTORS
 from energy.carbon.grid_average import grid_average
 from energy.carbon.inventory import GASES_OF, Cell, Inventory, Quality, inventory, metered_references
-from energy.carbon.inventory_entries import GWP, InventoryEntries, check_entries
+from energy.carbon.inventory_entries import GWP, InventoryEntries, InventoryEntry, read_entries
 from energy.carbon.rates import Rate, rate
 from energy.carbon.year_end import year_share
 from energy.domain.documents import parse
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor
 from energy.domain.period import Period
+from energy.domain.tables import written
 from energy.domain.time import TimeGrid
 from tests.builders import GAS
 from tests.carbon.periods import build, periods, table
@@ -39,9 +40,15 @@ WASTE = {
 }
 
 
+def read(period: Period, *rows: dict) -> tuple[InventoryEntry, ...]:
+    """`rows` through the officer's file, checked as a report does."""
+    entries = parse(InventoryEntries, {"rows": list(rows)}).rows
+    return read_entries(written(InventoryEntry, entries), metered_references(period))
+
+
 def made(period: Period, *rows: dict, value: float = 500.0, **options: object) -> Inventory:
     ledger = grid_average(period, flat(period, value), flat(period, value / 20))
-    entries = check_entries(parse(InventoryEntries, {"rows": list(rows)}), metered_references(period))
+    entries = read(period, *rows)
     technologies = {name: flat(period, 0.0) for name in ("pv_rooftop", "wind_onshore")}
     options = {"quality": QUALITY, "generation": technologies, **options}
     return inventory(ledger, period, entries, **options)
@@ -330,18 +337,17 @@ def test_contradictions_between_rows_and_keys_without_reason_are_refused_at_once
 
 def test_entries_come_from_a_file() -> None:
     text = "reference,tonnes,gas,data_source,year,activity_quality,notation,explanation\n"
-    entries = InventoryEntries.from_csv(text + "III.1.2,2,CH4,waste office,2016,L,,\n\nII.2.1,,,,,,NO,none\n")
-    assert [row.reference for row in check_entries(entries)] == ["III.1.2", "II.2.1"]
-    wrong = InventoryEntries.from_csv(text + "\nII.2.1,,,,,,NO,\n")
+    entries = read_entries(text + "III.1.2,2,CH4,waste office,2016,L,,\n\nII.2.1,,,,,,NO,none\n")
+    assert [row.reference for row in entries] == ["III.1.2", "II.2.1"]
     with pytest.raises(InputError, match=r"inventory\.csv: line 3: notation key NO needs"):
-        check_entries(wrong)
+        read_entries(text + "\nII.2.1,,,,,,NO,\n")
 
 
 @pytest.mark.parametrize("number", [{"tonnes": 1e306}, {"amount": 1e308, "factor": 1e10, "tonnes": None}])
 def test_an_entry_beyond_the_world_is_refused(number: dict) -> None:
     row = {**GAS, **WASTE, "reference": "I.1.1", **number}
     with pytest.raises(InputError, match="more than the world emits"):
-        check_entries(parse(InventoryEntries, {"rows": [row]}))
+        read(build(1, date(2016, 6, 21), 1), row)
 
 
 def test_what_meters_cannot_tell_has_a_notation_key() -> None:
@@ -352,7 +358,7 @@ def test_what_meters_cannot_tell_has_a_notation_key() -> None:
 
     unknown: Rate = rate(period.time, period.zone, none)
     heat = {**GAS, "reference": "I.1.2", "carrier": "heat"}
-    entries = check_entries(parse(InventoryEntries, {"rows": [heat]}), metered_references(period))
+    entries = read(period, heat)
     found = inventory(grid_average(period, unknown), period, entries, quality=QUALITY)
     assert found.cells["I.1.2"].notation == "NE"  # the heat alone would be half the truth
     assert "is not known for 2016-06-29" in found.cells["I.1.2"].explanation

@@ -11,7 +11,7 @@ import pytest
 from energy.carbon.grid_average import grid_average
 from energy.carbon.instruments import Certificates, Contracts
 from energy.carbon.inventory import Quality, inventory, metered_references
-from energy.carbon.inventory_entries import InventoryEntries, check_entries
+from energy.carbon.inventory_entries import read_entries
 from energy.carbon.market_based import market_based
 from energy.carbon.targets import TargetsDocument, targets
 from energy.domain.documents import parse
@@ -28,7 +28,7 @@ def text(name: str) -> str:
 def test_examples_hold() -> None:
     period = build(1, date(2016, 6, 21), 2)
     ledger = grid_average(period, flat(period, 500.0))
-    entries = check_entries(InventoryEntries.from_csv(text("inventory.csv")), metered_references(period))
+    entries = read_entries(text("inventory.csv"), metered_references(period))
     found = inventory(ledger, period, entries, quality=Quality("H", "M"))
     part = 2 / 366  # two days of the year that was entered
     assert found.cells["I.1.1"].co2e_kg == pytest.approx(part * 182_000 * (201.96 + 0.018 * 28))
