@@ -98,7 +98,7 @@ def approve(
     city: CityDirectory,
     period: Period,
     number: Number,
-    by: Annotated[str, typer.Option(help="Who stands for it.")],
+    by: Annotated[str, typer.Option(help="Who approves it.")],
     variant: Variant = "",
 ) -> None:
     """A draft becomes approved."""
@@ -193,7 +193,7 @@ def _find(city: Path, name: str, period: str, variant: str) -> tuple[Service, Re
 
 
 def _choices(settings: Iterable[str]) -> dict[str, str]:
-    faults = [Fault("--set", f"{text!r} is no NAME=VALUE") for text in settings if "=" not in text]
+    faults = [Fault("--set", f"{text!r} is not NAME=VALUE") for text in settings if "=" not in text]
     if faults:
         raise InputError(faults)
     return dict(text.split("=", 1) for text in settings)

@@ -98,7 +98,7 @@ def diagnose(net: Any) -> list[Fault]:
     if not len(net.bus):
         return [Fault("bus", "the table is empty; a grid needs buses")]
     if not net.bus.index.is_unique:
-        return [Fault("bus", "indices stand twice; every bus needs its own")]
+        return [Fault("bus", "indices occur twice; every bus needs its own")]
     for check in (_references, _values, _impedances, _sizes, _devices, _setpoints):
         found = list(check(net))
         faults += found[:SHOWN]
@@ -135,7 +135,9 @@ def _references(net: Any) -> Iterator[Fault]:
     for index, row in net.switch[["et", "element"]].iterrows():
         target = targets.get(row.et)
         if target is None:
-            yield Fault(f"switch {index}.et", f"{row.et!r} is no kind of switch; known: {', '.join(targets)}")
+            yield Fault(
+                f"switch {index}.et", f"{row.et!r} is not a kind of switch; known: {', '.join(targets)}"
+            )
         elif row.element not in net[target].index:
             yield Fault(f"switch {index}.element", f"{target} {row.element} does not exist; correct it")
 

@@ -149,7 +149,7 @@ def draw_districts(sites: Sequence[tuple[float, float]], count: int) -> dict[str
 
 def _polygons(collection: Any, file: str) -> tuple[dict[str, BaseGeometry], dict[str, str]]:
     if not isinstance(collection, dict) or collection.get("type") != "FeatureCollection":
-        raise InputError(Fault(file, "is no GeoJSON FeatureCollection; `type` must say so"))
+        raise InputError(Fault(file, "is not a GeoJSON FeatureCollection; `type` must say so"))
     features = collection.get("features")
     if not isinstance(features, list) or not features:
         raise InputError(Fault(file, "has no features; each district is one, with id, name and polygon"))
@@ -167,7 +167,7 @@ def _polygons(collection: Any, file: str) -> tuple[dict[str, BaseGeometry], dict
         if key == BOUNDARY:
             faults.append(Fault(where, f"{BOUNDARY!r} is the id of what lies upstream; rename it"))
         if key in polygons:
-            faults.append(Fault(where, f"the id {key!r} stands twice"))
+            faults.append(Fault(where, f"the id {key!r} occurs twice"))
         try:
             polygon = shape(feature["geometry"])
         except (KeyError, TypeError, ValueError, AttributeError, shapely.errors.ShapelyError) as error:

@@ -52,7 +52,7 @@ def named_series(grid: Grid, names: Sequence[str], file: str) -> tuple[Series, .
         match = re.fullmatch(r"(\w+)\.(\d+)\.(\w+)", name)
         where = f"{file} column {name!r}"
         if match is None:
-            faults.append(Fault(where, "is no table value; write table.index.quantity, like load.17.p_mw"))
+            faults.append(Fault(where, "is not a table value; write table.index.quantity, like load.17.p_mw"))
             continue
         table, index, quantity = match[1], int(match[2]), match[3]
         if table not in QUANTITIES:
@@ -86,7 +86,9 @@ def own_series(grid: Grid) -> tuple[TimeGrid, tuple[Series, ...], FloatArray, In
         if column in known:
             chosen.append((Series(table, index, quantity), column, value))
         else:
-            faults.append(Fault(f"{table} {index}.profile", f"{column!r} is no profile of {grid.source!r}"))
+            faults.append(
+                Fault(f"{table} {index}.profile", f"{column!r} is not a profile of {grid.source!r}")
+            )
     if faults:
         raise InputError(faults)
     columns = sorted({column for _, column, _ in chosen})

@@ -56,7 +56,7 @@ def read_matpower(path: str, text: str) -> tuple[Any, list[str]]:
 
     code = re.sub(r"\.\.\.[^\n]*\n", " ", re.sub(r"%[^\n]*", "", text))
     if not _FUNCTION.search(code) or "mpc.bus" not in code:
-        raise InputError(Fault(path, "is no MATPOWER case: 'function mpc = …' with mpc.bus is needed"))
+        raise InputError(Fault(path, "is not a MATPOWER case: 'function mpc = …' with mpc.bus is needed"))
     case: dict[str, Any] = {}
     faults: list[Fault] = []
     for match in _MATRIX.finditer(code):

@@ -78,7 +78,7 @@ def load_grid(source: str) -> Grid:
     if path.suffix.lower() not in SUFFIXES:
         known = [f"{scheme}:…" for scheme in SCHEMES] + [f"*{suffix}" for suffix in SUFFIXES]
         raise InputError(
-            Fault(f"grid {source!r}", f"is no grid source; known here: {', '.join(sorted(known))}")
+            Fault(f"grid {source!r}", f"is not a grid source; known here: {', '.join(sorted(known))}")
         )
     if not path.is_file():
         raise InputError(Fault(f"grid {source!r}", "does not exist; give the path of a grid file"))
@@ -105,7 +105,7 @@ def _simbench(code: str) -> tuple[Any, dict[str, Any] | None, list[str]]:
 
     known = simbench.collect_all_simbench_codes()
     if code not in known:
-        raise InputError(Fault(f"grid 'simbench:{code}'", f"is no SimBench code; {_close(code, known)}"))
+        raise InputError(Fault(f"grid 'simbench:{code}'", f"is not a SimBench code; {_close(code, known)}"))
     net = simbench.get_simbench_net(code)
     return net, dict(net.profiles), []
 
@@ -122,7 +122,7 @@ def _pandapower(call: str) -> tuple[Any, dict[str, Any] | None, list[str]]:
         if function.__module__.startswith("pandapower.networks")
     }
     if name not in known:
-        raise InputError(Fault(path, f"{name!r} is no network of pandapower; {_close(name, known)}"))
+        raise InputError(Fault(path, f"{name!r} is not a network of pandapower; {_close(name, known)}"))
     function = known[name]
     parameters = inspect.signature(function).parameters
     arguments: dict[str, Any] = {}
@@ -195,7 +195,7 @@ def _text(path: str) -> str:
     except OSError as error:
         raise InputError(Fault(path, f"cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError as error:
-        raise InputError(Fault(path, f"is not UTF-8 at byte {error.start}; it is no grid file")) from None
+        raise InputError(Fault(path, f"is not UTF-8 at byte {error.start}; it is not a grid file")) from None
     if not text.strip():
         raise InputError(Fault(path, "is empty; a grid is needed"))
     return text

@@ -433,7 +433,7 @@ def _find_ext_grid(net: Any, key: int | str | None, source: str) -> int | None:
     if len(found) == 1:
         return int(found[0])
     known = ", ".join(str(element_id(net, "ext_grid", index)) for index in table.index)
-    what = "names several external grids" if found else "is no external grid in service"
+    what = "names several external grids" if found else "is not an external grid in service"
     raise InputError(Fault("root_ext_grid", f"{key!r} {what} of {source!r}; known here: {known}"))
 
 

@@ -116,7 +116,7 @@ def scenario_faults(
                 known = own if isinstance(part, Asset) else connection_fields
                 if field not in known:
                     hint = nearest(field, known) if known else "it has no series"
-                    yield Fault(at, f"{field!r} is no series of {kind}.{name}; {hint}")
+                    yield Fault(at, f"{field!r} is not a series of {kind}.{name}; {hint}")
                 elif time is not None and isinstance(values, list | tuple) and len(values) != time.steps:
                     yield from series_fault(at, tuple(values), time.steps)
                 else:

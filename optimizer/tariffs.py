@@ -36,13 +36,13 @@ def _known_zone(name: str) -> str:
     try:
         ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{name!r} is no time zone; write it like Europe/Berlin or UTC") from None
+        raise ValueError(f"{name!r} is not a time zone; write it like Europe/Berlin or UTC") from None
     return name
 
 
 def _clock(text: str) -> str:
     if not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d|24:00", text):
-        raise ValueError(f"{text!r} is no time of day; write it like 07:30, midnight at the end as 24:00")
+        raise ValueError(f"{text!r} is not a time of day; write it like 07:30, midnight at the end as 24:00")
     return text
 
 

@@ -112,7 +112,7 @@ def _local_day(text: str) -> str:
     except ValueError:
         exact = False
     if not exact:
-        raise ValueError(f"{text!r} is no date; write it like 2016-06-21")
+        raise ValueError(f"{text!r} is not a date; write it like 2016-06-21")
     return text
 
 

@@ -49,7 +49,7 @@ class PublishRequest(Document):
 
 
 class ApproveRequest(PublishRequest):
-    """And who stands for it."""
+    """And who approves it."""
 
     by: str
 

@@ -127,7 +127,7 @@ _PUBLISH_REQUEST = {
 }
 _APPROVE_REQUEST = {
     **_PUBLISH_REQUEST,
-    "properties": {**_VERSION_PROPERTIES, "by": {"type": "string", "description": "Who stands for it."}},
+    "properties": {**_VERSION_PROPERTIES, "by": {"type": "string", "description": "Who approves it."}},
     "required": ["period", "version", "by"],
 }
 

@@ -235,7 +235,7 @@ class Edition:
     Attributes:
         content: SHA-256 of the document.
         changes: what differs from the version before; empty for the first.
-        approved_by: who stands for it, None for a draft.
+        approved_by: who approved it, None for a draft.
     """
 
     number: int

@@ -99,7 +99,7 @@ def report_of(document: Mapping[str, Any]) -> Report:
 
 
 def edition_document(key: ReportKey, edition: Edition) -> dict[str, Any]:
-    """A stored version: which report, its state, who stands for it, and what changed."""
+    """A stored version: which report, its state, who approved it, and what changed."""
     times = {name: getattr(edition, name) for name in ("stored", "approved", "published")}
     return {
         **asdict(key),

@@ -96,7 +96,7 @@ def _read_table(path: Path, name: str) -> dict[str, dict[str, float]]:
                 value = np.nan
             if column not in _KINDS:
                 faults.append(
-                    Fault(name, f"column {column!r} is no kind of site; known: {', '.join(_KINDS)}")
+                    Fault(name, f"column {column!r} is not a kind of site; known: {', '.join(_KINDS)}")
                 )
             elif not value >= 0 or value > 1e4:
                 faults.append(

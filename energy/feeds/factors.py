@@ -430,7 +430,7 @@ def _cells(text: str, name: str) -> tuple[list[str], list[dict[str, str]]]:
         if len(row) != len(header)
     ]
     faults += [
-        Fault(name, f"column {column!r} stands twice in the header")
+        Fault(name, f"column {column!r} occurs twice in the header")
         for column in sorted({column for column in header if header.count(column) > 1})
     ]
     if faults:

@@ -62,7 +62,7 @@ def read_officer_inputs(directory: Path | None) -> OfficerInputs:
     try:
         document = tomllib.loads(targets) if targets.strip() else None
     except tomllib.TOMLDecodeError as error:
-        faults.append(Fault(TARGETS_FILE, f"is no TOML: {error}"))
+        faults.append(Fault(TARGETS_FILE, f"is not TOML: {error}"))
     if faults:
         raise InputError(faults)
     return OfficerInputs(inventory, contracts, certificates, document, tuple(files))

@@ -60,7 +60,7 @@ def rows_of(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
         if len(row) != len(header)
     ]
     repeated = sorted({column for column in header if header.count(column) > 1})
-    faults += [Fault(name, f"column {column!r} stands twice in the header") for column in repeated]
+    faults += [Fault(name, f"column {column!r} occurs twice in the header") for column in repeated]
     if len(rows) == 1:
         faults.append(Fault(name, "has a header but no rows"))
     if faults:
@@ -87,7 +87,7 @@ def read_series(path: Path, name: str) -> SeriesFile:
     distances = np.diff(starts)
     for row in np.flatnonzero(distances <= 0)[:SHOWN]:
         at = format_instant(datetime.fromtimestamp(int(starts[row + 1]), UTC))
-        kind = "stands twice" if distances[row] == 0 else "comes after a later time"
+        kind = "occurs twice" if distances[row] == 0 else "comes after a later time"
         faults.append(
             Fault(
                 f"{name} row {row + 3}",

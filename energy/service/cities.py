@@ -115,6 +115,6 @@ def _city_directory(directory: Path) -> Path:
     directory = Path(directory)
     if not directory.is_dir():
         raise InputError(
-            Fault(str(directory), f"is no directory; a city is one with {CITY_FILE} (`wattshed init DIR`)")
+            Fault(str(directory), f"is not a directory; a city is one with {CITY_FILE} (`wattshed init DIR`)")
         )
     return directory

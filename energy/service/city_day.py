@@ -268,7 +268,7 @@ def check_day(city: City, day: str, information: str) -> tuple[date, Information
             raise ValueError(day)
         city.day(wanted)
     except ValueError:
-        faults.append(Fault("day", f"{day!r} is no date; write it like {first}"))
+        faults.append(Fault("day", f"{day!r} is not a date; write it like {first}"))
     except IndexError:
         faults.append(
             Fault("day", f"{day} is outside the data of {city.name}; give a day from {first} to {last}")

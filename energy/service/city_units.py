@@ -75,7 +75,7 @@ def gather_units(
         if entry.type not in ROLES:
             table = f"; give it in assets.{_table(entry.type)}" if entry.type in OF_THEIR_OWN else ""
             hint = table or f"; {nearest(entry.type, ROLES)}"
-            faults.append(Fault(f"{where}.type", f"{entry.type!r} is no type of unit{hint}"))
+            faults.append(Fault(f"{where}.type", f"{entry.type!r} is not a type of unit{hint}"))
             continue
         fields = _plain(entry.model_extra or {})
         if "connection" in fields:
@@ -300,7 +300,7 @@ def _no_clock(unit: SiteUnit) -> Iterator[tuple[str, str]]:
         if value is None and wanted:
             yield path, "is missing; give a clock time like 22:00"
         elif value is not None and not (isinstance(value, str) and CLOCK.fullmatch(value)):
-            yield path, f"{value!r} is no clock time; write one like 22:00, it recurs every local day"
+            yield path, f"{value!r} is not a clock time; write one like 22:00, it recurs every local day"
     if shiftable and not isinstance(unit.fields.get("profile_kw"), list):
         yield "profile_kw", "must be a list of powers, one per step"
 

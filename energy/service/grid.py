@@ -133,7 +133,7 @@ def _window(horizon: TimeGrid, start: str | None, steps: int | None, *, dated: b
                 faults.append(
                     Fault(
                         "--start",
-                        f"{format_instant(instant)} is no step of the profiles, which run from "
+                        f"{format_instant(instant)} is not a step of the profiles, which run from "
                         f"{format_instant(horizon.start)} to {format_instant(horizon.end)}",
                     )
                 )

@@ -68,7 +68,7 @@ def days_of(label: str) -> tuple[date, date]:
         raise InputError(
             Fault(
                 "period",
-                f"{label!r} is no period; write a year (2016), a month (2016-06), a day (2016-06-21) or "
+                f"{label!r} is not a period; write a year (2016), a month (2016-06), a day (2016-06-21) or "
                 "first and last day (2016-06-01/2016-06-15)",
             )
         ) from None
@@ -107,8 +107,8 @@ def _hours(city: City, days: Sequence[date]) -> TimeGrid:
             [
                 Fault(
                     f"day {day}",
-                    f"is no whole number of hours by the clocks of {city.zone.key}; report the days before "
-                    "and after it apart",
+                    f"is not a whole number of hours by the clocks of {city.zone.key}; report the days "
+                    "before and after it separately",
                 )
                 for day in uneven
             ]

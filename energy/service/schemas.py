@@ -69,5 +69,5 @@ MODELS: Mapping[str, Callable[[], type[BaseModel]]] = {
 def json_schema(name: str) -> dict[str, Any]:
     """The JSON schema of a document; `InputError` with the names there are for an unknown one."""
     if name not in MODELS:
-        raise InputError(Fault("schema", f"{name!r} is no document; known here: {', '.join(MODELS)}"))
+        raise InputError(Fault("schema", f"{name!r} is not a document; known here: {', '.join(MODELS)}"))
     return schema_of(MODELS[name]())

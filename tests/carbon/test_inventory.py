@@ -102,7 +102,7 @@ def test_references_are_those_of_the_gpc() -> None:
             for gas in GASES_OF[row.gases]
             if gas != "CO2b"
         ]
-        assert len(used) == len(set(used)), "a gas of a cell stands twice"
+        assert len(used) == len(set(used)), "a gas of a cell occurs twice"
         used = [key for key, _ in used]
         basic = {key for key, reference in REFERENCES.items() if reference.level == "BASIC"}
         assert basic <= set(used)

@@ -76,7 +76,7 @@ def test_a_series_is_a_number_or_one_value_per_step() -> None:
         ('{"a": 1', "is not JSON at line 1"),
         ('{"a": NaN}', "NaN is not JSON"),
         ('{"a": 1e999}', "does not fit a 64-bit float"),
-        ('{"a": 1, "a": 2}', "the key 'a' stands twice"),
+        ('{"a": 1, "a": 2}', "the key 'a' occurs twice"),
         ("[" * 100_000, "recursion"),
     ],
 )

@@ -353,7 +353,7 @@ def test_all_faults_come_at_once() -> None:
         ("id,value\na,1\n", "has no column 'unit'"),
         (HEADER.replace("note", "nota") + MINE + "\n", "unknown column 'nota'; did you mean 'note'"),
         (HEADER + MINE + "\n" + MINE + "\n", "repeats row 2"),
-        (HEADER.replace("note", "value"), "'value' stands twice"),
+        (HEADER.replace("note", "value"), "'value' occurs twice"),
     ],
 )
 def test_tables_that_are_refused(text: str, message: str) -> None:

@@ -309,7 +309,7 @@ def test_japanese_tables_that_are_refused() -> None:
     unknown = changed(name, ("地熱", "核融合"), encoding="utf-8-sig")
     assert "unknown source '核融合'" in refused("japan-area", unknown, "mix", zone="JP-TK")
     broken = changed(name, ("2024/4/1,0:30", "2024/4/31,0:30"), encoding="utf-8-sig")
-    assert "is no date and time" in refused("japan-area", broken, "mix", zone="JP-TK")
+    assert "is not a date and time" in refused("japan-area", broken, "mix", zone="JP-TK")
     assert "encodings" in refused("japan-area", SourceFile("x.csv", b"\xff\xfe\x81"), "mix", zone="JP-TK")
 
 
@@ -361,7 +361,7 @@ def test_csv_of_a_mix_with_estimates_and_gaps() -> None:
 
 
 def local_day(day: str) -> str:
-    """A local day without offsets: the repeated hour stands twice."""
+    """A local day without offsets: the repeated hour occurs twice."""
     first = datetime.fromisoformat(day).replace(tzinfo=BERLIN).astimezone(UTC)
     end = (datetime.fromisoformat(day) + timedelta(days=1)).replace(tzinfo=BERLIN).astimezone(UTC)
     lines = ["time,intensity [g/kWh]"]
@@ -384,7 +384,7 @@ def test_csv_times_that_are_refused() -> None:
     assert "has no time zone" in refused("csv", text_file(text), "intensity", zone="DE")
     message = refused("csv", text_file(text), "intensity", zone="DE", time_zone="Europe/Berlin")
     assert "does not exist in Europe/Berlin" in message
-    assert "is no time zone" in refused("csv", text_file(text), "intensity", zone="DE", time_zone="Berlin")
+    assert "is not a time zone" in refused("csv", text_file(text), "intensity", zone="DE", time_zone="Berlin")
     off = "time,intensity [g/kWh]\n2016-01-01T00:00Z,300\n2016-01-01T00:15Z,300\n2016-01-01T00:40Z,310\n"
     assert "is off the grid of PT15M" in refused("csv", text_file(off), "intensity", zone="DE")
 

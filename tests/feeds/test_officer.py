@@ -27,4 +27,4 @@ def test_files_that_cannot_be_read_are_named_together(tmp_path: Path) -> None:
         read_officer_inputs(tmp_path)
     text = str(refused.value)
     assert "contracts.csv: is not UTF-8 at byte 3" in text
-    assert "targets.toml: is no TOML" in text
+    assert "targets.toml: is not TOML" in text

@@ -51,7 +51,7 @@ def test_offsets_of_a_spring_day_are_one_series(tmp_path: Path) -> None:
         (["2016-03-27T00:00Z,inf"], "finite"),
         (["2016-03-27T00:00Z,1e308"], "check its unit"),
         (["2016-03-27T01:00Z,1", "2016-03-27T00:00Z,1"], "comes after a later time"),
-        (["2016-03-27T00:00Z,1", "2016-03-27T00:00Z,1"], "stands twice"),
+        (["2016-03-27T00:00Z,1", "2016-03-27T00:00Z,1"], "occurs twice"),
         (["2016-03-27T00:00Z,1", "2016-03-27T01:00Z,1", "2016-03-27T02:20Z,1"], "off the step"),
         (["2016-03-27T00:00Z"], "truncated"),
         ([], "no rows"),

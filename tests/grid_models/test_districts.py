@@ -87,7 +87,7 @@ def test_upstream_buses_inside_a_district_are_boundary_where_the_city_says_so() 
     ("features", "message"),
     [
         ([square("a", 0, 1), square("b", 0.9, 2)], "overlap"),
-        ([square("a", 0, 1), square("a", 1, 2)], "stands twice"),
+        ([square("a", 0, 1), square("a", 1, 2)], "occurs twice"),
         ([square("boundary", 0, 1)], "upstream"),
         ([{**square("a", 0, 1), "id": None, "properties": {}}], "has no id"),
         ([{**square("a", 0, 1), "geometry": {"type": "Point", "coordinates": [0, 0]}}], "polygon is needed"),

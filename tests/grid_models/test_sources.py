@@ -67,7 +67,7 @@ def test_a_word_behind_infinite_limits_is_refused() -> None:
 def test_arguments_of_pandapower_functions_are_checked() -> None:
     with pytest.raises(InputError, match="did you mean 'with_der'"):
         load_grid("pandapower:create_cigre_network_mv?with_dre=all")
-    with pytest.raises(InputError, match="no network of pandapower"):
+    with pytest.raises(InputError, match="not a network of pandapower"):
         load_grid("pandapower:runpp")
 
 

@@ -202,7 +202,7 @@ def test_root_external_grid_leaves_other_areas_out() -> None:
     for part, index in zip(parts, indices, strict=True):
         assert part.root_bus == grid.net.ext_grid.bus.at[index]
         assert any(notice.startswith("left out:") for notice in part.notices)
-    with pytest.raises(InputError, match="is no external grid"):
+    with pytest.raises(InputError, match="is not an external grid"):
         Twin(grid, limits=LIMITS, root_ext_grid=99999)
 
 

@@ -378,7 +378,7 @@ def test_every_fault_of_scenarios_at_once() -> None:
     assert "did you mean 'available_kw'?" in found[f"{of}assets.pv.avaliable_kw"]
     assert "did you mean 'pv'?" in found[f"{of}assets.pvv.available_kw"]
     assert "neither 'connections' nor 'assets'" in found[f"{of}asset.pv.available_kw"]
-    assert "no series of assets.b1" in found[f"{of}assets.b1.e_start_kwh"]
+    assert "not a series of assets.b1" in found[f"{of}assets.b1.e_start_kwh"]
     assert "has 2 values, but time.steps is 4" in found[f"{of}assets.pv.available_kw"]
     assert "beyond" in found[f"{of}assets.base.p_kw"]
     assert "must not be negative" in found[f"{of}connections.poc.import_limit_kw"]

@@ -55,7 +55,7 @@ def test_a_label_is_a_year_a_month_a_day_or_two_days(label: str, first: str, las
 
 @pytest.mark.parametrize("label", ["", "june", "2016-13", "2016-6", "2016-06-31", "16", "2016-W25"])
 def test_what_is_no_label_is_refused(label: str) -> None:
-    with pytest.raises(InputError, match="is no period; write a year"):
+    with pytest.raises(InputError, match="is not a period; write a year"):
         days_of(label)
 
 
@@ -141,7 +141,7 @@ def test_days_ahead_have_what_was_planned_beside_what_came(store: Store) -> None
 def test_days_that_are_no_whole_number_of_hours_are_refused(store: Store) -> None:
     save(store, "2016-04-03")
     lord_howe = replace(CITY, zone=ZoneInfo("Australia/Lord_Howe"))
-    with pytest.raises(InputError, match=r"day 2016-04-03.*no whole number of hours"):
+    with pytest.raises(InputError, match=r"day 2016-04-03.*not a whole number of hours"):
         load_period(store, lord_howe, "2016-04-03")
 
 

@@ -253,11 +253,11 @@ def test_a_plan_from_a_forecast_has_units_too(service: Service) -> None:
     "faults",
     [
         {
-            ('"generator"', '"genrator"'): "units[0].type: 'genrator' is no type of unit",
+            ('"generator"', '"genrator"'): "units[0].type: 'genrator' is not a type of unit",
             (
                 '"chp"',
                 '"battery"',
-            ): "units[1].type: 'battery' is no type of unit; give it in assets.batteries",
+            ): "units[1].type: 'battery' is not a type of unit; give it in assets.batteries",
             ("bus = 5", "bus = 300"): "units[2]: bus 300 does not exist",
             ("factor = 10", "factro = 10"): "units[2].room.outdoor_c: a series is a number",
             ('"swaps"', '"swap"'): "units[6].swaps: needs the series 'swap'; did you mean 'swaps'?",
@@ -266,7 +266,7 @@ def test_a_plan_from_a_forecast_has_units_too(service: Service) -> None:
         {
             ('"21:00"', '"2016-01-04T21:00:00Z"'): "units[4].earliest_start: '2016-01-04T21:00:00Z' is no",
             ('latest_end = "05:00"', ""): "units[4].latest_end: is missing",
-            ('"20:00"', '"24:00"'): "units[3].energy_windows[0].start: '24:00' is no clock time",
+            ('"20:00"', '"24:00"'): "units[3].energy_windows[0].start: '24:00' is not a clock time",
         },
         {
             ("p_min_kw = 5", "p_mim_kw = 5"): "units[0].p_mim_kw: unknown key; did you mean 'p_min_kw'?",

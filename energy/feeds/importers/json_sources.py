@@ -307,7 +307,7 @@ def _gb_regions(data: Any, file: SourceFile, options: Options) -> Iterator[tuple
 def _document(file: SourceFile) -> dict[str, Any]:
     document = parse_json(decoded(file, "utf-8-sig"), file.name)
     if not isinstance(document, dict):
-        raise InputError(Fault(file.name, "is no JSON object"))
+        raise InputError(Fault(file.name, "is not a JSON object"))
     return document
 
 

@@ -198,7 +198,7 @@ class _Clock:
                 self.zone = ZoneInfo(time_zone)
             except (ZoneInfoNotFoundError, ValueError):
                 raise InputError(
-                    Fault("--time-zone", f"{time_zone!r} is no time zone; write one like Europe/Berlin")
+                    Fault("--time-zone", f"{time_zone!r} is not a time zone; write one like Europe/Berlin")
                 ) from None
         self.last: datetime | None = None
 
@@ -239,7 +239,7 @@ def _japan_time(row: Sequence[str], where: str, samples: Samples) -> datetime | 
             raise ValueError
         start = datetime(int(day[1]), int(day[2]), int(day[3]), tzinfo=JST)
     except ValueError:
-        samples.faults.append(Fault(where, f"{row[:2]} is no date and time like 2024/4/1, 0:30"))
+        samples.faults.append(Fault(where, f"{row[:2]} is not a date and time like 2024/4/1, 0:30"))
         return None
     return start + timedelta(hours=int(clock[1]), minutes=int(clock[2]))
 

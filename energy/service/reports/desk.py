@@ -156,7 +156,7 @@ class Desk:
         return report_of(found[0]), found[1]
 
     def approve(self, key: ReportKey, edition: int, by: str) -> Edition:
-        """A person stands for a draft; `InputError` unless it is one, and for an empty name."""
+        """A person approves a draft; `InputError` unless it is one, and for an empty name."""
         if not by.strip():
             raise InputError(Fault("by", "is empty; name who approves the report"))
         return self.shelf.approve(key, edition, by.strip(), datetime.now(UTC))

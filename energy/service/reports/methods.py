@@ -14,7 +14,7 @@ _ALL = (
             "en": "The mix at a bus is that of all power entering it (proportional sharing) on AC flows, "
             "both ends of each branch counted, so that losses have an account of their own. The upstream "
             "grid enters with its average intensity of the hour. Location-based and supplementary: it "
-            "shows the city's own grid, and is no official inventory figure.",
+            "shows the city's own grid, and is not an official inventory figure.",
             "ja": "母線の電源構成は流入する全電力の構成とする（比例配分）。交流潮流計算の各ブランチ両端の"
             "電力を用い、損失は独立の勘定とする。上位系統は時間別の平均炭素強度で流入する。ロケーション"
             "基準の補足的な数値であり、公式の排出量ではない。",
