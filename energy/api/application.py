@@ -37,7 +37,7 @@ def create_api(service: Service) -> FastAPI:
     )
     app.state.service = service
     problems.install(app)
-    schemas.install_openapi(app)
+    schemas.install_openapi(app, jobs.REQUESTS | reports.REQUESTS)
     operations.install_metrics(app)
     for router in _ROUTERS:
         app.include_router(router)

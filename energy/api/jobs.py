@@ -53,16 +53,22 @@ JobId = Annotated[str, Path(description="The job's id.")]
 class PlanRequest(Document):
     """Which day to plan: a local date of the city, and with which information."""
 
-    day: LocalDay
+    day: LocalDay = Field(description="A local date of the city.")
     information: Information = "perfect"
 
 
 class OperationRequest(Document):
     """From when on to re-plan the day that holds `now`, which of its plans, and what a change must gain."""
 
-    now: Instant
+    now: Instant = Field(description="Until when the stored plan of its day was followed, RFC 3339.")
     information: Information = "perfect"
-    change_threshold: float = Field(default=0.0, ge=0, description="In the city's currency.")
+    change_threshold: float = Field(
+        default=0.0, ge=0, description="What changing the plan must gain, in the city's currency."
+    )
+
+
+REQUESTS: dict[str, type[Document]] = {"plan_request": PlanRequest, "operation_request": OperationRequest}
+"""The bodies of the calls here, by their names in the OpenAPI document."""
 
 
 @router.post(

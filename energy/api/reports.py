@@ -29,36 +29,48 @@ _FILES: dict[str, Any] = {
     media_type: {} for media_type, _ in FORMATS.values() if media_type != "application/json"
 }
 _VERSION = answer_of("report_version", "The version as it is now.")
+PeriodLabel = Annotated[
+    str, Field(description="2016, 2016-06, 2016-06-21 or 2016-06-01/2016-06-15, local days.")
+]
+Variant = Annotated[str, Field(description="The choices it was made with, as listed.")]
 
 
 class ReportRequest(Document):
     """Which report of which days, and the choices that shape it."""
 
-    name: str
-    period: str
+    name: str = Field(description="A report of GET /reports.")
+    period: PeriodLabel
     information: Information = "perfect"
-    settings: dict[str, str] = Field(default_factory=dict)
+    settings: dict[str, str] = Field(default={}, description="Choices by name.")
 
 
 class PublishRequest(Document):
     """Which stored version of a report."""
 
-    period: str
-    variant: str = ""
+    period: PeriodLabel
+    variant: Variant = ""
     version: int = Field(ge=1)
 
 
 class ApproveRequest(PublishRequest):
-    """And who approves it."""
+    """Which stored version of a report, and who approves it."""
 
-    by: str
+    by: str = Field(description="Who approves it.")
+
+
+REQUESTS: dict[str, type[Document]] = {
+    "report_request": ReportRequest,
+    "approve_request": ApproveRequest,
+    "publish_request": PublishRequest,
+}
+"""The bodies of the calls here, by their names in the OpenAPI document."""
 
 
 class Stored(Parameters):
     """Which period and which choices: what the list of versions shows."""
 
-    period: Annotated[str, Field(description="2016, 2016-06, 2016-06-21 or 2016-06-01/2016-06-15.")]
-    variant: Annotated[str, Field(description="The choices it was made with, as listed.")] = ""
+    period: PeriodLabel
+    variant: Variant = ""
 
 
 class FileQuery(Stored):

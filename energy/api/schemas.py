@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
 
 from energy.service.schemas import json_schema
 
@@ -67,71 +69,6 @@ _DISTRICTS = {
     },
     "required": ["type", "features"],
 }
-_PLAN_REQUEST = {
-    "type": "object",
-    "properties": {
-        "day": {"type": "string", "format": "date", "description": "A local date of the city."},
-        "information": {"enum": ["perfect", "day-ahead"], "default": "perfect"},
-    },
-    "required": ["day"],
-    "additionalProperties": False,
-}
-_OPERATION_REQUEST = {
-    "type": "object",
-    "properties": {
-        "now": {
-            "type": "string",
-            "format": "date-time",
-            "description": "Until when the stored plan of its day was followed, RFC 3339.",
-        },
-        "information": {"enum": ["perfect", "day-ahead"], "default": "perfect"},
-        "change_threshold": {
-            "type": "number",
-            "minimum": 0,
-            "default": 0,
-            "description": "What changing the plan must gain, in the city's currency.",
-        },
-    },
-    "required": ["now"],
-    "additionalProperties": False,
-}
-
-
-_PERIOD = {"type": "string", "description": "2016, 2016-06, 2016-06-21 or 2016-06-01/2016-06-15, local days."}
-_REPORT_REQUEST = {
-    "type": "object",
-    "properties": {
-        "name": {"type": "string", "description": "A report of GET /reports."},
-        "period": _PERIOD,
-        "information": {"enum": ["perfect", "day-ahead"], "default": "perfect"},
-        "settings": {
-            "type": "object",
-            "additionalProperties": {"type": "string"},
-            "default": {},
-            "description": "Choices by name.",
-        },
-    },
-    "required": ["name", "period"],
-    "additionalProperties": False,
-}
-_VERSION_PROPERTIES: dict[str, Any] = {
-    "period": _PERIOD,
-    "variant": {"type": "string", "default": "", "description": "The choices it was made with, as listed."},
-    "version": {"type": "integer", "minimum": 1},
-}
-_PUBLISH_REQUEST = {
-    "type": "object",
-    "properties": _VERSION_PROPERTIES,
-    "required": ["period", "version"],
-    "additionalProperties": False,
-}
-_APPROVE_REQUEST = {
-    **_PUBLISH_REQUEST,
-    "properties": {**_VERSION_PROPERTIES, "by": {"type": "string", "description": "Who approves it."}},
-    "required": ["period", "version", "by"],
-}
-
-
 _INVENTORY_REQUEST = {
     "type": "object",
     "properties": {"rows": {"type": "array", "items": {"$ref": _COMPONENTS + "inventory.InventoryEntry"}}},
@@ -161,8 +98,12 @@ JOB_RESPONSES: dict[int | str, Any] = {
 }
 
 
-def install_openapi(app: FastAPI) -> None:
-    """Serve the OpenAPI document of `app` with the document schemas and problems for every error."""
+def install_openapi(app: FastAPI, requests: Mapping[str, type[BaseModel]]) -> None:
+    """Serve the OpenAPI document of `app` with the document schemas and problems for every error.
+
+    Args:
+        requests: the bodies that calls take besides documents, by the names that `body_of` gives them.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -172,13 +113,9 @@ def install_openapi(app: FastAPI) -> None:
             schemas: dict[str, Any] = {
                 "problem": _PROBLEM,
                 "job": _JOB,
-                "plan_request": _PLAN_REQUEST,
-                "operation_request": _OPERATION_REQUEST,
                 "inventory_request": _INVENTORY_REQUEST,
-                "report_request": _REPORT_REQUEST,
-                "approve_request": _APPROVE_REQUEST,
-                "publish_request": _PUBLISH_REQUEST,
                 "districts": _DISTRICTS,
+                **{name: model.model_json_schema() for name, model in requests.items()},
             }
             for name in DOCUMENTS:
                 schema = json_schema(name)
