@@ -229,9 +229,9 @@ class Twin:
         """
         buses = [terminal.bus for terminal in terminals]
         if power.buses.tolist() != buses:
-            raise ValueError("linearise needs one column of power per terminal, in the order of terminals")
+            raise ValueError("a linear model needs one column of power per terminal, in their order")
         if power.time != state.time:
-            raise ValueError("linearise needs power on the time grid of the state")
+            raise ValueError("a linear model needs power on the time grid of the state")
         self._nodes_of(power, even_without_power=True)
         chosen = np.arange(state.time.steps) if steps is None else np.unique(np.asarray(steps, dtype=int))
         return LinearModel(

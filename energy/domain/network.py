@@ -246,7 +246,7 @@ class Losses:
         )
 
     def squares_mw(self, p_mw: FloatArray) -> FloatArray:
-        """The value of each tangent when terminals draw `p_mw`, shape (steps, terminals)."""
+        """The value of each tangent, shape (tangents,), when terminals draw `p_mw` (steps, terminals)."""
         flow_mw = p_mw @ self.directions.T
         return self.constant + self.slope * flow_mw[self.step, self.flow]
 

@@ -94,7 +94,7 @@ def test_rows_are_few_and_hold_the_worst() -> None:
     twin = Twin(grid, limits=OperatingLimits(0.99, 1.01, 20.0))
     state = twin.solve(power)
     limits = twin.linearise(state, power, terminals, steps=state.violated_steps)
-    for step in state.violated_steps:
+    for step in range(3):
         rows = np.flatnonzero(limits.step == step)
         assert 0 < len(rows) <= 40
         worst = int(np.nanargmax(np.where(twin.rating_known, state.loading_percent[step], np.nan)))
