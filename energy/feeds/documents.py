@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,14 +62,23 @@ def read_json(source: str) -> Any:
 
 def read_text(source: str) -> str:
     """The text of the file `source`, or of standard input where it is ``-``; `InputError` unless UTF-8."""
+    read = sys.stdin.buffer.read if source == "-" else Path(source).read_bytes
+    return _text(lambda: read().decode("utf-8-sig"), _named(source))
+
+
+def file_text(path: Path, name: str) -> str:
+    """The text of a file, its lines ended by a newline alone; `InputError` that calls it `name` where it
+    cannot be read or is not UTF-8."""
+    return _text(lambda: path.read_text(encoding="utf-8-sig"), name)
+
+
+def _text(read: Callable[[], str], name: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if source == "-" else Path(source).read_bytes()
+        return read()
     except OSError as error:
-        raise InputError(Fault(_named(source), f"cannot be read: {error.strerror}")) from None
-    try:
-        return data.decode("utf-8-sig")
+        raise InputError(Fault(name, f"cannot be read: {error.strerror}")) from None
     except UnicodeDecodeError as error:
-        raise InputError(Fault(_named(source), f"is not UTF-8 at byte {error.start}")) from None
+        raise InputError(Fault(name, f"is not UTF-8 at byte {error.start}; save it as UTF-8")) from None
 
 
 def _named(source: str) -> str:

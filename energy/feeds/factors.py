@@ -36,7 +36,7 @@ from energy.domain.factors import (
     in_force,
     overlaps,
 )
-from energy.feeds.documents import replacing
+from energy.feeds.documents import file_text, replacing
 
 RELEASE = 4
 """The newest packaged release."""
@@ -180,7 +180,7 @@ def factor_history(own: FactorTable | None = None) -> tuple[Factor, ...]:
 
 def read_own_factors(path: Path, name: str) -> FactorTable:
     """A city's table of factors; `InputError` with every fault of it."""
-    return parse_factors(_text(path, name), name, origin=name)
+    return parse_factors(file_text(path, name), name, origin=name)
 
 
 def append_factors(target: Path, source: Path) -> FactorTable:
@@ -190,8 +190,8 @@ def append_factors(target: Path, source: Path) -> FactorTable:
     every fault of `source` and of what the two make together; the file is replaced in one step.
     """
     before = read_own_factors(target, target.name) if target.exists() else FactorTable()
-    header, old = _cells(_text(target, target.name), target.name) if target.exists() else ([], [])
-    new_header, new = _cells(_text(source, source.name), source.name)
+    header, old = _cells(file_text(target, target.name), target.name) if target.exists() else ([], [])
+    new_header, new = _cells(file_text(source, source.name), source.name)
     number = str(before.version + 1)
     added = [{**row, "version": number} for row in new]
     parse_factors(_written([*new_header, "version"], added), source.name, origin=target.name)
@@ -408,15 +408,6 @@ def _units_of(kind: Kind) -> tuple[str, ...]:
     if kind == "fuel":
         return (PER_TJ,)
     return (PER_KWH, SHARE) if kind == "losses" else (PER_KWH,)
-
-
-def _text(path: Path, name: str) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(Fault(name, f"cannot be read: {error.strerror}")) from None
-    except UnicodeDecodeError as error:
-        raise InputError(Fault(name, f"is not UTF-8 at byte {error.start}")) from None
 
 
 def _cells(text: str, name: str) -> tuple[list[str], list[dict[str, str]]]:

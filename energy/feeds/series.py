@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid, format_duration, format_instant, parse_instant
+from energy.feeds.documents import file_text
 
 SHOWN = 5
 """Faults of one kind that are shown for one file; a thousand NaN have one cause."""
@@ -44,13 +45,7 @@ class SeriesFile:
 
 def rows_of(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
     """Header and rows of a CSV file as text; `InputError` for unreadable, empty and ragged files."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise InputError(Fault(name, f"cannot be read: {error.strerror}")) from None
-    except UnicodeDecodeError as error:
-        raise InputError(Fault(name, f"is not UTF-8 at byte {error.start}")) from None
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
+    rows = [row for row in csv.reader(io.StringIO(file_text(path, name))) if row]
     if not rows:
         raise InputError(Fault(name, "is empty; a header and rows are needed"))
     header = [column.strip() for column in rows[0]]
