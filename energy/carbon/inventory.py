@@ -12,7 +12,7 @@ A cell holds numbers or a notation key with its reason, never both and never nei
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -24,7 +24,7 @@ from energy.carbon.inventory_entries import GWP, Gas, GwpSet, InventoryEntry
 from energy.carbon.rates import Amount, Rate
 from energy.carbon.year_end import year_share
 from energy.domain.period import Period, UserClass
-from energy.domain.report import Grade, Notation
+from energy.domain.report import Grade, Notation, Words
 
 FLUORINATED: tuple[Gas, ...] = ("HFCs", "PFCs", "SF6", "NF3")
 _OTHER: tuple[Gas, ...] = ("CH4", "N2O")
@@ -38,6 +38,20 @@ GASES_OF: Mapping[GasGroup, Collection[Gas]] = {
 """The gases of a row of another layout (`Row.gases`); each gas is in one of two groups that part them all."""
 
 
+def alike(text: str) -> Words:
+    """A text of the officer's or of a source: the same in every language."""
+    return {"en": text, "ja": text}
+
+
+NOTHING: Words = alike("")
+_GRID: Words = {"en": "grid electricity", "ja": "系統電力"}
+_CHARGING: Words = {"en": "EV charging", "ja": "EV充電"}
+_NO_LOSSES: Words = {
+    "en": "no official factor of transmission and distribution losses is known",
+    "ja": "送配電損失の公式係数が不明",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One activity in a cell.
@@ -49,7 +63,7 @@ class Line:
         origin: ``metered`` by the city's assets, or ``entered`` by the officer.
     """
 
-    activity: str
+    activity: Words
     amount: float
     unit: str
     gases_kg: Mapping[Gas, float]
@@ -59,12 +73,12 @@ class Line:
     estimated_share: float
     factor: str
     factors: tuple[str, ...]
-    source: str
+    source: Words
     year: int | None
     activity_quality: Grade | None
     factor_quality: Grade | None
     origin: Literal["metered", "entered"]
-    explanation: str = ""
+    explanation: Words = field(default_factory=lambda: NOTHING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +88,12 @@ class Cell:
     reference: Reference
     lines: tuple[Line, ...]
     notation: Notation | None = None
-    explanation: str = ""
+    explanation: Words = field(default_factory=lambda: NOTHING)
 
     def __post_init__(self) -> None:
         if bool(self.lines) == (self.notation is not None):
             raise ValueError(f"{self.reference.id}: lines or a notation key, one of the two")
-        if self.notation is not None and not self.explanation:
+        if self.notation is not None and not self.explanation["en"]:
             raise ValueError(f"{self.reference.id}: notation key {self.notation} needs an explanation")
 
     @property
@@ -212,7 +226,7 @@ def inventory(
         gwp: warming potentials for the gases of entries. first_month: of the reporting year.
     """
     lines: dict[str, list[Line]] = {key: [] for key in REFERENCES}
-    keys: dict[str, tuple[Notation, str]] = {}
+    keys: dict[str, tuple[Notation, Words]] = {}
     metered = metered_references(period)
     quality, note = _covered(ledger, quality)
     within = ledger.factor.delivered if losses_within_factor is None else losses_within_factor
@@ -223,21 +237,21 @@ def inventory(
     if "I.4.4" in metered:
         _supplied(period, generation or {}, quality, note, gaps, lines, keys)
     _charging_in_buildings(period, metered, keys)
-    other: dict[str, tuple[Notation, str]] = {}
+    other: dict[str, tuple[Notation, Words]] = {}
     for entry in entries:
         share = 1.0 if entry.year is None else year_share(period, entry.year, first_month)
         if share == 0.0:
-            other[entry.reference] = ("NE", f"entered for {entry.year}, not for {period.label}")
+            other[entry.reference] = ("NE", _of_another_year(entry, period))
         elif entry.notation is not None:
-            keys[entry.reference] = (entry.notation, entry.explanation)
+            keys[entry.reference] = (entry.notation, alike(entry.explanation))
         else:
             lines[entry.reference].append(_entered(entry, share, gwp))
-    nothing: tuple[Notation, str] = ("NE", "no figure has been entered")
+    nothing: tuple[Notation, Words] = ("NE", {"en": "no figure has been entered", "ja": "入力値がない"})
     empty = dict.fromkeys(REFERENCES, nothing) | other | keys
     cells = {}
     for key, reference in REFERENCES.items():
         # a cell of which a part is not known is not estimated, whatever else stands in it
-        if lines[key] and keys.get(key, ("IE", ""))[0] == "IE":
+        if lines[key] and keys.get(key, ("IE", NOTHING))[0] == "IE":
             cells[key] = Cell(reference, tuple(lines[key]))
         else:
             cells[key] = Cell(reference, (), *empty[key])
@@ -249,24 +263,36 @@ def _grid(
     use: Use,
     ledger: GridAverage,
     quality: Quality,
-    note: str,
+    note: Words,
     losses_within_factor: bool,
     lines: dict[str, list[Line]],
-    keys: dict[str, tuple[Notation, str]],
+    keys: dict[str, tuple[Notation, Words]],
 ) -> None:
     """Scope 2 and 3 of one sub-sector's grid electricity."""
-    activity = "EV charging" if sub == "II.1" else "grid electricity"
+    activity = _CHARGING if sub == "II.1" else _GRID
     if use.scope2.known:
         lines[f"{sub}.2"].append(_metered(activity, use.scope2, ledger.factor, quality, note))
     else:
         keys[f"{sub}.2"] = ("NE", _unknown(ledger.factor))
     if losses_within_factor:
-        keys[f"{sub}.3"] = ("IE", f"the grid factor is per kWh delivered: losses are included in {sub}.2")
+        included: Words = {
+            "en": f"the grid factor is per kWh delivered: losses are included in {sub}.2",
+            "ja": f"係数は需要端のkWh当たりで、損失は{sub}.2に含まれる",
+        }
+        keys[f"{sub}.3"] = ("IE", included)
     elif use.losses is None or ledger.losses is None:
-        keys[f"{sub}.3"] = ("NE", "no official factor of transmission and distribution losses is known")
+        keys[f"{sub}.3"] = ("NE", _NO_LOSSES)
     elif use.losses.known:
+        lost: Words = {"en": f"losses of {activity['en']}", "ja": f"{activity['ja']}の損失"}
         lines[f"{sub}.3"].append(
-            _metered(f"losses of {activity}", use.losses, ledger.losses, quality, note, of_delivered=True)
+            _metered(
+                lost,
+                use.losses,
+                ledger.losses,
+                quality,
+                note,
+                of_delivered=True,
+            )
         )
     else:
         keys[f"{sub}.3"] = ("NE", _unknown(ledger.losses))
@@ -276,10 +302,10 @@ def _supplied(
     period: Period,
     generation: Mapping[str, Rate],
     quality: Quality,
-    note: str,
+    note: Words,
     gaps: GapRule,
     lines: dict[str, list[Line]],
-    keys: dict[str, tuple[Notation, str]],
+    keys: dict[str, tuple[Notation, Words]],
 ) -> None:
     """I.4.4: what local plants feed into the grid, at the direct factor of their technology."""
     technologies = sorted({asset.technology for asset in period.assets if asset.technology})
@@ -298,15 +324,21 @@ def _supplied(
         if rate is None or amount is None or not amount.known:
             lacking.append(technology)
         else:
-            found.append(_metered(f"generation: {technology}", amount, rate, quality, note))
+            activity: Words = {"en": f"generation: {technology}", "ja": f"発電：{technology}"}
+            found.append(_metered(activity, amount, rate, quality, note))
     if lacking:
-        keys["I.4.4"] = ("NE", f"no direct emission factor is known for {', '.join(lacking)}")
+        names = ", ".join(lacking)
+        unknown: Words = {
+            "en": f"no direct emission factor is known for {names}",
+            "ja": f"直接排出係数が不明：{names}",
+        }
+        keys["I.4.4"] = ("NE", unknown)
     else:
         lines["I.4.4"] += found
 
 
 def _charging_in_buildings(
-    period: Period, metered: Iterable[str], keys: dict[str, tuple[Notation, str]]
+    period: Period, metered: Iterable[str], keys: dict[str, tuple[Notation, Words]]
 ) -> None:
     """IE where all EVs charge as part of a building's use."""
     classes: set[UserClass] = {
@@ -316,21 +348,33 @@ def _charging_in_buildings(
         return
     for scope, where in ((2, "2"), (3, "3")):
         homes = ", ".join(sorted(f"{SUB_SECTOR_OF_CLASS[user]}.{where}" for user in classes))
-        keys[f"II.1.{scope}"] = ("IE", f"EV charging is metered with the buildings, in {homes}")
+        included: Words = {
+            "en": f"EV charging is metered with the buildings, in {homes}",
+            "ja": f"EV充電は建物と合わせて計量され、{homes}に含まれる",
+        }
+        keys[f"II.1.{scope}"] = ("IE", included)
 
 
-def _covered(ledger: GridAverage, quality: Quality) -> tuple[Quality, str]:
+def _covered(ledger: GridAverage, quality: Quality) -> tuple[Quality, Words]:
     """The quality of the metered activity, and what to say of its gaps."""
     hours = len(ledger.energy_mwh)
     known = int(np.isfinite(ledger.energy_mwh).all(axis=1).sum())
     estimated = int(ledger.estimated.sum())
     if estimated:
-        return replace(quality, activity="L"), f"{estimated} of {hours} hours are estimated (same-hour-mean)"
-    return quality, "" if known == hours else f"covers {known} of {hours} hours; the others are left out"
+        return replace(quality, activity="L"), {
+            "en": f"{estimated} of {hours} hours are estimated (same-hour-mean)",
+            "ja": f"{hours}時間のうち{estimated}時間は推計値（same-hour-mean）",
+        }
+    if known == hours:
+        return quality, NOTHING
+    return quality, {
+        "en": f"covers {known} of {hours} hours; the others are left out",
+        "ja": f"{hours}時間のうち{known}時間が対象で、残りは含まない",
+    }
 
 
 def _metered(
-    activity: str, amount: Amount, rate: Rate, quality: Quality, note: str, *, of_delivered: bool = False
+    activity: Words, amount: Amount, rate: Rate, quality: Quality, note: Words, *, of_delivered: bool = False
 ) -> Line:
     gases = {factor.gas_basis.split(",", 1)[0] for factor in rate.factors}
     gas: Gas = "CO2" if gases == {"CO2"} else "CO2e"
@@ -348,21 +392,24 @@ def _metered(
         estimated_share=amount.estimated_share,
         factor=f"{mean:.6g} {per}; {'; '.join(sources)}" if np.isfinite(mean) else "; ".join(sources),
         factors=rate.factor_keys,
-        source="metered by the assets of the city",
+        source={"en": "metered by the assets of the city", "ja": "都市の設備の計量値"},
         year=None,
         activity_quality=quality.activity,
         factor_quality="L" if rate.estimates else quality.factor,
         origin="metered",
-        explanation="; ".join(part for part in (note, *rate.estimates) if part),
+        explanation=_together(note, *map(alike, rate.estimates)),
     )
 
 
 def _entered(entry: InventoryEntry, share: float, gwp: GwpSet) -> Line:
     kg = entry.kg * share
     factor = "" if entry.factor is None else f"{entry.factor:.6g} kg {entry.gas} per {entry.unit}"
-    part = f"{share:.4g} of the figure of {entry.year}, by the hours of the period" if share < 1.0 else ""
+    part: Words = {
+        "en": f"{share:.4g} of the figure of {entry.year}, by the hours of the period",
+        "ja": f"{entry.year}年の値の{share:.4g}（期間の時間数による）",
+    }
     return Line(
-        activity=entry.activity or entry.carrier or entry.gas,
+        activity=alike(entry.activity or entry.carrier or entry.gas),
         amount=float("nan") if entry.amount is None else entry.amount * share,
         unit=entry.unit,
         gases_kg={entry.gas: kg},
@@ -372,14 +419,34 @@ def _entered(entry: InventoryEntry, share: float, gwp: GwpSet) -> Line:
         estimated_share=0.0 if share == 1.0 else 1.0,
         factor="; ".join(piece for piece in (factor, entry.factor_source) if piece),
         factors=(),
-        source=entry.data_source,
+        source=alike(entry.data_source),
         year=entry.year,
         activity_quality=entry.activity_quality if share == 1.0 else "L",
         factor_quality=entry.factor_quality,
         origin="entered",
-        explanation="; ".join(piece for piece in (part, entry.explanation) if piece),
+        explanation=_together(part if share < 1.0 else NOTHING, alike(entry.explanation)),
     )
 
 
-def _unknown(rate: Rate) -> str:
-    return "; ".join(rate.gaps) or "no official factor is known for a part of the period"
+def _unknown(rate: Rate) -> Words:
+    if rate.gaps:
+        return alike("; ".join(rate.gaps))
+    return {
+        "en": "no official factor is known for a part of the period",
+        "ja": "期間の一部で公式係数が不明",
+    }
+
+
+def _of_another_year(entry: InventoryEntry, period: Period) -> Words:
+    return {
+        "en": f"entered for {entry.year}, not for {period.label}",
+        "ja": f"{entry.year}年の入力値であり、{period.label}の値ではない",
+    }
+
+
+def _together(*parts: Words) -> Words:
+    """What of it says something, in each language."""
+    return {
+        "en": "; ".join(part["en"] for part in parts if part["en"]),
+        "ja": "；".join(part["ja"] for part in parts if part["ja"]),
+    }

@@ -166,7 +166,7 @@ def test_generation_is_territorial_and_never_basic() -> None:
     technologies = {"pv_rooftop": flat(period, 0.0), "wind_onshore": flat(period, 700.0)}
     with_, without = made(period, generation=technologies), made(period)
     assert with_.cells["I.4.4"].co2e_kg > 0
-    assert {line.activity for line in with_.cells["I.4.4"].lines} == {
+    assert {line.activity["en"] for line in with_.cells["I.4.4"].lines} == {
         "generation: pv_rooftop",
         "generation: wind_onshore",
     }
@@ -175,7 +175,7 @@ def test_generation_is_territorial_and_never_basic() -> None:
     assert with_.total_kg("territorial") == with_.cells["I.4.4"].co2e_kg
     unknown = made(period, generation={"pv_rooftop": flat(period, 0.0)}).cells["I.4.4"]
     assert (unknown.notation, unknown.lines) == ("NE", ())
-    assert "wind_onshore" in unknown.explanation
+    assert "wind_onshore" in unknown.explanation["en"]
 
 
 @settings(max_examples=15)
@@ -220,7 +220,7 @@ def test_a_missing_factor_is_an_estimate_or_not_estimated_and_never_zero(
         assert flagged[key].co2e_kg > 0
         if counted:
             assert (cells[key].notation, cells[key].lines) == ("NE", ())
-            assert "has no factor on" in cells[key].explanation
+            assert "has no factor on" in cells[key].explanation["en"]
             assert 0.0 < flagged[key].amount.estimated_share <= 1.0 + 1e-9
             assert flagged[key].lines[0].factor_quality == "L"
         else:
@@ -273,10 +273,10 @@ def test_entries_count_in_their_own_year_only() -> None:
     line = made(period, GAS).cells["I.1.1"].lines[0]
     assert (line.estimated_share, line.activity_quality) == (1.0, "L")
     assert made(period, GAS).cells["I.1.1"].amount.estimated_share == 1.0
-    assert line.explanation == "0.002732 of the figure of 2016, by the hours of the period"
+    assert line.explanation["en"] == "0.002732 of the figure of 2016, by the hours of the period"
     last = made(period, {**GAS, "year": 2015}).cells["I.1.1"]
     assert (last.notation, last.lines) == ("NE", ())
-    assert last.explanation.startswith("entered for 2015, not for")
+    assert last.explanation["en"].startswith("entered for 2015, not for")
     for rows in ((GAS, {**GAS, "year": 2015}), ({**GAS, "year": 2015}, GAS)):
         assert made(period, *rows).cells["I.1.1"].co2e_kg == line.co2e_kg
     none = {"reference": "I.1.1", "notation": "NO", "explanation": "none", "year": 2015}
@@ -361,7 +361,7 @@ def test_what_meters_cannot_tell_has_a_notation_key() -> None:
     entries = read(period, heat)
     found = inventory(grid_average(period, unknown), period, entries, quality=QUALITY)
     assert found.cells["I.1.2"].notation == "NE"  # the heat alone would be half the truth
-    assert "is not known for 2016-06-29" in found.cells["I.1.2"].explanation
+    assert "is not known for 2016-06-29" in found.cells["I.1.2"].explanation["en"]
     assert found.cells["I.1.3"].notation == "NE"
     assert found.without("BASIC")["II.1.2"] == "NE"
     japan = made(period, losses_within_factor=True)
@@ -383,7 +383,7 @@ def test_charging_behind_a_buildings_meter_is_included_there() -> None:
     )
     found, apart = made(homes), made(period)
     assert found.cells["II.1.2"].notation == found.cells["II.1.3"].notation == "IE"
-    assert "I.1.2" in found.cells["II.1.2"].explanation
+    assert "I.1.2" in found.cells["II.1.2"].explanation["en"]
     assert close(found.total_kg("BASIC"), apart.total_kg("BASIC"))
     moved = apart.cells["II.1.2"].co2e_kg
     assert close(found.cells["I.1.2"].co2e_kg, apart.cells["I.1.2"].co2e_kg + moved)
@@ -406,9 +406,9 @@ def test_the_difference_to_the_traced_figure_is_explained_to_the_gram(period: Pe
 def test_gaps_are_told_with_the_cell_they_are_in() -> None:
     period = build(2, date(2016, 6, 28), 3, gap=True)
     left_out = made(period).cells["I.1.2"].lines[0]
-    assert left_out.explanation == "covers 48 of 72 hours; the others are left out"
+    assert left_out.explanation["en"] == "covers 48 of 72 hours; the others are left out"
     ledger = grid_average(period, flat(period, 500.0, estimated=True, note="a guess"), gaps="same-hour-mean")
     line = inventory(ledger, period, quality=QUALITY, gaps="same-hour-mean").cells["I.1.2"].lines[0]
-    assert line.explanation.startswith("24 of 72 hours are estimated (same-hour-mean); grid-de@")
-    assert line.explanation.endswith(": a guess")
+    assert line.explanation["en"].startswith("24 of 72 hours are estimated (same-hour-mean); grid-de@")
+    assert line.explanation["en"].endswith(": a guess")
     assert (line.activity_quality, line.factor_quality) == ("L", "L")

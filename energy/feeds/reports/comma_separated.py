@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from energy.domain.report import Cell, Edition, FactorUse, Figure, Report, Table
+from energy.domain.report import Cell, Edition, FactorUse, Figure, Report, Table, figure_id
 from energy.domain.report_document import INSTANT, report_document
 from energy.domain.time import format_instant
 from energy.feeds.documents import json_bytes
@@ -31,8 +31,14 @@ def all_tables(report: Report, edition: Edition) -> bytes:
     zone = ZoneInfo(report.zone)
     files = {f"{table.id}.csv": _table(table, zone) for table in report.tables}
     files["figures.csv"] = _rows(
-        _OF_FIGURE,
-        ([_plain(getattr(figure, name)) for name in _OF_FIGURE] for figure in report.figures.values()),
+        ("id", *_OF_FIGURE),
+        (
+            [
+                figure_id(report.city, report.name, report.period, key, edition.content),
+                *(_plain(getattr(figure, name)) for name in _OF_FIGURE),
+            ]
+            for key, figure in report.figures.items()
+        ),
     )
     files["factors.csv"] = _rows(
         tuple(item.name for item in fields(FactorUse)),

@@ -34,6 +34,7 @@ _LEVELS: tuple[tuple[Total, Words], ...] = (
 _GASES: tuple[Gas, ...] = ("CO2", "CH4", "N2O", *FLUORINATED)
 """Columns of the eCRF before the total; HFCs and PFCs are mixtures, in t CO2e."""
 _GRADES: dict[str, Grade] = {"H": "H", "M": "M", "L": "L"}
+_ORIGINS = {"metered": words("metered", "計量"), "entered": words("entered", "入力")}
 _GWPS: dict[str, GwpSet] = {"AR4": "AR4", "AR5": "AR5", "AR6": "AR6"}
 _QUALITY = Choice("activity_quality", ("H", "M", "L"), "M")
 _GWP = Choice("gwp", ("AR4", "AR5", "AR6"), "AR5")
@@ -117,7 +118,12 @@ def _figure(context: Context, cell: InventoryCell) -> Figure:
     key = _key(cell.reference.id)
     if not cell.lines:
         return Figure(
-            key=key, value=None, unit="t", notation=cell.notation, explanation=cell.explanation, method="gpc"
+            key=key,
+            value=None,
+            unit="t",
+            notation=cell.notation,
+            explanation=cell.explanation["en"],
+            method="gpc",
         )
     amount = cell.amount
     metered = any(line.origin == "metered" for line in cell.lines)
@@ -173,7 +179,7 @@ def _cells(context: Context, made: Inventory) -> Table:
                 biogenic,
                 found.activity or "",
                 found.factor_quality or "",
-                found.explanation,
+                _plain(cell.explanation),
             )
         )
     return Table(
@@ -201,6 +207,11 @@ def _cells(context: Context, made: Inventory) -> Table:
             "ガス別は係数が示す場合のみ。CO2e係数は合計にのみ算入。CO2（生物起源）は合計に含めない。",
         ),
     )
+
+
+def _plain(said: Words) -> Cell:
+    """A text that is the same in every language stands once."""
+    return said["en"] if said["en"] == said["ja"] else said
 
 
 def _tonnes(kg: float | None) -> float | None:
@@ -263,17 +274,17 @@ def _lines(made: Inventory) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             reference,
-            line.activity,
+            _plain(line.activity),
             line.amount,
             line.unit,
             line.factor,
             line.co2e_kg / 1000.0,
-            line.source,
+            _plain(line.source),
             "" if line.year is None else str(line.year),
             line.activity_quality or "",
             line.factor_quality or "",
-            line.origin,
-            line.explanation,
+            _ORIGINS[line.origin],
+            _plain(line.explanation),
         )
         for reference, cell in made.cells.items()
         for line in cell.lines

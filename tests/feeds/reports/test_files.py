@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 
 from energy.domain.errors import InputError
-from energy.domain.report import Figure, Report
+from energy.domain.report import Figure, Report, figure_id
 from energy.domain.report_document import report_document, report_of
 from energy.feeds.documents import json_bytes
 from energy.feeds.reports import FORMATS, render
@@ -65,6 +65,11 @@ def test_csv_has_both_times_of_the_repeated_hour_and_no_formula() -> None:
     assert float(first[0]["energy_mwh"]) == 1234.5678
     figures = list(csv.DictReader(io.StringIO(archive.read("figures.csv").decode())))
     assert {row["key"] for row in figures} == {harmless(key) for key in sample().figures}
+    report = sample()
+    at = {
+        figure_id(report.city, report.name, report.period, key, edition().content) for key in report.figures
+    }
+    assert {row["id"] for row in figures} == at
 
 
 def test_libreoffice_opens_the_workbook(tmp_path: Path) -> None:

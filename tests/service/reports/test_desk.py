@@ -365,6 +365,19 @@ def test_the_inventory_has_the_columns_of_the_ecrf_and_a_row_per_reference() -> 
         assert (row[position["co2_t"]] is None) == bool(key)
 
 
+def test_what_the_inventory_says_of_itself_is_in_both_languages() -> None:
+    """The officer's own words stay as they are."""
+    rows = "reference,notation,explanation\nII.2.1,NO,no railway\n"
+    officer = OfficerInputs(inventory=rows)
+    report = reports()["city-inventory"].make(replace(context(PERIOD, "city-inventory"), officer=officer))
+    gpc, lines = report.tables[0], report.tables[2]
+    said = {row[0]: row[-1] for row in gpc.rows}
+    assert said["I.1.1"] == {"en": "no figure has been entered", "ja": "入力値がない"}
+    assert "I.1.2に含まれる" in said["I.1.3"]["ja"]
+    assert (said["II.2.1"], said["I.1.2"]) == ("no railway", "")
+    assert ("I.1.2", {"en": "grid electricity", "ja": "系統電力"}) in [row[:2] for row in lines.rows]
+
+
 def test_other_layouts_have_the_keys_of_their_own_cells() -> None:
     """A column that the layout lacks is empty; one whose cells all say NO or IE says so, not NE."""
     header = "reference,notation,explanation"
