@@ -46,6 +46,7 @@ def grid_table(
         },
         selectedRows={"ids": [selected]} if selected else [],
         style=style,
+        eventListeners={"cellKeyDown": ["wattshedPress(params)"]},
         dashGridOptions={
             "theme": THEME,
             "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -13,7 +13,7 @@ from dashboard.frame import Component
 from dashboard.grid_table import grid_table
 from dashboard.language import Language
 from energy.domain.report import Cell, Column, Figure, Method, Report, Table, Words
-from energy.feeds.reports.cells import number, shown
+from energy.feeds.reports.cells import number, plain, shown
 
 TALL = 14
 """A table of more rows scrolls by itself."""
@@ -39,6 +39,9 @@ def report_tables(report: Report, say: Language) -> list[Component]:
         parts.append(html.H3(title))
         if table.note is not None:
             parts.append(html.P(said(table.note, say), className="note"))
+        if not table.rows:
+            parts.append(html.P(say("table.nothing"), className="note"))
+            continue
         parts.append(
             html.Div(
                 grid_table(
@@ -57,7 +60,7 @@ def report_tables(report: Report, say: Language) -> list[Component]:
 
 
 def table_rows(table: Table, say: Language, zone: ZoneInfo) -> list[dict[str, Any]]:
-    """The rows of `table` for the browser: ``cK`` sorts, ``cK_said`` holds what a figure says beside it."""
+    """The rows of `table` for the browser: ``cK`` sorts, ``cK_said`` holds what a number says."""
     rows = []
     for place, cells in enumerate(table.rows):
         row: dict[str, Any] = {"id": str(place)}
@@ -67,6 +70,8 @@ def table_rows(table: Table, say: Language, zone: ZoneInfo) -> list[dict[str, An
                 row[f"c{k}_said"] = figure_words(cell, say)
             else:
                 row[f"c{k}"] = _plain(cell, say, zone)
+                if isinstance(cell, float):
+                    row[f"c{k}_said"] = {"text": number(cell, code(say))}
         rows.append(row)
     return rows
 
@@ -83,7 +88,7 @@ def figure_words(figure: Figure, say: Language) -> dict[str, str]:
     return {
         "text": shown(figure, code(say)),
         "range": _interval(figure.low, figure.high, say),
-        "estimated": _estimated(figure.estimated_share, say),
+        "estimated": _estimated(figure.estimated_share, say) if figure.notation is None else "",
     }
 
 
@@ -143,9 +148,9 @@ def _facts(branch: Mapping[str, Any], methods: Mapping[str, Method], say: Langua
         ("figure", html.Code(branch["key"])),
         ("value", html.Strong(_value(branch, say))),
         ("range", _interval(branch["low"], branch["high"], say)),
-        ("quality", _estimated(branch["estimated_share"], say)),
-        ("explanation", branch["explanation"]),
-        ("rule", branch["rule"]),
+        ("quality", _estimated(branch["estimated_share"], say) if branch["notation"] is None else ""),
+        ("explanation", _phrases(branch["explanation"], say)),
+        ("rule", say.engine(branch["rule"])),
         ("days", " – ".join(branch["days"] or ())),
         ("method", [said(method.title, say), html.Br(), html.Small(method.source)] if method else ""),
         *(("factor", _factor(factor, say)) for factor in branch["factors"]),
@@ -168,7 +173,7 @@ def _factor(factor: Mapping[str, Any], say: Language) -> Component:
 def _input(used: Mapping[str, Any], say: Language) -> Component:
     parts = [
         say.engine(used["source"]),
-        used["version"],
+        say.engine(used["version"]),
         _estimated(used["estimated_share"], say),
         used["hash"],
     ]
@@ -202,18 +207,30 @@ def _column(table: Table, k: int, say: Language) -> dict[str, Any]:
     heading = _heading(column, say)
     shape = {"field": f"c{k}", "headerName": heading, "wrapHeaderText": True, "autoHeaderHeight": True}
     if any(isinstance(cell, Figure) for cell in cells):
-        return {**shape, "cellRenderer": "Figure", "type": "rightAligned", "minWidth": 124, "flex": 1,
+        return {**shape, "cellRenderer": "Figure", "type": "rightAligned", "minWidth": 124, "flex": 100,
                 "sortingOrder": ["desc", "asc"], "cellClass": "figure-cell"}  # fmt: skip
     if any(isinstance(cell, float) for cell in cells):
-        return {**shape, "type": "rightAligned", "minWidth": 96}
+        return {**shape, "cellRenderer": "Figure", "type": "rightAligned", "minWidth": 96,
+                "sortingOrder": ["desc", "asc"]}  # fmt: skip
+    wide = max((_width(str(_plain(cell, say, UTC) or "")) for cell in cells), default=0.0)
     return {
         **shape,
-        "minWidth": 130,
-        "flex": 1,
+        "minWidth": round(min(max(wide, _width(heading) / 2, 56.0), 170.0)),
+        "flex": round(min(max(wide, 80.0), 320.0)),
         "wrapText": True,
         "autoHeight": True,
         "cellClass": "words-cell",
     }
+
+
+def _width(text: str) -> float:
+    """About how many pixels a line of 13 px text takes in a cell, its padding counted."""
+    return 18 + sum(13.5 if ord(letter) > 0x2E80 else 7.2 for letter in text)
+
+
+def _phrases(text: str, say: Language) -> str:
+    """Sentences of an engine, one after the other, in the reader's language."""
+    return "; ".join(map(say.engine, text.split("; ")))
 
 
 def _heading(column: Column, say: Language) -> str:
@@ -221,13 +238,11 @@ def _heading(column: Column, say: Language) -> str:
     return said(column.title, say) + unit
 
 
-def _plain(cell: Cell, say: Language, zone: ZoneInfo) -> str | float | None:
-    if isinstance(cell, Mapping):
-        return said(cell, say)
+def _plain(cell: Cell, say: Language, zone: tzinfo) -> str | float | None:
     if isinstance(cell, datetime):
         return f"{cell.astimezone(zone):%Y-%m-%d %H:%M %z}"
     if isinstance(cell, Figure):  # the caller has taken these out
         raise TypeError(f"figure {cell.key!r} is no plain cell")
-    if isinstance(cell, float):
-        return number(cell, code(say))
+    if isinstance(cell, str | Mapping):
+        return _phrases(plain(cell, code(say)), say)
     return cell

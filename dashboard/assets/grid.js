@@ -14,6 +14,10 @@ dagfuncs.wattshedChange = function (value, digits) {
   const mark = !/[1-9]/.test(text) ? "" : value > 0 ? "▲ " : "▼ ";
   return mark + text + " %";
 };
+/* Enter does in a cell what a click does. */
+dagfuncs.wattshedPress = function (params) {
+  if (params.event.key === "Enter") params.event.target.click();
+};
 
 var dagcomponents = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
 

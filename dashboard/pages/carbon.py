@@ -274,7 +274,7 @@ def _sources(seen: Visit, plan: Plan) -> Component:
                 _cell(say, "series", say.engine(item["series"])),
                 _cell(say, "source", say.engine(item["source"])),
                 _cell(say, "licence", say.engine(licences.get(item["series"], ""))),
-                _cell(say, "version", item["version"]),
+                _cell(say, "version", say.engine(item["version"])),
                 _cell(
                     say,
                     "estimated",

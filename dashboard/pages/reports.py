@@ -155,7 +155,7 @@ def version_view(key: ReportKey, report: Report, edition: Edition, say: Language
         ),
         html.P(" · ".join(f"{name}: {value}" for name, value in choices), className="note"),
         html.Div(
-            className="controls",
+            className="controls report-actions",
             children=[
                 dmc.TextInput(
                     id="report-by",

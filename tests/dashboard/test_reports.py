@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -19,9 +20,19 @@ from dashboard.pages.reports import (
     version_rows,
     version_view,
 )
-from dashboard.report_tables import explanation, figure_at, report_tables, table_rows
+from dashboard.report_tables import explanation, figure_at, figure_words, report_tables, table_rows
 from energy.domain.errors import Fault, InputError
-from energy.domain.report import Edition, Figure, Report, ReportKey, State, StoredReport, figure_id
+from energy.domain.report import (
+    Column,
+    Edition,
+    Figure,
+    Report,
+    ReportKey,
+    State,
+    StoredReport,
+    Table,
+    figure_id,
+)
 from energy.feeds.factors import load_factors
 from energy.feeds.officer import OfficerInputs
 from energy.service.period import days_of
@@ -77,7 +88,7 @@ def test_every_cell_shows_the_figure_of_the_report(made: tuple[Desk, Report, Edi
                 assert figure_at(report, table.id, place, k) == cell
                 assert rows[place][f"c{k}"] == cell.value
                 said = rows[place][f"c{k}_said"]
-                assert bool(said["estimated"]) == (cell.estimated_share > 0)
+                assert bool(said["estimated"]) == (cell.estimated_share > 0 and cell.notation is None)
                 assert bool(said["range"]) == (cell.low is not None and cell.low != cell.high)
     assert figure_at(report, "no such table", 0, 0) is None
     assert figure_at(report, report.tables[0].id, 10_000, 0) is None
@@ -128,6 +139,40 @@ def test_a_japanese_report_holds_no_english(made: tuple[Desk, Report, Edition]) 
     assert stored[0]["state"] == "下書き"
     lines = "\n".join([*words(view), *words(stored)]).split("\n")
     assert [line for line in lines if re.search(r"[a-z]{3,} [a-z]{3,}", line)] == []
+
+
+def test_reasons_of_an_inventory_are_in_the_readers_language(made: tuple[Desk, Report, Edition]) -> None:
+    desk, _, _ = made
+    report, _ = desk.make(town(), "city-inventory", DAY)
+    found = {figure.explanation for figure in report.figures.values() if figure.explanation}
+    assert "no figure has been entered" in found
+    said = [Language("ja").engine(text) for reason in found for text in reason.split("; ")]
+    assert [text for text in said if re.search(r"[a-z]{3,} [a-z]{3,}", text)] == []
+
+
+def test_text_cells_are_said_in_the_readers_language_and_bare_numbers_sort_as_such() -> None:
+    titles = ("activity", "source", "origin", "place", "amount")
+    columns = tuple(Column(name, {"en": name, "ja": name}) for name in titles)
+    cells = ("losses of grid electricity", "metered by the assets of the city", "metered", "boundary", -41.04)
+    table = Table("lines", {"en": "lines", "ja": "lines"}, columns, (cells,))
+    (row,) = table_rows(table, Language("ja"), ZoneInfo("Europe/Berlin"))
+    assert [row[f"c{k}"] for k in range(4)] == ["系統電力のロス", "市内設備の計測値", "計測", "上位系統"]
+    assert (row["c4"], row["c4_said"]["text"]) == (-41.04, "−41.04")
+    (row,) = table_rows(table, Language("en"), ZoneInfo("Europe/Berlin"))
+    assert [row[f"c{k}"] for k in range(4)] == [*cells[:3], "Upstream"]
+
+
+def test_what_is_not_estimated_claims_no_estimate_and_an_empty_table_says_so(
+    made: tuple[Desk, Report, Edition],
+) -> None:
+    _, report, _ = made
+    say = Language("en")
+    unknown = next(figure for figure in report.figures.values() if figure.notation == "NE")
+    assert figure_words(replace(unknown, estimated_share=1.0), say) == {
+        "text": "NE", "range": "", "estimated": "",
+    }  # fmt: skip
+    empty = replace(report, tables=(replace(report.tables[0], rows=()),))
+    assert "Nothing to list" in list(words(report_tables(empty, say)))
 
 
 def test_why_a_report_failed_is_said_in_japanese() -> None:

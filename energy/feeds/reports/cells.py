@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from babel.numbers import format_decimal
 
+from energy.domain.city import BOUNDARY
 from energy.domain.report import Edition, Figure, Language, Report, Words
 
 WORDS: Mapping[str, Words] = {
@@ -78,6 +79,7 @@ SETTINGS: Mapping[str, Words] = {
     "basis": {"en": "Basis of factors", "ja": "係数の範囲"},
     "coupling": {"en": "Coupling of local generation", "ja": "地域内発電の扱い"},
     "day": {"en": "day", "ja": "日"},
+    "day-ahead": {"en": "day-ahead", "ja": "前日計画"},
     "direct": {"en": "direct", "ja": "直接"},
     "estimate": {"en": "nearest factor, as an estimate", "ja": "最も近い係数で推計"},
     "first_month": {"en": "First month of the reporting year", "ja": "報告年度の開始月"},
@@ -97,12 +99,14 @@ SETTINGS: Mapping[str, Words] = {
     "matching": {"en": "Matching of certificates", "ja": "証書の照合"},
     "month": {"en": "month", "ja": "月"},
     "ne": {"en": "not estimated (NE)", "ja": "推計しない（NE）"},
+    "perfect": {"en": "perfect", "ja": "完全情報"},
     "resolution": {"en": "Resolution of the series", "ja": "時系列の間隔"},
     "same-hour-mean": {"en": "mean of the same clock hour, as an estimate", "ja": "同じ時刻の平均で推計"},
     "zone": {"en": "Zone of the official factors", "ja": "公式係数の地域"},
 }
 """Settings and their choices, for registry, files and pages alike; what is not here (a zone, a name) is
 shown as it is."""
+_UPSTREAM: Words = {"en": "Upstream", "ja": "上位系統"}
 _LOCALE = {"en": "en_GB", "ja": "ja_JP"}
 DIGITS = 4
 """Significant digits that people read; machines read all of them in JSON, CSV and XLSX."""
@@ -113,13 +117,20 @@ def number(value: float | None, language: Language, digits: int = DIGITS) -> str
     if value is None or not math.isfinite(value):
         return ""
     if isinstance(value, int):
-        return str(format_decimal(value, locale=_LOCALE[language]))
-    if abs(value) >= 1e15 or 0 < abs(value) < 1e-9:
-        return f"{value:.{digits - 1}e}"
-    decimals = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    return str(
-        format_decimal(round(value, decimals), format="#,##0." + "#" * decimals, locale=_LOCALE[language])
-    )
+        text = format_decimal(value, locale=_LOCALE[language])
+    elif abs(value) >= 1e15 or 0 < abs(value) < 1e-9:
+        text = f"{value:.{digits - 1}e}"
+    else:
+        decimals = 0 if value == 0 else max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        pattern = "#,##0." + "#" * decimals
+        text = format_decimal(round(value, decimals), format=pattern, locale=_LOCALE[language])
+    return str(text).replace("-", "−")
+
+
+def plain(text: str | Words, language: Language) -> str:
+    """Text in one language; what lies beyond every district is called as pages call it."""
+    said = text if isinstance(text, str) else text[language]
+    return _UPSTREAM[language] if said == BOUNDARY else said
 
 
 def shown(figure: Figure, language: Language) -> str:

@@ -21,7 +21,7 @@ from fontTools.ttLib import TTFont
 from energy.domain.errors import SolverError
 from energy.domain.report import Cell, Edition, Figure, Language, Plot, Report, Table, figure_id
 from energy.domain.report_document import INSTANT
-from energy.feeds.reports.cells import WORDS, edition_line, number, settings, shown
+from energy.feeds.reports.cells import WORDS, edition_line, number, plain, settings, shown
 
 MOST_ROWS = 120
 """Rows of one table on paper; longer ones are for the other formats."""
@@ -113,10 +113,8 @@ def _text(cell: Cell, language: Language, zone: ZoneInfo) -> str:
         return shown(cell, language)
     if isinstance(cell, datetime):
         return _local(cell, zone)
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, Mapping):
-        return str(cell[language])
+    if isinstance(cell, str | Mapping):
+        return plain(cell, language)
     return number(cell, language)
 
 

@@ -15,7 +15,7 @@ import xlsxwriter
 from energy.domain.report import Cell, Edition, Figure, Language, Report, Table, figure_id
 from energy.domain.report_document import INSTANT
 from energy.domain.time import format_instant
-from energy.feeds.reports.cells import WORDS, edition_line, settings
+from energy.feeds.reports.cells import WORDS, edition_line, plain, settings
 
 _SHEET_NAME = 31
 """Characters that a sheet's name may have."""
@@ -183,7 +183,7 @@ class _Pages:
             elif isinstance(cell, Figure):
                 yield cell.value if cell.notation is None else cell.notation
             else:
-                yield cell[self.language] if isinstance(cell, Mapping) else cell
+                yield plain(cell, self.language) if isinstance(cell, str | Mapping) else cell
 
     def factors(self) -> None:
         sheet = self._sheet(self._word("factors"), self._word("factors"))

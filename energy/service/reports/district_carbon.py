@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 import numpy as np
 
 from energy.carbon.marginal import marginal
+from energy.domain.city import BOUNDARY
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
@@ -182,8 +183,9 @@ def _series(context: Context) -> Table:
     carbon = np.add.reduceat(period.actual.districts["emissions_kg"], first, axis=0)
     columns = [TIME]
     for district, name in context.place.items():
-        columns.append(Column(f"{district}_mwh", words(f"{name}: end use", f"{name}：消費"), ENERGY.unit))
-        columns.append(Column(f"{district}_kg", words(name, name), "kg"))
+        en, ja = ("Upstream", "上位系統") if district == BOUNDARY else (name, name)
+        columns.append(Column(f"{district}_mwh", words(f"{en}: end use", f"{ja}：消費"), ENERGY.unit))
+        columns.append(Column(f"{district}_kg", words(en, ja), "kg"))
     both = np.stack([energy, carbon], axis=2).reshape(len(starts), -1)
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (start, *values) for start, values in zip(starts, both.tolist(), strict=True)
