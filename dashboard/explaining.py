@@ -51,18 +51,18 @@ def localised(text: str, day: date, zone: ZoneInfo) -> str:
     return INSTANT.sub(local, text)
 
 
-def reasons_of(seen: Visit, plan: Plan, asset: str) -> list[tuple[str, str, bool]]:
-    """Span, sentence and whether it holds at the chosen time, of one asset over the day."""
+def reasons_of(seen: Visit, plan: Plan, asset: str) -> list[tuple[str, str, range]]:
+    """Span, sentence and the intervals it holds in, of one asset over the day."""
     say, zone = seen.language, seen.city.zone
     told = plan.document["schedule"].get("reasons", {})
-    now = plan.time.instant(seen.step)
     found = []
     for reason in (*told.get(asset + EARLIER, ()), *told.get(asset, ())):
         start, end = (parse_instant(reason[name]) for name in ("from", "to"))
         start, end = max(start, plan.time.start), min(end, plan.time.end)
         span = f"{clock(start, seen.day, zone)}–{clock(end, seen.day, zone)[-5:]}"
         text = localised(reason[say.code], seen.day, zone)
-        found.append((span, text[:1].upper() + text[1:], start <= now < end))
+        steps = range(*((at - plan.time.start) // plan.time.resolution for at in (start, end)))
+        found.append((span, text[:1].upper() + text[1:], steps))
     return found
 
 

@@ -13,6 +13,8 @@ from energy.domain.network import SECURE_LOADING_PERCENT, SECURE_VM_PU, FloatArr
 from energy.domain.plan import Plan, SeriesTable
 
 CASES = ("planned", "uncontrolled", "actual")
+MARGINAL = "planned.marginal_g_per_kwh"
+"""What a kWh more at a bus emits; a plan has it where its city wants it."""
 NEGLIGIBLE_SHARE = 0.02
 """A part of a response below this share of the largest part is not worth a word."""
 

@@ -13,6 +13,7 @@ from dashboard.frame import Component
 from dashboard.grid_table import grid_table
 from dashboard.language import Language
 from energy.domain.report import Cell, Column, Figure, Method, Report, Table, Words
+from energy.domain.time import parse_instant
 from energy.feeds.reports.cells import number, plain, shown
 
 TALL = 14
@@ -113,7 +114,7 @@ def explanation(found: Mapping[str, Any], report: Report, say: Language) -> Comp
             html.Details(
                 [
                     html.Summary(say("reports.runs", count=say.number(len(runs)))),
-                    html.Ul([html.Li(_run(run, say)) for run in runs]),
+                    html.Ul([html.Li(_run(run, say, ZoneInfo(report.zone))) for run in runs]),
                 ]
             ),
             html.P([say("reports.figure_id"), " ", html.Code(found["id"])], className="note"),
@@ -151,7 +152,7 @@ def _facts(branch: Mapping[str, Any], methods: Mapping[str, Method], say: Langua
         ("quality", _estimated(branch["estimated_share"], say) if branch["notation"] is None else ""),
         ("explanation", _phrases(branch["explanation"], say)),
         ("rule", say.engine(branch["rule"])),
-        ("days", " – ".join(branch["days"] or ())),
+        ("days", " – ".join(dict.fromkeys(branch["days"] or ()))),
         ("method", [said(method.title, say), html.Br(), html.Small(method.source)] if method else ""),
         *(("factor", _factor(factor, say)) for factor in branch["factors"]),
         *(("input", _input(used, say)) for used in branch["inputs"]),
@@ -180,8 +181,16 @@ def _input(used: Mapping[str, Any], say: Language) -> Component:
     return [say.engine(used["name"]), html.Br(), html.Small(" · ".join(part for part in parts if part))]
 
 
-def _run(run: Mapping[str, Any], say: Language) -> Component:
-    parts = [run["day"], run["status"], run["finished"] or say("reports.no_record"), run["code_version"]]
+def _run(run: Mapping[str, Any], say: Language, zone: tzinfo) -> Component:
+    finished = say("reports.no_record")
+    if run["finished"]:
+        finished = f"{parse_instant(run['finished']).astimezone(zone):%Y-%m-%d %H:%M %z}"
+    parts = [
+        run["day"],
+        say.known(f"reports.run.{run['status']}", run["status"]),
+        finished,
+        run["code_version"],
+    ]
     return [" · ".join(parts), html.Br(), html.Code(run["input_hash"])]
 
 

@@ -79,10 +79,14 @@ def translucent(colour: str, opacity: float) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
-def carbon_gradient(bounds_count: int = 9) -> str:
+def carbon_stops(count: int = 9) -> list[str]:
+    """Colours of the carbon scale at even distances."""
+    return [carbon_colour(k, (0, count - 1)) for k in range(count)]
+
+
+def carbon_gradient() -> str:
     """The carbon scale as a CSS gradient, for legends."""
-    stops = [carbon_colour(k, (0, bounds_count - 1)) for k in range(bounds_count)]
-    return f"linear-gradient(90deg, {', '.join(stops)})"
+    return f"linear-gradient(90deg, {', '.join(carbon_stops())})"
 
 
 GRAPH_CONFIG: dict[str, Any] = {"displayModeBar": False, "responsive": True, "scrollZoom": False}
@@ -112,8 +116,9 @@ def chart(separators: str = ".,", **layout: Any) -> go.Figure:
     )
     figure.update_xaxes(showgrid=False, zeroline=False, fixedrange=True, ticks="", color=MUTED)
     figure.update_yaxes(
-        gridcolor=LINE, zeroline=False, fixedrange=True, ticks="", color=MUTED, automargin=True, nticks=6
-    )
+        gridcolor=LINE, zeroline=False, fixedrange=True, ticks="", color=MUTED, automargin=True, nticks=6,
+        separatethousands=True, ticklabelstandoff=4,
+    )  # fmt: skip
     figure.update_layout(**layout)
     return figure
 

@@ -27,6 +27,7 @@ class View:
     layer: str = ""
     case: str = ""
     asset: str = ""
+    element: str = ""
     report: str = ""
     year: str = ""
     info: str = ""

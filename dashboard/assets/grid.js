@@ -34,22 +34,23 @@ dagcomponents.Bar = function (props) {
   );
 };
 
-/* A day as a strip: one character per interval, "0" to "9" draws and "a" to "j" gives, in tenths of the
-   asset's largest power. */
+/* A day as a strip: one character per interval, "0" to "9" draws and "a" to "i" gives, in ninths of the
+   asset's largest power. Where an asset does both, what it gives stands above what it draws. */
 dagcomponents.Strip = function (props) {
   const paint = function (canvas) {
     if (!canvas) return;
     const levels = props.value || "";
     canvas.width = levels.length;
-    canvas.height = 1;
+    const both = /[a-i]/.test(levels) && /[1-9]/.test(levels);
+    canvas.height = both ? 2 : 1;
     const context = canvas.getContext("2d");
     for (let k = 0; k < levels.length; k++) {
       const code = levels.charCodeAt(k);
       const gives = code >= 97;
       const level = gives ? code - 96 : code - 48;
       context.fillStyle = (gives ? props.data.gives : props.data.draws) || "#94a3b8";
-      context.globalAlpha = level === 0 ? 0 : 0.15 + 0.85 * (level / 9 > 1 ? 1 : level / 9);
-      context.fillRect(k, 0, 1, 1);
+      context.globalAlpha = level === 0 ? 0 : 0.15 + (0.85 * level) / 9;
+      context.fillRect(k, both && !gives ? 1 : 0, 1, 1);
     }
   };
   const strip = React.createElement("canvas", { className: "strip", ref: paint, "aria-hidden": true });

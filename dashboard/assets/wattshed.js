@@ -47,7 +47,7 @@ window.dayjs_locale_ja = {
 
   /* --- the address ----------------------------------------------------------------------------- */
 
-  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset", report: "report", year: "year" };
+  const PARAMETER = { time: "t", district: "district", layer: "layer", case: "case", asset: "asset", element: "element", report: "report", year: "year" };
 
   /* Gather a page's controls by the last word of their ids: {"city-layer": …} is the layer. */
   function choice(...values) {
@@ -208,8 +208,39 @@ window.dayjs_locale_ja = {
     data[roles.arrows] = { ...trace, x, y, marker: { ...trace.marker, angle, ...look } };
   }
 
-  /* Draw a map at one time. `carbon` holds the districts' frames (null on the grid page). */
-  function paint(step, layer, district, grid, base, scene, carbon, words) {
+  /* The colour of a value on an even scale between two bounds. */
+  function onRamp(value, { stops, bounds: [low, high] }) {
+    if (value === null) return UNKNOWN;
+    const place = (high > low ? Math.min(Math.max((value - low) / (high - low), 0), 1) : 0) * (stops.length - 1);
+    const below = Math.min(Math.floor(place), stops.length - 2);
+    const channel = (stop, k) => parseInt(stops[stop].slice(1 + 2 * k, 3 + 2 * k), 16);
+    const mixed = [0, 1, 2].map((k) => channel(below, k) + (place - below) * (channel(below + 1, k) - channel(below, k)));
+    return "rgb(" + mixed.map(Math.round).join(",") + ")";
+  }
+
+  function mean(districts, owners, values) {
+    return districts.map((district) => {
+      const own = values.filter((value, k) => value !== null && owners[k] === district);
+      return own.length ? own.reduce((sum, value) => sum + value, 0) / own.length : null;
+    });
+  }
+
+  const stationOf = (element, scene) => scene.station_buses.findIndex((buses) => buses.some((bus) => "bus " + bus === element));
+
+  /* Where an element is drawn: a branch as its two ends, a bus as its station. */
+  function placeOf(element, scene, stations) {
+    const branch = scene.elements.indexOf(element);
+    if (branch >= 0) {
+      const [x0, y0, x1, y1] = scene.segments[branch];
+      return { x: [x0, x1], y: [y0, y1] };
+    }
+    const station = stationOf(element, scene);
+    return station < 0 ? { x: [], y: [] } : { x: [stations.x[station]], y: [stations.y[station]] };
+  }
+
+  /* Draw a map at one time. `carbon` holds the districts' frames (null on the grid page), `element` is the
+     branch or bus that was picked there. */
+  function paint(step, layer, district, grid, base, scene, carbon, words, element) {
     if (!base) return keep();
     const data = base.data.slice();
     const roles = base.layout.meta;
@@ -225,9 +256,9 @@ window.dayjs_locale_ja = {
       fills = columns.map((k) => (k < 0 ? UNKNOWN : shown.fills[step][k]));
     } else {
       const ofVoltage = (value) => stressOfVoltage(value, scene.limits);
-      values = layer === "voltage"
-        ? worst(scene.districts, scene.station_districts, voltage, ofVoltage)
-        : worst(scene.districts, scene.segment_districts, loading, (value) => value);
+      if (layer === "voltage") values = worst(scene.districts, scene.station_districts, voltage, ofVoltage);
+      else if (layer === "marginal") values = mean(scene.districts, scene.station_districts, grid.marginal[step]);
+      else values = worst(scene.districts, scene.segment_districts, loading, (value) => value);
       labels = values.map((value) => (value === null ? "–" : number(value, layer === "voltage" ? 3 : 0)));
       inks = values.map(() => "#334155");
       fills = values.map(() => PALE);
@@ -244,6 +275,8 @@ window.dayjs_locale_ja = {
     const outline = chosen === undefined ? { x: [], y: [] } : { x: data[chosen].x, y: data[chosen].y };
     for (const role of [roles.halo, roles.selected]) data[role] = { ...data[role], ...outline };
 
+    data[roles.picked] = { ...data[roles.picked], ...placeOf(element, scene, data[roles.stations]) };
+
     setLines(data, roles, scene, loading, shown ? {} : { idle: "#94a3b8", busy: "#475569" });
     setArrows(data, roles, scene, grid.forward[step],
       shown ? { color: "#ffffff", size: 8, line: { color: INK, width: 1 } }
@@ -252,16 +285,25 @@ window.dayjs_locale_ja = {
     const stations = data[roles.stations];
     const marks = { crimson: CRIMSON, amber: AMBER };
     const stress = voltage.map((value) => level(stressOfVoltage(value, scene.limits)));
+    const ofStations = { voltage, marginal: grid.marginal && grid.marginal[step] }[layer];
+    const looks = {
+      voltage: {
+        size: stress.map((kind) => (marks[kind] ? 10 : 6)),
+        symbol: stress.map((kind) => (marks[kind] ? "diamond" : "circle")),
+        color: stress.map((kind) => marks[kind] || CALM),
+      },
+      marginal: ofStations && layer === "marginal"
+        ? { size: 7, symbol: "circle", color: ofStations.map((value) => onRamp(value, words.ramp)) } : {},
+    };
     data[roles.stations] = {
       ...stations,
-      hoverinfo: layer === "voltage" ? "text" : "skip",
-      hovertext: voltage.map((value, k) => scene.station_names[k] + "<br>" + number(value, 3) + " pu"),
+      hoverinfo: ofStations ? "text" : "skip",
+      hovertext: ofStations
+        ? ofStations.map((value, k) => scene.station_names[k] + "<br>" + said(value, layer, words)) : [],
       marker: {
         ...stations.marker,
-        size: layer === "voltage" ? stress.map((kind) => (marks[kind] ? 10 : 6)) : 3,
-        symbol: layer === "voltage" ? stress.map((kind) => (marks[kind] ? "diamond" : "circle")) : "circle",
-        color: layer === "voltage" ? stress.map((kind) => marks[kind] || CALM) : shown ? "#ffffff" : SLATE,
-        line: { color: "#ffffff", width: layer === "voltage" ? 1 : 0 },
+        ...(looks[layer] || { size: 3, symbol: "circle", color: shown ? "#ffffff" : SLATE }),
+        line: { color: "#ffffff", width: ofStations ? 1 : 0 },
       },
     };
     data[roles.middles] = {
@@ -280,6 +322,46 @@ window.dayjs_locale_ja = {
       textfont: { ...data[roles.labels].textfont, size, color: inks, shadow: inks.map(halo) },
     };
     return { data, layout: base.layout };
+  }
+
+  const said = (value, layer, words) => number(value, layer === "voltage" ? 3 : 0) + " " + words.units[layer];
+
+  /* --- the grid page --------------------------------------------------------------------------- */
+
+  function paintGrid(step, layer, district, grid, element, ...drawing) {
+    return paint(step, layer, district, grid, ...drawing, element);
+  }
+
+  /* The element under a click on the map; null where there is none. */
+  function elementOf(click, scene, roles) {
+    const point = click && click.points && click.points[0];
+    if (!point) return null;
+    if (point.curveNumber === roles.middles) return scene.elements[point.pointNumber];
+    return point.curveNumber === roles.stations ? "bus " + scene.station_buses[point.pointNumber][0] : null;
+  }
+
+  /* A line or station picked on the map, or a row of the table, which also leads to its worst time. */
+  function chooseElement(click, rows, element, listed, scene, base) {
+    if (triggered() === "elements") {
+      const row = Array.isArray(rows) && rows.length ? rows[0] : null;
+      if (!row || row.id === element) return [keep(), keep(), keep(), keep(), keep()];
+      return [row.id, keep(), keep(), keep(), row.step];
+    }
+    const clicked = elementOf(click, scene, base.layout.meta);
+    if (clicked === null) return [keep(), keep(), keep(), null, keep()];
+    const next = clicked === element ? "" : clicked;
+    const shown = next && listed.some((row) => row.id === next);
+    return [next, shown ? { ids: [next] } : [], shown ? { rowId: next } : keep(), null, keep()];
+  }
+
+  /* What was picked and how it is at the chosen time, or how to pick. */
+  function picked(element, step, layer, grid, scene, words) {
+    const branch = scene.elements.indexOf(element);
+    if (branch >= 0) return scene.segment_names[branch] + " · " + said(grid.loading[step][branch], "loading", words);
+    const station = stationOf(element, scene);
+    if (station < 0) return words.pick;
+    const shown = layer === "marginal" ? "marginal" : "voltage";
+    return scene.station_names[station] + " · " + said(grid[shown][step][station], shown, words);
   }
 
   /* --- the city page --------------------------------------------------------------------------- */
@@ -311,12 +393,16 @@ window.dayjs_locale_ja = {
     return { ...options, quickFilterText: text || "" };
   }
 
-  function chooseRow(rows) {
-    return rows && rows.length ? rows[0].id : keep();
+  /* The reason that holds at the chosen time stands out. */
+  function reasonsNow(step) {
+    for (const item of document.querySelectorAll(".told li[data-first]")) {
+      item.classList.toggle("now", Number(item.dataset.first) <= step && step < Number(item.dataset.end));
+    }
+    return keep();
   }
 
-  function toStep(rows) {
-    return rows && rows.length ? rows[0].step : keep();
+  function chooseRow(rows) {
+    return rows && rows.length ? rows[0].id : keep();
   }
 
   /* Which parts of an entry's form its kind hides: what, amount, tonnes, source, key. */
@@ -327,8 +413,8 @@ window.dayjs_locale_ja = {
 
   window.dash_clientside = Object.assign({}, window.dash_clientside, {
     wattshed: {
-      play, tick, clock, timeLine, choice, address, go, heading, chooseDistrict, paint, rank, keyFigures,
-      legendOf, filter, chooseRow, toStep, chooseCarbonDistrict, entryKind,
+      play, tick, clock, timeLine, choice, address, go, heading, chooseDistrict, paint, paintGrid, rank, keyFigures,
+      legendOf, filter, chooseRow, chooseElement, picked, reasonsNow, chooseCarbonDistrict, entryKind,
     },
   });
 })();

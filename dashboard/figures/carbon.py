@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from dashboard import theme
 from dashboard.figures.power import upstream_key
 from dashboard.language import Language
-from dashboard.reading import accounted, district_name, table, technology_name, total
+from dashboard.reading import MARGINAL, accounted, district_name, table, technology_name, total
 from dashboard.view import day_labels
 from energy.domain.city import BOUNDARY, City
 from energy.domain.network import FloatArray
@@ -40,7 +40,7 @@ def sankey(plan: Plan, city: City, language: Language, *, district: str = "") ->
     words = [technology_name(language, name) for name in sources] + [
         district_name(language, city, name) for name in districts
     ]
-    figure = theme.chart(language.separators, height=460, margin={"l": 4, "r": 4, "t": 8, "b": 8})
+    figure = theme.chart(language.separators, height=540, margin={"l": 4, "r": 4, "t": 8, "b": 8})
     figure.add_sankey(
         arrangement="fixed",
         node={
@@ -105,6 +105,38 @@ def district_series(
         ("city_intensity", total(plan, case, "carbon_g_per_kwh"), theme.INK, 2.0, "solid"),
     ):
         _line(figure, labels, values, language(f"series.{key}"), "", colour, width, dash, 1.0)
+    theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(shapes=[theme.time_line(step)])
+    return figure
+
+
+def marginal_band(plan: Plan, city: City, language: Language, *, step: int) -> go.Figure:
+    """What a kWh more emits with the planned dispatch, g/kWh: lowest to highest bus and the connection,
+    beside the average of what the city uses. For plans with marginal rates."""
+    labels = day_labels(plan.time, city.zone)
+    rates = plan.tables[MARGINAL]
+    at_buses = rates.values[:, 1:] if len(rates.columns) > 1 else rates.values
+    known = np.isfinite(at_buses).any(axis=1)
+    low, high = (
+        np.where(known, extreme(at_buses, axis=1, initial=start, where=np.isfinite(at_buses)), np.nan)
+        for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    figure = theme.chart(language.separators, height=240)
+    for key, values, fill in (("marginal_low", low, None), ("marginal_high", high, "tonexty")):
+        figure.add_scatter(
+            x=labels, y=values, name=language(f"series.{key}"), mode="lines", fill=fill,
+            line={"color": CHOSEN, "width": 1.0}, fillcolor=theme.translucent(CHOSEN, 0.25),
+            hovertemplate="%{y:,.0f}",
+        )  # fmt: skip
+    for key, values, colour, dash in (
+        ("marginal_root", rates.values[:, 0], theme.TECHNOLOGY["import"], "dot"),
+        ("city_intensity", total(plan, "planned", "carbon_g_per_kwh"), theme.INK, "solid"),
+    ):
+        figure.add_scatter(
+            x=labels, y=values, name=language(f"series.{key}"), mode="lines",
+            line={"color": colour, "width": 1.8, "dash": dash}, hovertemplate="%{y:,.0f}",
+        )  # fmt: skip
     theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
     figure.update_yaxes(rangemode="tozero")
     figure.update_layout(shapes=[theme.time_line(step)])

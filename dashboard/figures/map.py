@@ -17,7 +17,14 @@ from shapely.ops import polylabel
 
 from dashboard import theme
 from dashboard.language import Language
-from dashboard.reading import accounted, district_name, district_of_element, element_words, table
+from dashboard.reading import (
+    MARGINAL,
+    accounted,
+    district_name,
+    district_of_element,
+    element_words,
+    table,
+)
 from energy.domain.city import City
 from energy.domain.network import FloatArray
 from energy.domain.plan import Plan
@@ -96,6 +103,13 @@ def draw(city: City) -> Drawing:
     )
 
 
+def marginal_bounds(plan: Plan) -> tuple[float, float]:
+    """From the lowest to the highest marginal rate of the day, g/kWh; the same at every time."""
+    rates = plan.tables[MARGINAL].values
+    known = rates[np.isfinite(rates)]
+    return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+
+
 def emissions_bounds(plan: Plan) -> tuple[float, float]:
     """From zero to the largest district's emissions of the day, kg/h; the same at every time."""
     rate = table(plan, accounted(plan), "district.emissions_kg").values / plan.time.hours
@@ -134,12 +148,16 @@ def grid_frames(plan: Plan, city: City, case: str) -> dict[str, Any]:
 
     `loading` in per cent and `forward` (power flows from → to), shape (steps, segments); `voltage` in pu,
     shape (steps, stations): of the bus at that place that is farthest from 1 pu. None where not solved.
+    Where the plan has marginal rates, `marginal` in g/kWh, shape (steps, stations): the mean of the buses
+    at that place that have one, of the planned dispatch whatever the `case`.
     """
     drawing = draw(city)
     names = [segment[0] for segment in drawing.segments]
     loading = _columns(plan, case, "loading_percent", names)
     flow = _columns(plan, case, "p_from_mw", names)
+    marginal = {"marginal": _rounded(station_rates(plan, drawing), 0)} if MARGINAL in plan.tables else {}
     return {
+        **marginal,
         "loading": _rounded(loading, 1),
         "forward": (flow >= 0).tolist(),
         "voltage": _rounded(station_voltages(plan, case, drawing), 4),
@@ -155,6 +173,18 @@ def station_voltages(plan: Plan, case: str, drawing: Drawing) -> FloatArray:
         farthest = deviation.argmax(axis=1)
         voltages[:, position] = here[np.arange(len(here)), farthest]
     return voltages
+
+
+def station_rates(plan: Plan, drawing: Drawing) -> FloatArray:
+    """Per station the mean marginal rate of its buses, g/kWh, shape (steps, stations); NaN without any."""
+    rates = np.full((plan.time.steps, len(drawing.stations)), np.nan)
+    for position, (_, _, buses) in enumerate(drawing.stations):
+        here = _columns(plan, "planned", "marginal_g_per_kwh", [str(bus) for bus in buses])
+        known = np.isfinite(here)
+        count = known.sum(axis=1)
+        sums = np.where(known, here, 0.0).sum(axis=1)
+        rates[:, position] = np.divide(sums, count, out=np.full(len(here), np.nan), where=count > 0)
+    return rates
 
 
 def _columns(plan: Plan, case: str, name: str, columns: list[str]) -> FloatArray:
@@ -179,9 +209,11 @@ def scene(city: City, language: Language) -> dict[str, Any]:
         "districts": list(drawing.anchors),
         "names": [district_name(language, city, district) for district in drawing.anchors],
         "segments": [list(segment[1:]) for segment in drawing.segments],
+        "elements": [segment[0] for segment in drawing.segments],
+        "station_buses": [list(buses) for _, _, buses in drawing.stations],
         "segment_names": [element_words(language, city, segment[0]) for segment in drawing.segments],
         "segment_districts": [district_of_element(city, segment[0]) for segment in drawing.segments],
-        "station_names": [city.bus_names.get(buses[0], str(buses[0])) for _, _, buses in drawing.stations],
+        "station_names": [_station(language, city, buses[0]) for _, _, buses in drawing.stations],
         "station_districts": [city.district_of_bus.get(buses[0]) for _, _, buses in drawing.stations],
         "extent": _extent(drawing),
         "arrows": _arrows(drawing),
@@ -191,6 +223,13 @@ def scene(city: City, language: Language) -> dict[str, Any]:
             "loading_max_percent": city.limits.loading_max_percent,
         },
     }
+
+
+def _station(language: Language, city: City, bus: int) -> str:
+    """A bus as the tables call it, and as its grid does."""
+    called = element_words(language, city, f"bus {bus}")
+    name = city.bus_names.get(bus)
+    return f"{called} · {name}" if name else called
 
 
 def _extent(drawing: Drawing) -> list[list[float]]:
@@ -238,6 +277,7 @@ def city_map(city: City, language: Language) -> go.Figure:
     styles = (
         ("halo", "#ffffff", 6.5),  # the chosen district: ink on white, to be seen on any fill
         ("selected", theme.INK, 2.5),
+        ("picked", theme.INK, 9.0),  # the chosen line or station, under its own colour
         ("idle", "#ffffff", 1.2),
         ("busy", "#ffffff", 2.6),
         ("amber", AMBER_LINE, 3.6),
@@ -245,7 +285,10 @@ def city_map(city: City, language: Language) -> go.Figure:
     )
     for role, colour, width in styles:
         roles[role] = len(figure.data)
-        figure.add_scatter(x=[], y=[], mode="lines", line={"color": colour, "width": width}, hoverinfo="skip")
+        figure.add_scatter(
+            x=[], y=[], mode="lines+markers" if role == "picked" else "lines", hoverinfo="skip",
+            line={"color": colour, "width": width}, marker={"size": 15, "color": colour},
+        )  # fmt: skip
     roles["arrows"] = len(figure.data)
     figure.add_scatter(
         x=[],

@@ -85,6 +85,8 @@ def balance(plan: Plan, city: City, language: Language, *, step: int, case: str 
         "fixedrange": True,
         "color": theme.MUTED,
         "automargin": False,
+        "ticklabelstandoff": 4,
+        "separatethousands": True,
     }
     figure.update_yaxes(**axis)
     figure.update_yaxes(row=1, col=1, zeroline=True, zerolinecolor=theme.MUTED, zerolinewidth=1, nticks=8)
@@ -131,7 +133,10 @@ def asset_day(plan: Plan, city: City, language: Language, asset: str, *, step: i
     if asset in curtailed.columns and curtailed.column(asset).any():
         name = language("series.curtailed")
         _line(figure, labels, curtailed.column(asset), name, theme.AMBER, row=1, shape="hv")
-    figure.update_yaxes(gridcolor=theme.LINE, zeroline=False, fixedrange=True, color=theme.MUTED, nticks=5)
+    figure.update_yaxes(
+        gridcolor=theme.LINE, zeroline=False, fixedrange=True, color=theme.MUTED, nticks=5,
+        ticklabelstandoff=4, separatethousands=True,
+    )  # fmt: skip
     figure.update_yaxes(row=1, col=1, zeroline=True, zerolinecolor=theme.MUTED, zerolinewidth=1)
     if held is not None:
         name = held[1].rpartition("/")[2] if held[0] == "unit_series" else "energy"

@@ -8,14 +8,14 @@ import numpy as np
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
-from dashboard.figures.carbon import CHOSEN, district_series, sankey
+from dashboard.figures.carbon import CHOSEN, district_series, marginal_band, sankey
 from dashboard.figures.power import upstream_key
-from dashboard.frame import Component, card, difference, graph, key_figure, legend
+from dashboard.frame import Component, card, difference, graph, key_figure, legend, time_bar
 from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
-from dashboard.reading import accounted, cases, district_name, table, upstream_estimated
+from dashboard.reading import MARGINAL, accounted, cases, district_name, table, upstream_estimated
 from dashboard.view import View
 from dashboard.visit import Visit, visit
 from energy.domain.plan import Plan
@@ -37,7 +37,7 @@ def content(seen: Visit, plan: Plan) -> Component:
                     "sankey",
                     sankey(plan, city, say, district=seen.district),
                     label=say("carbon.sankey_label"),
-                    height=460,
+                    height=540,
                 ),
                 span="span-6 wide-6",
                 aside=html.Span(say("carbon.sankey_note"), className="note"),
@@ -53,12 +53,14 @@ def content(seen: Visit, plan: Plan) -> Component:
                             label=say("carbon.series_label"),
                             height=300,
                         ),
+                        time_bar(seen),
                         span="",
                         aside=html.Div(_series_legend(seen, plan, seen.district), id="series-legend"),
                     ),
                     _vehicles(seen, plan),
                 ],
             ),
+            *_marginal(seen, plan),
             card(say("carbon.districts"), _districts(seen, plan), aside=html.Button(
                 say("city.whole"), id="carbon-whole", className="button plain", n_clicks=0,
                 hidden=not seen.district)),
@@ -73,6 +75,35 @@ def content(seen: Visit, plan: Plan) -> Component:
     )  # fmt: skip
 
 
+def _marginal(seen: Visit, plan: Plan) -> list[Component]:
+    """What a kWh more emits over the day, where the plan tells."""
+    if MARGINAL not in plan.tables:
+        return []
+    say = seen.language
+    items = [
+        (say("carbon.marginal_buses"), CHOSEN, "swatch"),
+        (say("series.marginal_root"), theme.TECHNOLOGY["import"], "dashed"),
+        (say("series.city_intensity"), theme.INK, "stroke"),
+    ]
+    where = "/grid" + seen.view.search(layer="marginal", t=seen.labels[seen.step])
+    return [
+        card(
+            say("carbon.marginal"),
+            graph(
+                "marginal",
+                marginal_band(plan, seen.city, say, step=seen.step),
+                label=say("carbon.marginal_label"),
+                height=240,
+            ),
+            html.P(
+                [say("carbon.marginal_note"), " ", dcc.Link(say("carbon.marginal_where"), href=where)],
+                className="note",
+            ),
+            aside=legend(items),
+        )
+    ]
+
+
 def _series_legend(seen: Visit, plan: Plan, district: str) -> Component:
     say = seen.language
     items = [
@@ -81,7 +112,7 @@ def _series_legend(seen: Visit, plan: Plan, district: str) -> Component:
     ]
     if district:
         items.append((district_name(say, seen.city, district), CHOSEN, "stroke"))
-    return legend(items)
+    return legend([*items, (say("series.districts"), theme.EMPTY, "stroke")])
 
 
 def _key_figures(seen: Visit, plan: Plan) -> list[Component]:
@@ -218,7 +249,7 @@ def _cases(seen: Visit, plan: Plan) -> Component:
     currency = seen.city.market.currency
     rows = (
         ("cost", 0, currency),
-        ("emissions_kg", 0, "kg"),
+        ("emissions_kg", 0, "kg CO₂e"),
         ("losses_mwh", 3, "MWh"),
         ("peak_import_mw", 3, "MW"),
         ("curtailed_mwh", 3, "MWh"),
@@ -226,7 +257,7 @@ def _cases(seen: Visit, plan: Plan) -> Component:
         ("violated_steps", 0, ""),
         ("energy_end_mwh", 3, "MWh"),
         ("cost_at_equal_energy", 0, currency),
-        ("emissions_at_equal_energy_kg", 0, "kg"),
+        ("emissions_at_equal_energy_kg", 0, "kg CO₂e"),
     )
     body = [
         html.Tr(
@@ -248,9 +279,9 @@ def _balance(seen: Visit, plan: Plan) -> Component:
     say, balance = seen.language, plan.document["carbon"]["balance"]
     rows = []
     for name in ("sources_kg", "end_use_kg", "losses_kg", "exports_kg", "ev_driven_kg", "storage_change_kg"):
-        amount = [say.number(balance[name], 1), html.Span("kg", className="unit")]
+        amount = [say.number(balance[name], 1), html.Span("kg CO₂e", className="unit")]
         rows.append(html.Tr([html.Td(say(f"balance.{name}")), html.Td(amount)]))
-    residual = [say.scientific(balance["residual_kg"]), html.Span("kg", className="unit")]
+    residual = [say.scientific(balance["residual_kg"]), html.Span("kg CO₂e", className="unit")]
     rows.append(html.Tr([html.Td(say("balance.residual_kg")), html.Td(residual)]))
     return html.Table(html.Tbody(rows), className="facts")
 
@@ -318,7 +349,11 @@ def register(app: Dash, service: Service) -> None:
         State("carbon-district", "data"),
         prevent_initial_call=True,
     )  # fmt: skip
-    here("choice", Output({"type": "choice", "page": "carbon"}, "data"), Input("carbon-district", "data"))
+    here("choice", Output({"type": "choice", "page": "carbon"}, "data"), Input("carbon-district", "data"),
+         Input("time", "value"))  # fmt: skip
+    for chart in ("series", "marginal"):
+        here("timeLine", Output(chart, "figure", allow_duplicate=True), Input("time", "value"),
+             State(chart, "figure"), prevent_initial_call=True)  # fmt: skip
 
     @app.callback(
         Output("sankey", "figure"),
@@ -326,18 +361,19 @@ def register(app: Dash, service: Service) -> None:
         Output("series-legend", "children"),
         Output("carbon-whole", "hidden"),
         Input("carbon-district", "data"),
+        State("time", "value"),
         State("visit", "data"),
         prevent_initial_call=True,
     )
     @off_loop
-    def of_district(district: str, state: dict[str, str]) -> Any:
+    def of_district(district: str, step: int, state: dict[str, str]) -> Any:
         seen = visit(service, View(**{**state, "district": district}))
         if seen.plan is None:
             return (no_update,) * 4
         say, chosen = seen.language, seen.district
         return (
             sankey(seen.plan, seen.city, say, district=chosen),
-            district_series(seen.plan, seen.city, say, step=seen.step, district=chosen),
+            district_series(seen.plan, seen.city, say, step=step, district=chosen),
             _series_legend(seen, seen.plan, chosen),
             not chosen,
         )

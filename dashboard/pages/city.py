@@ -97,13 +97,14 @@ def content(seen: Visit, plan: Plan) -> Component:
 def _key_figures(seen: Visit, plan: Plan, moving: list[dict[str, list[str]]]) -> list[Component]:
     say, step = seen.language, seen.step
     comparison, came = plan.document["comparison"], say("tag.actual") if accounted(plan) == "actual" else ""
+    estimated = _estimated(seen, plan)
     day, free = comparison[accounted(plan)], comparison["uncontrolled"]
     emissions = key_figure(
         say("city.kpi.emissions"),
         say.figures(day["emissions_kg"] / 1000),
         "t CO₂e",
         *difference(say, day["emissions_at_equal_energy_kg"], free["emissions_at_equal_energy_kg"]),
-        tag=came,
+        tag=" · ".join(tag for tag in (came, estimated) if tag),
     )
     cost_change = day["cost_at_equal_energy"] - free["cost_at_equal_energy"]
     currency = seen.city.market.currency
@@ -126,7 +127,7 @@ def _key_figures(seen: Visit, plan: Plan, moving: list[dict[str, list[str]]]) ->
             tag=tag,
         )
         for name, unit, tag, figure in zip(
-            ("intensity", "renewable"), ("g CO₂e/kWh", "%"), (_estimated(seen, plan), ""), moving, strict=True
+            ("intensity", "renewable"), ("g CO₂e/kWh", "%"), (estimated, ""), moving, strict=True
         )
     )
     return [emissions, intensity, share, cost]
@@ -147,7 +148,7 @@ def _moving_figures(seen: Visit, plan: Plan) -> list[dict[str, list[str]]]:
     ):
         day = total(plan, accounted(plan), name) * scale
         free = total(plan, "uncontrolled", name) * scale
-        unit = "g" if less_is_better else "%"
+        unit = "g CO₂e/kWh" if less_is_better else "%"
         change = day - free
         good = (change < 0) if less_is_better else (change > 0)
         figures.append(
@@ -171,18 +172,22 @@ def _scales(seen: Visit, plan: Plan) -> Component:
     scales = []
     for layer in LAYERS:
         if layer in ramps:
-            low, high = (say.number(bound) for bound in ramps[layer])
-            parts = [
-                html.Span(low, className="num"),
-                html.Span(className="ramp", style={"background": theme.carbon_gradient()}),
-                html.Span([html.Span(high, className="num"), f" {say(f'unit.{layer}')}"]),
-                html.Span(say("city.scale_lines")),
-            ]
+            parts = [*ramp(say, ramps[layer], say(f"unit.{layer}")), html.Span(say("city.scale_lines"))]
         else:
-            parts = [limit_legend(say, layer)]
+            parts = limit_legend(say, layer)
         style = {"display": "flex" if layer == chosen else "none"}
         scales.append(html.Div(parts, className="scale", id=f"scale-{layer}", style=style))
     return html.Div(scales)
+
+
+def ramp(say: Language, bounds: tuple[float, float], unit: str) -> list[Component]:
+    """The carbon scale between its bounds."""
+    low, high = (say.number(bound) for bound in bounds)
+    return [
+        html.Span(low, className="num"),
+        html.Span(className="ramp", style={"background": theme.carbon_gradient()}),
+        html.Span([html.Span(high, className="num"), f" {unit}"]),
+    ]
 
 
 def map_caption(seen: Visit) -> list[Component]:
@@ -192,8 +197,8 @@ def map_caption(seen: Visit) -> list[Component]:
     return [html.P(seen.language("map.drawn"), className="note")]
 
 
-def limit_legend(say: Language, layer: str) -> Component:
-    """What the colours of lines or stations mean."""
+def limit_legend(say: Language, layer: str) -> list[Component]:
+    """What the colours of lines or stations mean, and the number in a district."""
     if layer == "loading":
         marks = [
             ("#94a3b8", "below_half"),
@@ -201,9 +206,11 @@ def limit_legend(say: Language, layer: str) -> Component:
             (AMBER_LINE, "near"),
             (theme.CRIMSON, "beyond"),
         ]
-        return legend([(say(f"loading.{words}"), colour, "stroke") for colour, words in marks])
+        items = [(say(f"loading.{words}"), colour, "stroke") for colour, words in marks]
+        return [legend(items), html.Span(say("loading.number"))]
     marks = [("#2a788e", "inside"), (AMBER_LINE, "near"), (theme.CRIMSON, "beyond")]
-    return legend([(say(f"voltage.{words}"), colour, "swatch") for colour, words in marks])
+    items = [(say(f"voltage.{words}"), colour, "swatch") for colour, words in marks]
+    return [legend(items), html.Span(say("voltage.number"))]
 
 
 def _finding(seen: Visit, plan: Plan) -> Component:
@@ -234,7 +241,7 @@ def _finding(seen: Visit, plan: Plan) -> Component:
     if kind == "risk":
         words["response"] = response_words(say, response(plan, city, worst.step))
     layer = "voltage" if worst.quantity == "vm_pu" else "loading"
-    search = seen.view.search(t=seen.labels[worst.step], case=case, layer=layer)
+    search = seen.view.search(t=seen.labels[worst.step], case=case, layer=layer, element=worst.element)
     return html.Div(
         id="finding",
         className=f"finding {kind}",

@@ -8,15 +8,15 @@ import numpy as np
 from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
-from dashboard.figures.map import AMBER_LINE, city_map, grid_frames, scene
+from dashboard.figures.map import AMBER_LINE, city_map, grid_frames, marginal_bounds, scene
 from dashboard.figures.voltage import voltage_band
 from dashboard.frame import Component, card, graph, key_figure, segments, time_bar
 from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
-from dashboard.pages.city import limit_legend, map_caption
-from dashboard.reading import Extreme, cases, element_words, extremes, table, value_words
+from dashboard.pages.city import limit_legend, map_caption, ramp
+from dashboard.reading import MARGINAL, Extreme, cases, element_words, extremes, table, value_words
 from dashboard.view import View
 from dashboard.visit import Visit, visit
 from energy.domain.plan import Plan
@@ -24,7 +24,7 @@ from energy.domain.plan import Plan
 if TYPE_CHECKING:
     from energy.service.service import Service
 
-LAYERS = ("loading", "voltage")
+LAYERS = ("loading", "voltage", "marginal")
 NEAR = 0.9
 """From this share of its limit on, an element counts as near it."""
 LISTED = 200
@@ -35,13 +35,14 @@ def content(seen: Visit, plan: Plan) -> Component:
     """Key figures; map with clock and case; ranked elements; the voltage band."""
     say, city = seen.language, seen.city
     offered = cases(plan)
-    case, layer = seen.view.choice("case", offered), seen.view.choice("layer", LAYERS)
+    layers = tuple(name for name in LAYERS if name != "marginal" or MARGINAL in plan.tables)
+    case, layer = seen.view.choice("case", offered), seen.view.choice("layer", layers)
     controls = html.Div(
         className="controls",
         children=[
             segments("grid-case", case, [(name, say(f"case.{name}")) for name in offered], say("grid.case")),
             segments(
-                "grid-layer", layer, [(name, say(f"layer.{name}")) for name in LAYERS], say("city.layer")
+                "grid-layer", layer, [(name, say(f"layer.{name}")) for name in layers], say("city.layer")
             ),
         ],
     )
@@ -54,13 +55,14 @@ def content(seen: Visit, plan: Plan) -> Component:
                 graph("grid-map", label=say("grid.map_label"), kind="map"),
                 html.Div(
                     [
-                        html.Div(limit_legend(say, name), className="scale", id=f"grid-scale-{name}",
+                        html.Div(_scale(seen, plan, name), className="scale", id=f"grid-scale-{name}",
                                  style={"display": "flex" if name == layer else "none"})
                         for name in LAYERS
                     ]
                 ),
                 *map_caption(seen),
                 time_bar(seen),
+                html.P(say("grid.pick"), id="grid-picked", className="note picked", role="status"),
                 span="span-6 wide-6",
                 aside=controls,
             ),
@@ -82,13 +84,35 @@ def content(seen: Visit, plan: Plan) -> Component:
             ),
             dcc.Store(id={"type": "choice", "page": "grid"}),
             dcc.Store(id="grid-district", data=seen.district),
+            dcc.Store(id="grid-element", data=seen.view.element),
             dcc.Store(id="grid-map-base", data=city_map(city, say).to_plotly_json()),
             dcc.Store(id="grid-map-scene", data=scene(city, say)),
             dcc.Store(id="grid-map-carbon", data=None),
             dcc.Store(id="grid-map-grid", data=grid_frames(plan, city, case)),
-            dcc.Store(id="grid-map-words", data={"units": {name: say(f"unit.{name}") for name in LAYERS}}),
+            dcc.Store(id="grid-map-words", data=_words(seen, plan)),
         ],
     )  # fmt: skip
+
+
+def _scale(seen: Visit, plan: Plan, layer: str) -> list[Component]:
+    """The legend of one layer; nothing for one the plan has not."""
+    say = seen.language
+    if layer != "marginal":
+        return limit_legend(say, layer)
+    if MARGINAL not in plan.tables:
+        return []
+    return [*ramp(say, marginal_bounds(plan), say("unit.marginal")), html.Span(say("grid.marginal_note"))]
+
+
+def _words(seen: Visit, plan: Plan) -> dict[str, Any]:
+    """What the browser needs to word the map and to colour stations by marginal rate."""
+    say = seen.language
+    bounds = marginal_bounds(plan) if MARGINAL in plan.tables else None
+    return {
+        "units": {name: say(f"unit.{name}") for name in LAYERS},
+        "ramp": {"stops": theme.carbon_stops(), "bounds": bounds},
+        "pick": say("grid.pick"),
+    }
 
 
 def _key_figures(seen: Visit, plan: Plan, case: str) -> list[Component]:
@@ -131,7 +155,7 @@ def _rows(seen: Visit, plan: Plan, case: str) -> list[dict[str, Any]]:
     remedies = _remedies(plan) if case == "planned" else {}
     return [
         {
-            "id": f"{extreme.quantity} {extreme.element}",
+            "id": extreme.element,
             "element": element_words(say, seen.city, extreme.element),
             "value": value_words(say, extreme.quantity, extreme.value),
             "limit": value_words(say, extreme.quantity, extreme.limit),
@@ -190,6 +214,7 @@ def _elements(seen: Visit, plan: Plan, case: str) -> Component:
         label=say("grid.ranking"),
         nothing=say("table.nothing"),
         height=600,
+        selected=seen.view.element,
     )
 
 
@@ -200,21 +225,32 @@ def register(app: Dash, service: Service) -> None:
         app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
 
     here(
-        "paint",
+        "paintGrid",
         Output("grid-map", "figure"),
         Input("time", "value"), Input("grid-layer", "value"), Input("grid-district", "data"),
-        Input("grid-map-grid", "data"), State("grid-map-base", "data"), State("grid-map-scene", "data"),
-        State("grid-map-carbon", "data"), State("grid-map-words", "data"),
+        Input("grid-map-grid", "data"), Input("grid-element", "data"),
+        State("grid-map-base", "data"), State("grid-map-scene", "data"), State("grid-map-carbon", "data"),
+        State("grid-map-words", "data"),
     )  # fmt: skip
     here("choice", Output({"type": "choice", "page": "grid"}, "data"),
-         Input("time", "value"), Input("grid-layer", "value"), Input("grid-case", "value"))  # fmt: skip
+         Input("time", "value"), Input("grid-layer", "value"), Input("grid-case", "value"),
+         Input("grid-element", "data"))  # fmt: skip
+    here(
+        "chooseElement",
+        Output("grid-element", "data"), Output("elements", "selectedRows"), Output("elements", "scrollTo"),
+        Output("grid-map", "clickData"), Output("time", "value", allow_duplicate=True),
+        Input("grid-map", "clickData"), Input("elements", "selectedRows"), State("grid-element", "data"),
+        State("elements", "rowData"), State("grid-map-scene", "data"), State("grid-map-base", "data"),
+        prevent_initial_call=True,
+    )  # fmt: skip
+    here("picked", Output("grid-picked", "children"), Input("grid-element", "data"), Input("time", "value"),
+         Input("grid-layer", "value"), Input("grid-map-grid", "data"), State("grid-map-scene", "data"),
+         State("grid-map-words", "data"))  # fmt: skip
     here(
         "legendOf",
         *(Output(f"grid-scale-{layer}", "style") for layer in LAYERS),
         Input("grid-layer", "value"),
     )
-    here("toStep", Output("time", "value", allow_duplicate=True), Input("elements", "selectedRows"),
-         prevent_initial_call=True)  # fmt: skip
     here("timeLine", Output("band", "figure", allow_duplicate=True), Input("time", "value"),
          State("band", "figure"), prevent_initial_call=True)  # fmt: skip
 

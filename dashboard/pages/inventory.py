@@ -180,7 +180,8 @@ def offer(found: CityInventory, draft: EntryDraft, name: str, say: Language) -> 
     """What a file would change, to be taken or dropped; or its faulty rows, each with its faults beside it.
     And whether it can be taken."""
     if not draft.rows:
-        return _refused(say("entries.file.refused", name=name), [say("entries.file.empty")]), False
+        heading = say("entries.file.refused", name=name)
+        return _refused(heading, [say("entries.file.empty")], _discard(say)), False
     whole = draft.over(found.draft)
     faults = whole.faults(found.metered)
     if faults:
@@ -191,7 +192,8 @@ def offer(found: CityInventory, draft: EntryDraft, name: str, say: Language) -> 
         "entries.file.offer",
         name=name,
         count=say.count("entries.entry", len(draft.rows)),
-        years=say("list.separator").join(map(str, years)) or say("entries.every_year"),
+        years=say("list.separator").join(say("entries.file.year", year=year) for year in years)
+        or say("entries.every_year"),
         replaced=say.number(len(found.draft.rows) - stays),
         kept=say.number(stays),
     )
@@ -200,9 +202,7 @@ def offer(found: CityInventory, draft: EntryDraft, name: str, say: Language) -> 
             [
                 html.P(words),
                 html.Button(say("entries.file.take"), id="inventory-take", className="button", n_clicks=0),
-                html.Button(
-                    say("entries.file.drop"), id="inventory-drop", className="button plain", n_clicks=0
-                ),
+                _discard(say),
             ],
             className="finding",
         ),
@@ -255,16 +255,21 @@ def _faulty(
                 className="facts stacked file-faults",
             ),
             *([html.P(say("entries.file.more", count=say.number(more)), className="note")] if more else []),
-            html.Button(say("entries.file.drop"), id="inventory-drop", className="button plain", n_clicks=0),
+            _discard(say),
         ],
         className="finding broken column-finding",
         role="alert",
     )
 
 
-def _refused(heading: str, texts: Sequence[str]) -> Component:
+def _discard(say: Language) -> Component:
+    return html.Button(say("entries.file.drop"), id="inventory-drop", className="button plain", n_clicks=0)
+
+
+def _refused(heading: str, texts: Sequence[str], *more: Component) -> Component:
+    faults = html.Ul([html.Li(text) for text in texts], className="faults")
     return html.Div(
-        [html.P(html.Strong(heading)), html.Ul([html.Li(text) for text in texts], className="faults")],
+        [html.P(html.Strong(heading)), faults, *more],
         className="finding broken column-finding",
         role="alert",
     )
@@ -490,7 +495,7 @@ def register(app: Dash, service: Service) -> None:
             made, whole = offer(found, EntryDraft.from_csv(text, name), name, say)
         except InputError as error:
             heading = say("entries.file.refused", name=name)
-            return _refused(heading, _error_words(error, say)), None, None
+            return _refused(heading, _error_words(error, say), _discard(say)), None, None
         return made, {"text": text, "version": found.version} if whole else None, None
 
     @app.callback(

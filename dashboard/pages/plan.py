@@ -11,7 +11,7 @@ from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_u
 from dashboard import theme
 from dashboard.explaining import reasons_of, revision_words, unmet_words
 from dashboard.figures.power import asset_day, balance, use_colour, used
-from dashboard.frame import Component, card, graph, key_figure, legend
+from dashboard.frame import Component, card, graph, key_figure, legend, time_bar
 from dashboard.grid_table import grid_table, number_column
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page
@@ -54,6 +54,7 @@ def content(seen: Visit, plan: Plan) -> Component:
                     label=say("plan.balance_label"),
                     height=600,
                 ),
+                time_bar(seen),
                 aside=_legend(seen, plan),
             ),
             card(
@@ -67,7 +68,9 @@ def content(seen: Visit, plan: Plan) -> Component:
                     **{"aria-label": say("plan.search")},
                 ),
             ),
-            html.Section(_asset(seen, plan, asset), id="asset-card", className="card span-5 wide-5"),
+            html.Section(
+                _asset(seen, plan, asset, seen.step), id="asset-card", className="card span-5 wide-5"
+            ),
             *_told(seen, plan),
             dcc.Store(id="plan-asset", data=asset),
             dcc.Store(id={"type": "choice", "page": "plan"}),
@@ -171,8 +174,8 @@ def _assets(seen: Visit, rows: list[dict[str, Any]], asset: str) -> Component:
         {"field": "kind", "headerName": say("plan.kind"), "minWidth": 84, "flex": 1},
         {"field": "district", "headerName": say("city.district"), "minWidth": 84, "flex": 1},
         {"field": "strip", "headerName": say("plan.strip"), "cellRenderer": "Strip", "sortable": False,
-         "minWidth": 120, "flex": 3},
-        number_column("energy", say("plan.energy"), width=86),
+         "headerTooltip": say("plan.strip_note"), "minWidth": 120, "flex": 3},
+        number_column("energy", say("plan.energy"), minWidth=100),
         number_column("moved", say("plan.moved"), 1, minWidth=108),
     ]  # fmt: skip
     return grid_table(
@@ -186,7 +189,7 @@ def _assets(seen: Visit, rows: list[dict[str, Any]], asset: str) -> Component:
     )
 
 
-def _asset(seen: Visit, plan: Plan, asset: str) -> list[Component]:
+def _asset(seen: Visit, plan: Plan, asset: str, step: int) -> list[Component]:
     """The picked asset: its power and energy, planned and uncontrolled."""
     say, city = seen.language, seen.city
     if not asset:
@@ -206,14 +209,14 @@ def _asset(seen: Visit, plan: Plan, asset: str) -> list[Component]:
         ),
         graph(
             "asset-chart",
-            asset_day(plan, city, say, asset, step=seen.step),
+            asset_day(plan, city, say, asset, step=step),
             label=say("plan.asset_label", asset=name),
         ),
-        *_reasons(seen, plan, asset),
+        *_reasons(seen, plan, asset, step),
     ]  # fmt: skip
 
 
-def _reasons(seen: Visit, plan: Plan, asset: str) -> list[Component]:
+def _reasons(seen: Visit, plan: Plan, asset: str, step: int) -> list[Component]:
     """Why the asset does what it does, span by span."""
     told = reasons_of(seen, plan, asset)
     if not told:
@@ -224,9 +227,10 @@ def _reasons(seen: Visit, plan: Plan, asset: str) -> list[Component]:
             [
                 html.Li(
                     [html.Span(span, className="span"), html.Span(text)],
-                    className="now" if now else None,
+                    className="now" if step in steps else "",
+                    **{"data-first": steps.start, "data-end": steps.stop},
                 )
-                for span, text, now in told
+                for span, text, steps in told
             ],
             className="told",
         ),
@@ -258,20 +262,26 @@ def register(app: Dash, service: Service) -> None:
     here(
         "chooseRow", Output("plan-asset", "data"), Input("assets", "selectedRows"), prevent_initial_call=True
     )
-    here("choice", Output({"type": "choice", "page": "plan"}, "data"), Input("plan-asset", "data"))
+    here("choice", Output({"type": "choice", "page": "plan"}, "data"), Input("plan-asset", "data"),
+         Input("time", "value"))  # fmt: skip
+    for chart in ("balance", "asset-chart"):
+        here("timeLine", Output(chart, "figure", allow_duplicate=True), Input("time", "value"),
+             State(chart, "figure"), prevent_initial_call=True)  # fmt: skip
+    here("reasonsNow", Output("sink", "title"), Input("time", "value"), prevent_initial_call=True)
     here("filter", Output("assets", "dashGridOptions"), Input("asset-filter", "value"),
          State("assets", "dashGridOptions"), prevent_initial_call=True)  # fmt: skip
 
     @app.callback(
         Output("asset-card", "children"),
         Input("plan-asset", "data"),
+        State("time", "value"),
         State("visit", "data"),
         prevent_initial_call=True,
     )
     @off_loop
-    def asset_of(asset: str, state: dict[str, str]) -> Any:
+    def asset_of(asset: str, step: int, state: dict[str, str]) -> Any:
         seen = visit(service, View(**{**state, "asset": asset}))
-        return no_update if seen.plan is None else _asset(seen, seen.plan, asset)
+        return no_update if seen.plan is None else _asset(seen, seen.plan, asset, step)
 
 
 PAGE = Page("plan", "/plan", 1, content, register)

@@ -174,6 +174,7 @@ def version_view(key: ReportKey, report: Report, edition: Edition, say: Language
                 ),
             ],
         ),
+        html.Ul([], id="report-refused", className="faults", role="alert"),
         *([html.Ul([html.Li(said(notice, say)) for notice in report.notices], className="note")]
           if report.notices else []),
         *([_changes(edition, say)] if edition.changes else []),
@@ -391,7 +392,7 @@ def register(app: Dash, service: Service) -> None:
 
     @app.callback(
         Output("report-changed", "data", allow_duplicate=True),
-        Output("report-faults", "children", allow_duplicate=True),
+        Output("report-refused", "children"),
         Input("report-approve", "n_clicks"),
         Input("report-publish", "n_clicks"),
         State("report-by", "value"),
@@ -413,7 +414,10 @@ def register(app: Dash, service: Service) -> None:
             else:
                 service.reports.publish(*named)
         except InputError as error:
-            return no_update, faults_said(error.faults, "", View(**state).language)
+            say = View(**state).language
+            named_so = {"by": say("reports.by")}
+            faults = [Fault(named_so.get(fault.path, fault.path), fault.message) for fault in error.faults]
+            return no_update, faults_said(faults, "", say)
         return changed + 1, []
 
     @app.callback(

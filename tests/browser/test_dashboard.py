@@ -193,6 +193,40 @@ def test_see_why_leads_to_the_grid_at_that_time(reader: Reader) -> None:
     page.locator("#elements .ag-row").first.wait_for()
 
 
+def test_a_station_and_a_row_are_picked_on_the_grid(reader: Reader) -> None:
+    page = reader.open("/grid", layer="marginal", t="12:00")
+    reader.drawn("grid-map")
+    spot = page.evaluate(
+        "() => { const g = document.querySelector('#grid-map .js-plotly-plot');"
+        " const { left, top } = g.getBoundingClientRect(), { xaxis, yaxis } = g._fullLayout;"
+        " const { x, y } = g.data[g.layout.meta.stations];"
+        " return [left + xaxis._offset + xaxis.d2p(x[60]), top + yaxis._offset + yaxis.d2p(y[60])]; }"
+    )
+    page.mouse.move(*spot)
+    page.mouse.click(*spot)
+    page.locator("#grid-picked", has_text="g CO₂e/kWh").wait_for()
+    page.wait_for_url(re.compile(r"element=bus"))
+    assert page.locator("#time-label").inner_text() == "12:00", "a click on the map leaves the time"
+    row = page.locator("#elements .ag-row").nth(2)
+    row.locator(".ag-cell").first.focus()
+    page.keyboard.press("Enter")
+    name, when = row.locator("[col-id=element]").inner_text(), row.locator("[col-id=time]").inner_text()
+    page.locator("#grid-picked", has_text=name).wait_for()
+    page.wait_for_function("when => document.querySelector('#time-label').innerText === when", arg=when)
+
+
+@pytest.mark.parametrize(("path", "chart"), [("/plan", "balance"), ("/carbon", "marginal")])
+def test_charts_follow_the_clock(reader: Reader, path: str, chart: str) -> None:
+    page = reader.open(path, t="12:00")
+    reader.drawn(chart)
+    page.locator("#time [role=slider]").focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_url(re.compile("t=12%3A15"))
+    page.wait_for_function(
+        "id => document.querySelector('#' + id + ' .js-plotly-plot').layout.shapes[0].x0 === 49", arg=chart
+    )
+
+
 def test_the_language_changes_in_place_and_keeps_the_view(reader: Reader) -> None:
     page = reader.open("/grid", t="09:15", layer="voltage")
     reader.drawn("grid-map")

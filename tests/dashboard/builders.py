@@ -100,7 +100,8 @@ def day_plan(
             ("import_price_eur_per_mwh", "export_price_eur_per_mwh", "upstream_g_per_kwh",
              "upstream_marginal_g_per_kwh", "price_eur_per_mwh"),
             lambda k: (60.0, 40.0, 450.0, 700.0, 65.0)[k] + 5 * sun,
-        )
+        ),
+        "planned.marginal_g_per_kwh": table(("grid", *buses[1:]), lambda k: 700.0 - 10 * k + 50 * sun),
     }  # fmt: skip
     for case in ("planned", "uncontrolled", *(("actual",) if information == "day-ahead" else ())):
         high = overvoltage and (case != "planned" or broken)

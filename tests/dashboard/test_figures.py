@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dashboard import theme
-from dashboard.figures.carbon import district_series, sankey
-from dashboard.figures.map import city_map, district_frames, draw, grid_frames, scene
+from dashboard.figures.carbon import district_series, marginal_band, sankey
+from dashboard.figures.map import city_map, district_frames, draw, grid_frames, marginal_bounds, scene
 from dashboard.figures.power import asset_day, balance, supply_stack
 from dashboard.figures.voltage import voltage_band
 from dashboard.language import Language
 from dashboard.pages.plan import strip
-from dashboard.reading import extremes, response
+from dashboard.reading import MARGINAL, extremes, response
 from dashboard.view import View, day_bounds, day_labels
+from energy.domain.plan import SeriesTable
 from tests.dashboard.builders import day_plan, town
 
 EN = Language("en")
@@ -61,6 +64,33 @@ def test_grid_frames_hold_loading_direction_and_voltage() -> None:
     stations = draw(city).stations
     hot = next(k for k, station in enumerate(stations) if 4 in station[2])
     assert frames["voltage"][48][hot] == pytest.approx(1.07)
+
+
+def test_marginal_rates_stand_at_their_stations_and_over_the_day() -> None:
+    plan, city = day_plan(), town()
+    rates = plan.tables[MARGINAL]
+    frames = grid_frames(plan, city, "uncontrolled")
+    for position, (_, _, buses) in enumerate(draw(city).stations):
+        known = [rates.column(str(bus))[48] for bus in buses if str(bus) in rates.columns]
+        expected = pytest.approx(np.mean(known), abs=0.5) if known else None
+        assert frames["marginal"][48][position] == expected, "rates are of the plan in every case"
+    assert marginal_bounds(plan) == (rates.values.min(), rates.values.max())
+    low, high, root, average = marginal_band(plan, city, EN, step=40).data
+    assert low.y[48] == rates.values[48, 1:].min()
+    assert high.y[48] == rates.values[48, 1:].max()
+    assert np.array_equal(root.y, rates.column("grid"))
+    assert np.array_equal(average.y, plan.tables["planned.totals"].column("carbon_g_per_kwh"))
+
+
+def test_rates_that_are_not_estimated_leave_a_gap() -> None:
+    plan, city = day_plan(), town()
+    values = plan.tables[MARGINAL].values.copy()
+    values[10] = np.nan
+    tables = {**plan.tables, MARGINAL: SeriesTable(plan.tables[MARGINAL].columns, values)}
+    gap = replace(plan, tables=tables)
+    assert set(grid_frames(gap, city, "planned")["marginal"][10]) == {None}
+    assert np.isfinite(marginal_bounds(gap)).all()
+    assert all(np.isnan(line.y[10]) for line in marginal_band(gap, city, EN, step=40).data[:3])
 
 
 def test_stacks_start_at_zero_and_mirror_uses() -> None:

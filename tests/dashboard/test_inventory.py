@@ -127,7 +127,7 @@ def test_a_file_is_offered_or_refused_row_by_row(lang: str) -> None:
         "entries.file.offer",
         name="new.csv",
         count=say.count("entries.entry", 7),
-        years=2017,
+        years={"en": "year 2017", "ja": "2017年"}[lang],
         replaced=1,
         kept=6,
     ) in spoken(made), "the key of every year is replaced, the six numbers of 2016 stay"

@@ -20,6 +20,7 @@ from dashboard.app import content_security_policy, create_dashboard, render
 from dashboard.language import LANGUAGES, Language, _catalogue
 from dashboard.off_loop import off_loop
 from dashboard.pages import pages
+from dashboard.reading import MARGINAL
 from dashboard.view import View
 from dashboard.visit import visit
 from energy.domain.city import SiteUnit
@@ -139,6 +140,30 @@ def test_the_remedy_of_a_violation_stands_beside_it_in_the_readers_language() ->
     service = TownService(day_plan(broken=True))
     assert "0.31 MW less at bus 4 would clear it" in remedies_shown(service, "en")
     assert "母線 4 の需要を 0.31 MW 減らせば解消" in remedies_shown(service, "ja")
+
+
+def test_marginal_emissions_are_shown_where_the_plan_has_them(service: TownService) -> None:
+    heading = "What a kWh more emits, g CO₂e/kWh"
+    assert heading in shown(service, "/carbon")
+    assert "Marginal CO₂e" in shown(service, "/grid")
+    plan = day_plan()
+    without = {name: table for name, table in plan.tables.items() if name != MARGINAL}
+    bare = TownService(replace(plan, tables=without))
+    assert heading not in shown(bare, "/carbon")
+    assert "Marginal CO₂e" not in shown(bare, "/grid", "?layer=marginal")
+
+
+def test_see_why_names_the_element(service: TownService) -> None:
+    link = next(part for part in render(service, "/", "")[0]._traverse() if _leads_to(part, "/grid?"))
+    assert "element=bus+4" in link.href
+    page = render(service, "/grid", "?element=bus+4")[0]
+    table = next(part for part in page._traverse() if getattr(part, "id", None) == "elements")
+    assert table.selectedRows == {"ids": ["bus 4"]}
+    assert "bus 4" in {row["id"] for row in table.rowData}
+
+
+def _leads_to(part: Any, where: str) -> bool:
+    return getattr(part, "className", "") == "button" and getattr(part, "href", "").startswith(where)
 
 
 def remedies_shown(service: TownService, lang: str) -> list[str]:
@@ -354,7 +379,7 @@ def test_a_picked_asset_says_why_in_the_reader_s_words_and_clock(service: TownSe
                 "Cell：電池交換が11:00から13:00まで16回不足",
                 "Cell：受電上限が12:00から13:00まで守れない。12.0 kWの緩和で解消",
                 "Cell：電池交換が11:00から13:00まで満たせない。16回減らせば解消",
-                "10:15に再計画：残りの時間を新たに計画。変更による利得は4.50 EUR。",
+                "10:15に再計画：残りの時間を新たに計画。変更により4.50 EUR改善。",
                 "Roof（20:00〜21:00）：10.0 kWから29.0 kWへ。予測が変わった",
             ],
         ),

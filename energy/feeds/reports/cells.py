@@ -16,7 +16,6 @@ WORDS: Mapping[str, Words] = {
     "approved": {"en": "Approved", "ja": "承認済み"},
     "basis": {"en": "Basis", "ja": "範囲"},
     "before": {"en": "Before", "ja": "変更前"},
-    "by": {"en": "by", "ja": "承認者"},
     "change_log": {"en": "Change log", "ja": "変更履歴"},
     "city": {"en": "City", "ja": "都市"},
     "code": {"en": "Code", "ja": "プログラム"},
@@ -141,10 +140,10 @@ def shown(figure: Figure, language: Language) -> str:
 def edition_line(edition: Edition, language: Language) -> str:
     """``Version 3, approved by N. N.``"""
     state = WORDS[edition.state][language]
-    line = f"{WORDS['edition'][language]} {edition.number}, {state}"
-    if edition.approved_by:
-        line += f" ({WORDS['by'][language]} {edition.approved_by})"
-    return line
+    by = edition.approved_by
+    if language == "ja":
+        return f"第{edition.number}版・{state}" + (f"（承認者：{by}）" if by else "")
+    return f"{WORDS['edition'][language]} {edition.number}, {state}" + (f" (by {by})" if by else "")
 
 
 def settings(report: Report, language: Language) -> list[tuple[str, str]]:
