@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, dcc, html
+from dash import ALL, Dash, Input, Output, State, dcc, html
 from fastapi import FastAPI
 
 from dashboard import theme
 from dashboard.frame import frame
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
-from dashboard.pages import pages
+from dashboard.pages import in_browser, pages
 from dashboard.planning import register_planning, without_plan
 from dashboard.view import View
 from dashboard.visit import visit
@@ -136,9 +136,7 @@ def _register_router(app: Dash, service: Service) -> None:
 def _register_browser(app: Dash) -> None:
     """What needs no server: the clock, the address, the title."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here("heading", Output("sink", "children"), Input("title", "data"))
     here(
         "play",

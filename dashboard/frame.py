@@ -10,6 +10,7 @@ from dash import dcc, html
 
 from dashboard import theme
 from dashboard.language import LANGUAGES, Language
+from dashboard.reading import steps_words
 from dashboard.view import INFORMATION, day_bounds
 from dashboard.visit import Visit
 
@@ -129,7 +130,7 @@ def _state_pill(visit: Visit) -> Component:
     if document["status"] != "secure":
         words = say("state.unresolved", count=len(document["violations"]), rounds=rounds)
     elif missed:
-        words = say.count("state.missed", missed)
+        words = say("state.missed", steps=steps_words(say, visit.plan.time, missed))
     else:
         words = say("state.secure", rounds=rounds)
     return html.Span(

@@ -11,6 +11,7 @@ from dashboard.language import Language
 from energy.domain.city import BOUNDARY, City
 from energy.domain.network import SECURE_LOADING_PERCENT, SECURE_VM_PU, FloatArray, Quantity
 from energy.domain.plan import Plan, SeriesTable
+from energy.domain.time import TimeGrid
 
 CASES = ("planned", "uncontrolled", "actual")
 MARGINAL = "planned.marginal_g_per_kwh"
@@ -173,6 +174,13 @@ def response_words(language: Language, does: Response) -> str:
             else language(key, kw=amount)
         )
     return language("list.separator").join(parts) or language("response.none")
+
+
+def steps_words(language: Language, time: TimeGrid, count: int) -> str:
+    """So many intervals of the day: ``7 quarter-hours``."""
+    minutes = round(60 * time.hours)
+    unit = {15: "quarter", 60: "hour"}.get(minutes, "other")
+    return language.count(f"steps.{unit}", count, minutes=minutes)
 
 
 def element_words(language: Language, city: City, element: str) -> str:

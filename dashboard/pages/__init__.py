@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from dash import Dash
+from dash import ClientsideFunction, Dash, Input, Output, State
 
 from dashboard.visit import Visit
 from energy.domain.plan import Plan
@@ -33,6 +33,28 @@ class Page:
     content: Callable[[Visit, Plan], Any]
     register: Callable[[Dash, Service], None]
     without_plan: Callable[[Visit], Any] | None = None
+
+
+def in_browser(app: Dash) -> Callable[..., None]:
+    """What registers a callback that needs no server: a function of assets/wattshed.js by its name, then
+    outputs, inputs, states and options as Dash takes them."""
+
+    def here(function: str, *arguments: Any, **options: Any) -> None:
+        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
+
+    return here
+
+
+def follow_clock(app: Dash, *charts: str) -> None:
+    """Keep the time lines of `charts`, by id, at the page's clock."""
+    for chart in charts:
+        in_browser(app)(
+            "timeLine",
+            Output(chart, "figure", allow_duplicate=True),
+            Input("time", "value"),
+            State(chart, "figure"),
+            prevent_initial_call=True,
+        )
 
 
 @cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
 from dashboard.figures.carbon import CHOSEN, district_series, marginal_band, sankey
@@ -14,7 +14,7 @@ from dashboard.frame import Component, card, difference, graph, key_figure, lege
 from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
-from dashboard.pages import Page
+from dashboard.pages import Page, follow_clock, in_browser
 from dashboard.reading import MARGINAL, accounted, cases, district_name, table, upstream_estimated
 from dashboard.view import View
 from dashboard.visit import Visit, visit
@@ -247,6 +247,7 @@ def _cases(seen: Visit, plan: Plan) -> Component:
     say, comparison = seen.language, plan.document["comparison"]
     offered = cases(plan)
     currency = seen.city.market.currency
+    scale = {"violated_steps": plan.time.hours}
     rows = (
         ("cost", 0, currency),
         ("emissions_kg", 0, "kg CO₂e"),
@@ -254,7 +255,7 @@ def _cases(seen: Visit, plan: Plan) -> Component:
         ("peak_import_mw", 3, "MW"),
         ("curtailed_mwh", 3, "MWh"),
         ("unmet_kwh", 1, "kWh"),
-        ("violated_steps", 0, ""),
+        ("violated_steps", 2, "h"),
         ("energy_end_mwh", 3, "MWh"),
         ("cost_at_equal_energy", 0, currency),
         ("emissions_at_equal_energy_kg", 0, "kg CO₂e"),
@@ -263,7 +264,10 @@ def _cases(seen: Visit, plan: Plan) -> Component:
         html.Tr(
             [
                 html.Td([say(f"comparison.{name}"), html.Span(unit, className="unit")]),
-                *(html.Td(say.number(comparison[case][name], digits)) for case in offered),
+                *(
+                    html.Td(say.number(scale.get(name, 1.0) * comparison[case][name], digits))
+                    for case in offered
+                ),
             ]
         )
         for name, digits, unit in rows
@@ -337,9 +341,7 @@ def _cell(say: Language, heading: str, content: Any) -> Component:
 def register(app: Dash, service: Service) -> None:
     """A district chosen in the Sankey, the series or the table stands out in all three."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here(
         "chooseCarbonDistrict",
         Output("carbon-district", "data"), Output("carbon-districts", "selectedRows"),
@@ -351,9 +353,7 @@ def register(app: Dash, service: Service) -> None:
     )  # fmt: skip
     here("choice", Output({"type": "choice", "page": "carbon"}, "data"), Input("carbon-district", "data"),
          Input("time", "value"))  # fmt: skip
-    for chart in ("series", "marginal"):
-        here("timeLine", Output(chart, "figure", allow_duplicate=True), Input("time", "value"),
-             State(chart, "figure"), prevent_initial_call=True)  # fmt: skip
+    follow_clock(app, "series", "marginal")
 
     @app.callback(
         Output("sankey", "figure"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
 from dashboard.figures.map import (
@@ -22,7 +22,7 @@ from dashboard.frame import Component, card, difference, graph, key_figure, lege
 from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
-from dashboard.pages import Page
+from dashboard.pages import Page, follow_clock, in_browser
 from dashboard.reading import (
     accounted,
     cases,
@@ -31,6 +31,7 @@ from dashboard.reading import (
     extremes,
     response,
     response_words,
+    steps_words,
     supply_at_district,
     table,
     technology_name,
@@ -235,7 +236,7 @@ def _finding(seen: Visit, plan: Plan) -> Component:
     kind = {"planned": "broken", "actual": "missed", "uncontrolled": "risk"}[case] if telling else "calm"
     if telling:
         words["elements"] = say.count("finding.elements", sum(extreme.beyond for extreme in found[case]))
-        words["steps"] = say.count("finding.steps", plan.document["comparison"][case]["violated_steps"])
+        words["steps"] = steps_words(say, plan.time, plan.document["comparison"][case]["violated_steps"])
     if case != "planned":
         words["planned"] = value_words(say, worst.quantity, value_at(plan, "planned", worst))
     if kind == "risk":
@@ -324,14 +325,14 @@ def _changes(seen: Visit, plan: Plan) -> Component:
             [
                 html.Td(say(f"comparison.{name}")),
                 *(
-                    html.Td([say.number(comparison[case][name], digits), html.Span(unit, className="unit")])
-                    for case in offered
+                    html.Td([say.number(scale * comparison[at][name], 2), html.Span(unit, className="unit")])
+                    for at in offered
                 ),
             ]
         )
-        for name, digits, unit in (
-            ("violated_steps", 0, ""), ("peak_import_mw", 2, "MW"), ("losses_mwh", 2, "MWh"),
-            ("curtailed_mwh", 2, "MWh"),
+        for name, scale, unit in (
+            ("violated_steps", plan.time.hours, "h"), ("peak_import_mw", 1, "MW"), ("losses_mwh", 1, "MWh"),
+            ("curtailed_mwh", 1, "MWh"),
         )
     ]  # fmt: skip
     head = html.Tr([html.Th(""), *(html.Th(say(f"case.{case}")) for case in offered)])
@@ -381,9 +382,7 @@ def _stack_words(seen: Visit, plan: Plan) -> tuple[str, Component]:
 def register(app: Dash, service: Service) -> None:
     """Selection, time and layer in the browser; a district's stack from the server."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here(
         "paint",
         Output("city-map", "figure"),
@@ -424,8 +423,7 @@ def register(app: Dash, service: Service) -> None:
         prevent_initial_call=True,
     )
     here("legendOf", *(Output(f"scale-{layer}", "style") for layer in LAYERS), Input("city-layer", "value"))
-    here("timeLine", Output("stack", "figure", allow_duplicate=True), Input("time", "value"),
-         State("stack", "figure"), prevent_initial_call=True)  # fmt: skip
+    follow_clock(app, "stack")
 
     @app.callback(
         Output("stack", "figure"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
 from dashboard.figures.map import AMBER_LINE, city_map, grid_frames, marginal_bounds, scene
@@ -14,7 +14,7 @@ from dashboard.frame import Component, card, graph, key_figure, segments, time_b
 from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
-from dashboard.pages import Page
+from dashboard.pages import Page, follow_clock, in_browser
 from dashboard.pages.city import limit_legend, map_caption, ramp
 from dashboard.reading import MARGINAL, Extreme, cases, element_words, extremes, table, value_words
 from dashboard.view import View
@@ -140,9 +140,11 @@ def _key_figures(seen: Visit, plan: Plan, case: str) -> list[Component]:
         )
         for name, value, free, digits, unit, limit in rows
     ]
-    beyond, free_beyond = (steps[name]["violated_steps"] for name in (case, "uncontrolled"))
-    note = say("compare.value", value=say.number(free_beyond), unit="").strip()
-    figures.append(key_figure(say("comparison.violated_steps"), say.number(beyond), "", note))
+    beyond, free_beyond = (
+        say.number(steps[name]["violated_steps"] * plan.time.hours, 2) for name in (case, "uncontrolled")
+    )
+    note = say("compare.value", value=free_beyond, unit="h")
+    figures.append(key_figure(say("comparison.violated_steps"), beyond, "h", note))
     return figures
 
 
@@ -161,7 +163,7 @@ def _rows(seen: Visit, plan: Plan, case: str) -> list[dict[str, Any]]:
             "limit": value_words(say, extreme.quantity, extreme.limit),
             "time": seen.labels[extreme.step],
             "step": extreme.step,
-            "count": extreme.count,
+            "count": extreme.count * plan.time.hours,
             "stress": 100 * extreme.stress,
             "remedy": say.engine(remedies.get((extreme.quantity, extreme.element), "")),
             **_judged(say, extreme),
@@ -198,7 +200,7 @@ def _elements(seen: Visit, plan: Plan, case: str) -> Component:
          "minWidth": 82, "maxWidth": 88},
         {"field": "time", "headerName": say("grid.at"), "type": "rightAligned", "minWidth": 64,
          "maxWidth": 96},
-        number_column("count", say("grid.count"), minWidth=78, maxWidth=104),
+        number_column("count", say("grid.count"), 2, minWidth=78, maxWidth=104),
         {"field": "state", "headerName": say("grid.state"), "minWidth": 78, "maxWidth": 84,
          "cellClassRules": {"over": "params.data.count > 0", "worse": "params.data.count == 0"}},
     ]  # fmt: skip
@@ -221,9 +223,7 @@ def _elements(seen: Visit, plan: Plan, case: str) -> Component:
 def register(app: Dash, service: Service) -> None:
     """The map follows clock, layer and case; a row takes the clock to its worst time."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here(
         "paintGrid",
         Output("grid-map", "figure"),
@@ -251,8 +251,7 @@ def register(app: Dash, service: Service) -> None:
         *(Output(f"grid-scale-{layer}", "style") for layer in LAYERS),
         Input("grid-layer", "value"),
     )
-    here("timeLine", Output("band", "figure", allow_duplicate=True), Input("time", "value"),
-         State("band", "figure"), prevent_initial_call=True)  # fmt: skip
+    follow_clock(app, "band")
 
     @app.callback(
         Output("grid-map-grid", "data"),

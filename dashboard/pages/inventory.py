@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
-from dash import ALL, MATCH, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, MATCH, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboard.entry_form import another, cell_form, form_title, gathered, kept
 from dashboard.entry_table import (
@@ -26,7 +26,7 @@ from dashboard.entry_table import (
 from dashboard.frame import Component, card, segments
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
-from dashboard.pages import Page
+from dashboard.pages import Page, in_browser
 from dashboard.view import View
 from dashboard.visit import Visit
 from energy.carbon.inventory_entries import EntryFault
@@ -315,15 +315,20 @@ def _saved(service: Service, city: str, found: CityInventory, say: Language) -> 
     )
 
 
+_FORM = (
+    State({"type": "entry", "k": ALL, "column": ALL}, "value"),
+    State({"type": "entry", "k": ALL, "column": ALL}, "id"),
+    State({"type": "entry-kind", "k": ALL}, "value"),
+    State("inventory-base", "data"),
+)
+"""What the open form holds: fields, their places, the kinds of its entries, and what it was opened with."""
 _WRITING = (InputError, ReadOnlyError, ChangedError, StoreError)
 
 
 def register(app: Dash, service: Service) -> None:
     """Show the year; open a cell, change and save its entries; offer an uploaded table, take or drop it."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here("choice", Output({"type": "choice", "page": "inventory"}, "data"), Input("inventory-year", "value"))
     here(
         "entryKind",
@@ -396,10 +401,7 @@ def register(app: Dash, service: Service) -> None:
         Output("inventory-base", "data", allow_duplicate=True),
         Input("inventory-add", "n_clicks"),
         Input({"type": "entry-remove", "k": ALL}, "n_clicks"),
-        State({"type": "entry", "k": ALL, "column": ALL}, "value"),
-        State({"type": "entry", "k": ALL, "column": ALL}, "id"),
-        State({"type": "entry-kind", "k": ALL}, "value"),
-        State("inventory-base", "data"),
+        *_FORM,
         State("visit", "data"),
         prevent_initial_call=True,
     )
@@ -434,10 +436,7 @@ def register(app: Dash, service: Service) -> None:
         Output("inventory-said", "children"),
         Output("inventory-changed", "data"),
         Input("inventory-save", "n_clicks"),
-        State({"type": "entry", "k": ALL, "column": ALL}, "value"),
-        State({"type": "entry", "k": ALL, "column": ALL}, "id"),
-        State({"type": "entry-kind", "k": ALL}, "value"),
-        State("inventory-base", "data"),
+        *_FORM,
         State("inventory-changed", "data"),
         State("visit", "data"),
         prevent_initial_call=True,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dash_mantine_components as dmc
 import numpy as np
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 
 from dashboard import theme
 from dashboard.explaining import reasons_of, revision_words, unmet_words
@@ -14,7 +14,7 @@ from dashboard.figures.power import asset_day, balance, use_colour, used
 from dashboard.frame import Component, card, graph, key_figure, legend, time_bar
 from dashboard.grid_table import grid_table, number_column
 from dashboard.off_loop import off_loop
-from dashboard.pages import Page
+from dashboard.pages import Page, follow_clock, in_browser
 from dashboard.reading import district_name, table, technology_name
 from dashboard.view import View
 from dashboard.visit import Visit, visit
@@ -256,17 +256,13 @@ def _told(seen: Visit, plan: Plan) -> list[Component]:
 def register(app: Dash, service: Service) -> None:
     """Picking an asset, and filtering the list."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here(
         "chooseRow", Output("plan-asset", "data"), Input("assets", "selectedRows"), prevent_initial_call=True
     )
     here("choice", Output({"type": "choice", "page": "plan"}, "data"), Input("plan-asset", "data"),
          Input("time", "value"))  # fmt: skip
-    for chart in ("balance", "asset-chart"):
-        here("timeLine", Output(chart, "figure", allow_duplicate=True), Input("time", "value"),
-             State(chart, "figure"), prevent_initial_call=True)  # fmt: skip
+    follow_clock(app, "balance", "asset-chart")
     here("reasonsNow", Output("sink", "title"), Input("time", "value"), prevent_initial_call=True)
     here("filter", Output("assets", "dashGridOptions"), Input("asset-filter", "value"),
          State("assets", "dashGridOptions"), prevent_initial_call=True)  # fmt: skip

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import dash_mantine_components as dmc
-from dash import ALL, ClientsideFunction, Dash, Input, Output, State, ctx, dcc, html, no_update
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboard.frame import Component, card
 from dashboard.grid_table import grid_table
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
-from dashboard.pages import Page
+from dashboard.pages import Page, in_browser
 from dashboard.report_tables import code, explanation, figure_at, report_tables, said
 from dashboard.view import View
 from dashboard.visit import Visit
@@ -272,9 +272,7 @@ def faults_said(faults: Sequence[Fault], error: str, say: Language) -> list[Comp
 def register(app: Dash, service: Service) -> None:
     """Choose, make, follow; list and show versions; approve, publish; explain a figure."""
 
-    def here(function: str, *arguments: Any, **options: Any) -> None:
-        app.clientside_callback(ClientsideFunction("wattshed", function), *arguments, **options)
-
+    here = in_browser(app)
     here("choice", Output({"type": "choice", "page": "reports"}, "data"), Input("shown-report", "data"))
 
     @app.callback(

@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,13 @@ from dashboard.app import content_security_policy, create_dashboard, render
 from dashboard.language import LANGUAGES, Language, _catalogue
 from dashboard.off_loop import off_loop
 from dashboard.pages import pages
-from dashboard.reading import MARGINAL
+from dashboard.reading import MARGINAL, steps_words
 from dashboard.view import View
 from dashboard.visit import visit
 from energy.domain.city import SiteUnit
 from energy.domain.errors import Fault
 from energy.domain.plan import SeriesTable
+from energy.domain.time import TimeGrid
 from tests.dashboard.builders import DAY, TownService, day_plan, town
 
 NO_LIKE_DAY = (
@@ -164,6 +166,20 @@ def test_see_why_names_the_element(service: TownService) -> None:
 
 def _leads_to(part: Any, where: str) -> bool:
     return getattr(part, "className", "") == "button" and getattr(part, "href", "").startswith(where)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "lang", "text"),
+    [
+        (15, "en", "7 quarter-hours"),
+        (60, "en", "1 hour"),
+        (30, "ja", "7 コマ（30分）"),
+        (15, "ja", "1 コマ（15分）"),
+    ],
+)
+def test_intervals_are_called_by_their_length(minutes: int, lang: str, text: str) -> None:
+    time = TimeGrid(datetime(2016, 6, 21, tzinfo=UTC), timedelta(minutes=minutes), 24)
+    assert steps_words(Language(lang), time, int(text[0])) == text
 
 
 def remedies_shown(service: TownService, lang: str) -> list[str]:
