@@ -33,6 +33,7 @@ from energy.service.reports.registry import Choice, Context, chosen, report_type
 from energy.store import ReportShelf
 
 DEFAULT_INFORMATION = "perfect"
+Span = tuple[datetime, datetime]
 MARKET_BASED, CANCELLATIONS = "market-based", "cancellations"
 """The report, and its table, that say which certificates were cancelled."""
 
@@ -111,10 +112,11 @@ class Desk:
         `period`, MWh; and by issuer and id, which report of another city has cancelled some of it.
 
         Of one period the version that cancels most counts, of those that are approved or published and the
-        newest of each variant: two matchings of it are two views of one use, as is a month beside its year,
+        newest of each variant: two matchings of it are two views of one use, as is a month within its year,
         and what has been published stays claimed.
         """
-        most: dict[str, dict[tuple[datetime, datetime], float]] = {}
+        most: dict[str, dict[Span, float]] = {}
+        asked = (period.time.start, period.time.end)
         elsewhere: dict[tuple[str, str], str] = {}
         stored = self.shelf.named(MARKET_BASED)
         newest = {item.key: item.edition.number for item in stored}  # they come in order
@@ -123,7 +125,7 @@ class Desk:
                 continue
             report, edition = self.stored(item.key, item.edition.number)
             table = next(table for table in report.tables if table.id == CANCELLATIONS)
-            names = [column.id for column in table.columns]
+            names, at = [column.id for column in table.columns], (report.start, report.end)
             for row in table.rows:
                 cells = dict(zip(names, row, strict=True))
                 certificate, cancelled = cells["certificate"], cells["mwh"]
@@ -135,11 +137,10 @@ class Desk:
                         elsewhere[issuer, certificate] = (
                             f"city {report.city!r} ({MARKET_BASED} {report.period}, version {edition.number})"
                         )
-                elif not (report.start < period.time.end and period.time.start < report.end):
+                elif not (_within(at, asked) or _within(asked, at)):
                     spans = most.setdefault(certificate, {})
-                    at = (report.start, report.end)
                     spans[at] = max(spans.get(at, 0.0), cancelled.value or 0.0)
-        return {certificate: _apart_in_time(spans) for certificate, spans in most.items()}, elsewhere
+        return {certificate: _claimed(spans) for certificate, spans in most.items()}, elsewhere
 
     def list(self, city: str) -> tuple[StoredReport, ...]:
         """All stored versions of a city's reports."""
@@ -258,13 +259,18 @@ def find_key(stored: tuple[StoredReport, ...], name: str, period: str, variant: 
     return keys[name, period, variant]
 
 
-def _apart_in_time(spans: Mapping[tuple[datetime, datetime], float]) -> float:
-    """The sum over spans of time; of spans that overlap, the largest counts for all of them."""
-    total, kept = 0.0, list[tuple[datetime, datetime]]()
-    for span, mwh in sorted(spans.items(), key=lambda item: (-item[1], item[0])):
-        if not any(start < span[1] and span[0] < end for start, end in kept):
-            kept.append(span)
-            total += mwh
+def _within(inner: Span, outer: Span) -> bool:
+    return outer[0] <= inner[0] and inner[1] <= outer[1]
+
+
+def _claimed(spans: Mapping[Span, float]) -> float:
+    """What reports on spans of time claim together, MWh: those within another are a view of its use, so that
+    the larger of both counts; all others add up, also where they overlap in part."""
+    total, rest = 0.0, dict(spans)
+    for span in sorted(spans, key=lambda span: (span[0] - span[1], span)):  # the longest first
+        if span in rest:
+            within = {other: rest.pop(other) for other in tuple(rest) if _within(other, span)}
+            total += max(within.pop(span), _claimed(within))
     return total
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from energy.carbon.cfe import CarbonFreeScore, carbon_free_scores
 from energy.carbon.instruments import (
     Certificates,
@@ -152,6 +154,15 @@ def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple
     why = "; ".join(found.residual.gaps) or "no factor of the rest is known"
 
     def pair(name: str, amount: Amount, inputs: tuple[str, ...]) -> tuple[Figure, Figure]:
+        kg = of_amount(
+            f"{at}/{name}_kg",
+            amount,
+            ledger="market-based",
+            method="market-based",
+            factors=found.residual.factor_keys if name == "rest" else (),
+            explanation=why,
+            days=days,
+        )
         return (
             figure(
                 f"{at}/{name}_mwh",
@@ -161,15 +172,7 @@ def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple
                 inputs=inputs,
                 days=days,
             ),
-            of_amount(
-                f"{at}/{name}_kg",
-                amount,
-                ledger="market-based",
-                method="market-based",
-                factors=found.residual.factor_keys if name == "rest" else (),
-                explanation=why,
-                days=days,
-            ),
+            replace(kg, inputs=inputs),
         )
 
     total = of_amount(
@@ -180,12 +183,13 @@ def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple
         explanation=why,
         days=days,
     )
-    return (
+    parts = (
         *pair("contract", use.contracts, ("contracts.csv",)),
         *pair("certificate", use.certificates, ("certificates.csv",)),
         *pair("rest", use.rest, ()),
-        total,
     )
+    keys = tuple(part.key for part in parts if part.unit == "kg")
+    return (*parts, replace(total, parts=keys, rule="sum"))
 
 
 def _cancellations(found: MarketBased) -> Table:

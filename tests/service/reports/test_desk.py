@@ -292,6 +292,32 @@ def test_a_published_cancellation_stays_claimed(store: Store) -> None:
     assert not any(name.startswith("cancelled/") for name in again.figures)
 
 
+def test_periods_that_overlap_in_part_do_not_share_a_certificate(store: Store) -> None:
+    """A month within its year is a view of the same use; three days and the three a day later are two."""
+    rows = CERTIFICATES.replace(",5,", ",500,")
+    first, second = (build(7, date(2016, 10, day), 3) for day in (29, 30))
+    used = []
+    for period in (first, second):
+        report, _ = with_files(store, period, certificates=rows).make(CITY, "market-based", period.label)
+        used.append(report.figures["cancelled/GO-1"].value)
+    day = build(7, date(2016, 10, 30), 1)
+    inside, _ = with_files(store, day, certificates=rows).make(CITY, "market-based", day.label)
+    assert 0.0 < inside.figures["cancelled/GO-1"].value <= min(used)
+    apart = build(7, date(2016, 12, 1), 2)
+    last, _ = with_files(store, apart, certificates=rows).make(CITY, "market-based", apart.label)
+    spent = {row[0]: row[4] for row in last.tables[1].rows}["GO-1"]
+    assert spent == pytest.approx(500.0 - sum(used) - last.figures["cancelled/GO-1"].value)
+
+
+def test_every_kilogram_of_the_market_leads_to_what_covers_it() -> None:
+    figures = made(PERIOD, "market-based").figures
+    total = figures["city/market_based_kg"]
+    assert [part.rsplit("/", 1)[1] for part in total.parts] == ["contract_kg", "certificate_kg", "rest_kg"]
+    assert total.value == pytest.approx(sum(figures[part].value for part in total.parts))
+    assert figures["city/rest_kg"].factors
+    assert figures["city/certificate_kg"].inputs == ("certificates.csv",)
+
+
 def test_a_certificate_is_cancelled_by_one_city_only(store: Store) -> None:
     """It is known by issuer and id, whichever city of the store has used it."""
     with_files(store, certificates=CERTIFICATES).make(CITY, "market-based", PERIOD.label)
