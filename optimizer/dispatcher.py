@@ -15,7 +15,7 @@ from optimizer.collection import no_collection
 from optimizer.conflicts import of_infeasible, of_shortfalls
 from optimizer.fairness import fairness_prices
 from optimizer.fallback import fallback
-from optimizer.frontier import Frontier
+from optimizer.frontier import FIRST, LAST, Frontier, dear_per_kg
 from optimizer.grid_rows import UNITS, GridSlack
 from optimizer.marginal import with_marginal_emissions, with_marginal_emissions_of_more
 from optimizer.outcome import outcome
@@ -47,7 +47,7 @@ class Dispatcher:
         self._scenarios = Scenarios(problem) if problem.scenarios else None
         program = build(problem) if self._scenarios is None else self._scenarios.program
         self._stages = Stages(program, problem.options)
-        self._program = self._stages.program
+        self._program = self._stated = self._stages.program
         self._build_seconds = clock.monotonic() - started
         self._for_prices = 0.0
         self._last: FloatArray | None = None
@@ -68,9 +68,24 @@ class Dispatcher:
         if not warm:
             before, self._stages = self._stages, Stages(program, problem.options)
             warm = self._stages.continue_from(before)
-        self.problem, self._program, self.grid_slack = problem, program, ()
+        self.problem, self._program, self._stated, self.grid_slack = problem, program, program, ()
         self._build_seconds = clock.monotonic() - started
         return warm
+
+    def pursue(self, *, emissions_first: bool = False, most_kg: float = np.inf) -> DispatchProblem:
+        """From now on least cost counts, then least emissions, or the other way round, with emissions of at
+        most `most_kg`. All that was added stays; the next solve starts from the last basis.
+
+        Returns the problem that has this objective: its price of carbon is next to nothing, or prohibitive.
+        """
+        stages, stated = self._stages, self._stated
+        (part,) = stated.parts
+        stages.program, emitted = stated, part.emissions()
+        dear = 1000 * stated.cost_scale * dear_per_kg(stages, emitted)
+        self._program = stated.at_carbon_price(dear * (FIRST if emissions_first else LAST))
+        stages.pursue(self._program, emitted, most_kg)
+        self.problem = self._program.parts[0].problem
+        return self.problem
 
     def reach_mw(self, terminals: tuple[Terminal, ...]) -> tuple[FloatArray, FloatArray]:
         """The least and the most that assets can draw at terminals, MW, shape (steps, terminals) each."""
@@ -142,6 +157,7 @@ class Dispatcher:
 
     def _answer(self, solution: Solution, x: FloatArray) -> Schedule:
         problem, program = self.problem, self._program
+        as_stated = program is self._stated
         notices: list[str] = []
         dual = solution.dual
         if self._stages.solver.is_integer and len(x) == self._stages.solver.columns:
@@ -175,7 +191,7 @@ class Dispatcher:
             if problem.options.explain and dual is not None:
                 binding = [FullLimit(*each) for each in self._stages.grid.binding(dual)]
                 found = replace(found, reasons=Reasons(problem, found, binding, problem.options.explain))
-        if problem.options.marginal_emissions and dual is not None:
+        if problem.options.marginal_emissions and dual is not None and as_stated:
             found, missing = self._marginal(found, x)
             notices += [] if missing is None else [missing]
         total = found.objective["total"]
@@ -187,13 +203,13 @@ class Dispatcher:
                 f"at most {gain:.4g} {problem.currency} could be gained"
             )
             found = replace(found, status="feasible")
-        if problem.frontier is not None:
+        if problem.frontier is not None and problem.network is None:
             points, missing = Frontier(self._stages, x).points(problem.frontier)
             found = replace(found, frontier=points)
             notices += [] if missing is None else [missing]
         if self._scenarios is not None:
             found = self._scenarios.valued(found, self._stages.until)
-        if problem.objective.fairness is not None:
+        if problem.objective.fairness is not None and as_stated:
             found, missing = self._fairness_priced(found, x)
             notices += [] if missing is None else [missing]
         bounded = np.isfinite(gain)
@@ -240,6 +256,8 @@ class Dispatcher:
         conflicts: tuple[Conflict, ...] = ()
         if problem.pins is not None:
             notices.append("what is given by the previous schedule contradicts the limits")
+        elif self._stages.limits_emissions:
+            notices.append("no schedule emits so little")
         elif self._scenarios is None:
             conflicts, open_question = of_infeasible(problem, self._stages)
             notices += [] if open_question is None else [open_question]

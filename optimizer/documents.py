@@ -454,7 +454,7 @@ def _uncertainty_faults(
     time: TimeGrid | None,
 ) -> Iterator[Fault]:
     """Faults of the frontier, the scenarios and what stands only beside them."""
-    for name, others in (("frontier", ("network", "scenarios")), ("scenarios", ("network",))):
+    for name, others in (("frontier", ("scenarios",)), ("scenarios", ("network",))):
         for other in others:
             if document.get(name) and document.get(other):
                 yield Fault(name, f"is not supported together with {other}; remove one of the two")

@@ -6,17 +6,18 @@ doi:10.1016/j.amc.2009.03.037. Shortfalls are held at their least in every point
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
 from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.schedule import FrontierPoint
+from energy.domain.schedule import FrontierPoint, Schedule
 from optimizer.outcome import outcome
-from optimizer.problem import emissions_kg
+from optimizer.problem import DispatchProblem, emissions_kg
 from optimizer.solver import Solution
 from optimizer.stages import Stages
 
@@ -24,6 +25,8 @@ HELD = 1e-12
 """How far, relative, an end of the frontier may be from its optimum while the other aim is minimised."""
 APART = 1e-6
 """Points nearer than this, relative, in both cost and emissions are one."""
+FIRST, LAST = 100.0, 1e-5
+"""Prices of emissions, as shares of one that is dear, at which they count before and after all else."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +46,8 @@ class Frontier:
         (part,) = program.parts
         self._stages, self._program, self._part = stages, program, part
         self._emitted = part.emissions()
-        price = part.problem.objective.carbon_price_per_t / 1000 / program.cost_scale
-        self._cost = program.linear.cost - price * self._emitted
-        # a kg is worth more than all else in a step of usual intensity
-        emitting = np.abs(self._emitted[self._emitted != 0])
-        self._dear = stages.dearest / float(emitting.mean()) if len(emitting) else 0.0
+        self._cost = program.at_carbon_price(0.0).linear.cost
+        self._dear = dear_per_kg(stages, self._emitted)
         stages.hold_shortfall(x)
 
     def points(self, count: int) -> tuple[tuple[FrontierPoint, ...], str | None]:
@@ -65,17 +65,8 @@ class Frontier:
             if not kept or point.cost < kept[-1].cost - APART * max(1.0, abs(point.cost)):
                 kept.append(point)
         kept.reverse()
-        return tuple(self._priced(kept)), missing
-
-    def _priced(self, points: Sequence[FrontierPoint]) -> Iterator[FrontierPoint]:
-        """With integers there are no duals: there a t costs what it cost since the point before."""
-        if not self._stages.solver.is_integer:
-            yield from points
-            return
-        yield from (replace(point, abatement_cost_per_t=0.0) for point in points[:1])
-        for before, point in pairwise(points):
-            per_kg = (point.cost - before.cost) / (before.emissions_kg - point.emissions_kg)
-            yield replace(point, abatement_cost_per_t=1000 * per_kg)
+        # with integers there are no duals
+        return tuple(priced_by_difference(kept) if self._stages.solver.is_integer else kept), missing
 
     def _search(self, count: int) -> Iterator[_Found]:
         least = self._least_emissions()
@@ -121,15 +112,37 @@ class Frontier:
         return _Found(x, float(self._emitted @ x), 1000 * per_kg)
 
     def _point(self, found: _Found) -> FrontierPoint:
-        problem = self._part.problem
         schedule = outcome(self._program, self._part, found.x, None, status="optimal")
-        parts = schedule.objective
-        return FrontierPoint(
-            emissions_kg=emissions_kg(problem, schedule.assets, schedule.connections),
-            cost=parts["total"] - parts["carbon"] - parts["shortfall"],
-            abatement_cost_per_t=found.abatement_cost_per_t,
-            objective=parts,
-            connections=schedule.connections,
-            assets=schedule.assets,
-            shortfalls=schedule.shortfalls,
-        )
+        point = frontier_point(self._part.problem, schedule)
+        return replace(point, abatement_cost_per_t=found.abatement_cost_per_t)
+
+
+def frontier_point(
+    problem: DispatchProblem, schedule: Schedule, ac: Mapping[str, Any] | None = None
+) -> FrontierPoint:
+    """A schedule of `problem` as a point of its frontier, whose abatement cost is not known yet."""
+    parts = schedule.objective
+    return FrontierPoint(
+        emissions_kg=emissions_kg(problem, schedule.assets, schedule.connections),
+        cost=parts["total"] - parts["carbon"] - parts["shortfall"],
+        abatement_cost_per_t=0.0,
+        objective=parts,
+        connections=schedule.connections,
+        assets=schedule.assets,
+        shortfalls=schedule.shortfalls,
+        ac=ac,
+    )
+
+
+def dear_per_kg(stages: Stages, emitted: FloatArray) -> float:
+    """What a kg costs, as columns do, to be worth more than all else in a step of usual intensity."""
+    emitting = np.abs(emitted[emitted != 0])
+    return stages.dearest / float(emitting.mean()) if len(emitting) else 0.0
+
+
+def priced_by_difference(points: Sequence[FrontierPoint]) -> Iterator[FrontierPoint]:
+    """Points, cheapest first, with a t at what it has cost since the point before."""
+    yield from (replace(point, abatement_cost_per_t=0.0) for point in points[:1])
+    for before, point in pairwise(points):
+        per_kg = (point.cost - before.cost) / (before.emissions_kg - point.emissions_kg)
+        yield replace(point, abatement_cost_per_t=1000 * per_kg)

@@ -80,7 +80,7 @@ class GridRows:
         self._program, self._solver, self._steps = program, solver, steps
         self._slack: dict[tuple[str, int], int] = {}
         self._yielding: dict[tuple[str, int], int] = {}
-        self._price: dict[str, float] = {}
+        self._weakest: dict[str, float] = {}
         self._pool: list[_Waiting] = []
         self._added = 0
         self._terminals = TerminalRows(program, solver, steps)
@@ -96,10 +96,10 @@ class GridRows:
         """The steps that have a loss linearisation."""
         return self._losses.steps
 
-    def add(self, limits: GridLimits, dearest: float) -> None:
-        """Add the rows of `limits`; their slack costs more than anything priced up to `dearest` can buy."""
+    def add(self, limits: GridLimits) -> None:
+        """Add the rows of `limits`."""
         if len(limits):
-            self._add_limits(limits, dearest)
+            self._add_limits(limits)
         if limits.losses:
             self._losses.add(limits.losses, limits.terminals)
 
@@ -111,19 +111,23 @@ class GridRows:
         """See `LossRows.hold_burnt`."""
         return self._losses.hold_burnt(x)
 
+    def renew_losses(self) -> None:
+        """See `LossRows.renew`."""
+        self._losses.renew()
+
     @property
     def bending(self) -> IntArray:
         """See `LossRows.bending`."""
         return self._losses.bending
 
-    def _add_limits(self, limits: GridLimits, dearest: float) -> None:
+    def _add_limits(self, limits: GridLimits) -> None:
         keys = list(zip(limits.quantity, limits.step.tolist(), strict=True))
         slack = self._slack_of(keys, self._slack)
         scale = np.array([UNITS[quantity] for quantity in limits.quantity])
         per_kw = limits.coefficients * scale[:, None] / 1000
         matrix, drawn = self._terminals.drawn(per_kw, limits.step, limits.terminals)
         fixed = limits.constant * scale + drawn
-        self._price_slack(np.array(limits.quantity), matrix, dearest)
+        self._note_weakest(np.array(limits.quantity), matrix)
         for sign, bound in ((1.0, limits.lower), (-1.0, limits.upper)):
             rows = np.flatnonzero(np.isfinite(bound))
             unmoved = sign * fixed[rows]
@@ -295,13 +299,14 @@ class GridRows:
                 series = found[terminal.bus].setdefault(part, np.zeros(self._steps))
                 np.add.at(series, step, per_kw[:, position])
 
-    def slack_costs(self, *, of_needs: bool = False) -> FloatArray:
-        """The price of every column as slack: zero but for the slacks; `of_needs` also for those of the
-        limits that yield to needs."""
+    def slack_costs(self, dearest: float, *, of_needs: bool = False) -> FloatArray:
+        """The price of every column as slack: zero but for the slacks, which cost more than anything priced
+        up to `dearest` that they can buy; `of_needs` also for those of the limits that yield to needs. A unit
+        buys at most 1 / coefficient kW through the weakest row."""
         costs = np.zeros(self._solver.columns)
         for columns in (self._slack,) if of_needs else (self._slack, self._yielding):
             for (kind, _), column in columns.items():
-                costs[column] = self._price[kind]
+                costs[column] = OUTBID * dearest / self._weakest[kind]
         return costs
 
     def slacks(self, x: FloatArray) -> tuple[GridSlack, ...]:
@@ -312,11 +317,11 @@ class GridRows:
             if column < len(x) and x[column] > BROKEN
         )
 
-    def _price_slack(self, kinds: np.ndarray, matrix: sp.csr_array, dearest: float) -> None:
-        """A unit of slack buys at most 1 / coefficient kW through the weakest row that is of any use."""
+    def _note_weakest(self, kinds: np.ndarray, matrix: sp.csr_array) -> None:
+        """Take note of the smallest coefficient of rows that are of any use."""
         largest = abs(matrix).max(axis=1).toarray().ravel()
         for kind in set(kinds.tolist()):
             mine = largest[kinds == kind]
             useful = mine[mine > USEFUL * mine.max()]
-            price = OUTBID * dearest / float(useful.min()) if len(useful) else dearest
-            self._price[kind] = max(self._price.get(kind, 0.0), price)
+            weakest = float(useful.min()) if len(useful) else OUTBID
+            self._weakest[kind] = min(self._weakest.get(kind, np.inf), weakest)

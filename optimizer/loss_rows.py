@@ -30,7 +30,7 @@ class _Bent:
     Attributes:
         column, total, flow: the columns of these losses, of all losses of the step, and of the flow that
             they are the square of.
-        least_kw: the least that they can be.
+        least_kw, most_kw: the least and the most that they can be.
         rows, lower: the tangents and their bounds, kW.
     """
 
@@ -38,6 +38,7 @@ class _Bent:
     total: int
     flow: int = -1
     least_kw: float = 0.0
+    most_kw: float = np.inf
     rows: list[int] = field(default_factory=list)
     lower: list[float] = field(default_factory=list)
     equal: bool = False
@@ -123,7 +124,10 @@ class LossRows:
         rows = self._solver.add_rows("flow", matrix + own + among, -drawn, -drawn)
         self._flows.append(Moved(rows, step, terminals, per_kw))
         total = self._program.connections.losses[step]
-        bent = list(map(_Bent, squares.tolist(), total.tolist(), flows.tolist()))
+        bent = [
+            _Bent(*columns, most_kw=most)
+            for columns in zip(squares.tolist(), total.tolist(), flows.tolist(), strict=True)
+        ]
         self._squares.update((each, bent[kinds * k : kinds * (k + 1)]) for k, each in enumerate(steps))
 
     def _add_tangents(self, losses: Losses) -> None:
@@ -166,7 +170,8 @@ class LossRows:
         count = len(steps)
         columns = self._solver.add_columns("loss_rest_kw", np.full(count, -most), np.full(count, most))
         total = self._program.connections.losses[steps]
-        bent = (_Bent(*pair, least_kw=-most) for pair in zip(columns.tolist(), total.tolist(), strict=True))
+        pairs = zip(columns.tolist(), total.tolist(), strict=True)
+        bent = (_Bent(*pair, least_kw=-most, most_kw=most) for pair in pairs)
         self._rest.update(zip(steps, bent, strict=True))
         self._solver.set_bounds(total, np.zeros(count), np.full(count, np.inf))
         row, _, column = self._of_squares(steps, lambda bent: bent.column)
@@ -205,6 +210,25 @@ class LossRows:
                     self._hold(bent, int(np.argmin(beyond)))
                     held = True
         return held
+
+    def renew(self) -> None:
+        """Make ready for another aim: what holds as an equation is an inequality again, and of each rest,
+        which need not be convex, only the newest linearisation counts."""
+        for bent in self._rest.values():
+            old = np.array(bent.rows[:-1], np.int64)
+            free = np.full(len(old), np.inf)
+            self._solver.set_row_bounds(old, -free, free)
+            bent.rows, bent.lower = bent.rows[-1:], bent.lower[-1:]
+        for bent in self._bent:
+            if bent.equal:
+                bent.equal = False
+                rows = np.array(bent.rows)
+                self._solver.set_row_bounds(rows, np.array(bent.lower), np.full(len(rows), np.inf))
+                self._solver.set_bounds(
+                    np.array([bent.column, bent.total]),
+                    np.array([bent.least_kw, 0.0]),
+                    np.array([bent.most_kw, np.inf]),
+                )
 
     def _hold(self, bent: _Bent, tangent: int) -> None:
         bent.equal = True

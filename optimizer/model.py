@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -103,6 +103,17 @@ class Program:
         """The steered inverters of a program of one part."""
         (part,) = self.parts
         return part.reactive
+
+    def at_carbon_price(self, price_per_t: float) -> Program:
+        """The same program, of one part, with another price of carbon."""
+        (part,) = self.parts
+        objective = part.problem.objective
+        more = (price_per_t - objective.carbon_price_per_t) / 1000 / self.cost_scale
+        problem = replace(
+            part.problem, objective=objective.model_copy(update={"carbon_price_per_t": price_per_t})
+        )
+        linear = replace(self.linear, cost=self.linear.cost + more * part.emissions())
+        return replace(self, linear=linear, parts=(replace(part, problem=problem),))
 
     @cached_property
     def exclusive(self) -> IntArray:

@@ -45,6 +45,7 @@ class Stages:
         self.until: float | None = None
         self._holding: dict[int, float] = {}
         self._without: IntArray = np.zeros(0, np.int64)
+        self._emission_limit: IntArray | None = None
 
     def take_over(self, program: Program) -> bool:
         """Put the data of `program` in place of the present ones, and start from the basis there is.
@@ -81,10 +82,27 @@ class Stages:
             and self.solver.start_from_basis(before.solver)
         )
 
+    def pursue(self, program: Program, emitted: FloatArray, most_kg: float) -> None:
+        """Put the costs of `program` in the place of the present ones, and let `emitted`, kg per unit of each
+        column, be at most `most_kg` in sum; grid limits and losses stay."""
+        self.program = program
+        self.grid.renew_losses()
+        lower, upper = np.array([-np.inf]), np.array([most_kg])
+        if self._emission_limit is None:
+            wide = sp.csr_array(self._wide(emitted)[None, :])
+            self._emission_limit = self.solver.add_rows("emission_limit", wide, lower, upper)
+        else:
+            self.solver.set_row_bounds(self._emission_limit, lower, upper)
+
+    @property
+    def limits_emissions(self) -> bool:
+        """Whether emissions have a limit."""
+        return self._emission_limit is not None
+
     def add(self, limits: GridLimits) -> None:
         """Add linear grid limits and loss linearisations; those that are there stay."""
         self.limits.append(limits)
-        self.grid.add(limits, self.dearest)
+        self.grid.add(limits)
 
     def rebound(self, lower: FloatArray, upper: FloatArray) -> None:
         """Other bounds for all grid limits, in the order in which they were added."""
@@ -142,7 +160,7 @@ class Stages:
         coefficients = self._unserved()
         for part in self.program.parts:
             coefficients[part.columns][part.connections.overruns] = 0.0
-        return coefficients + self.grid.slack_costs(of_needs=True) * self._hours / self.dearest
+        return coefficients + self._slack_costs(of_needs=True) * self._hours / self.dearest
 
     def _least_shortfall(self, per_kwh: float, priced: Solution) -> Solution:
         """The cheapest of all schedules with the least shortfall; `priced` is that with a price on it.
@@ -153,7 +171,7 @@ class Stages:
         assert priced.x is not None
         try:
             self.solver.set_mip_gap(0.0)
-            slack = self.grid.slack_costs(of_needs=True) / per_kwh
+            slack = self._slack_costs(of_needs=True) / per_kwh
             least = self.minimise((self._unserved() + slack) / self._unit)
         except DeadlineError:
             least = replace(priced, x=None)
@@ -214,8 +232,8 @@ class Stages:
 
     def hold(self, name: str, coefficients: FloatArray, most: float) -> IntArray:
         """One more row, coefficients · x ≤ most, until the next solve."""
-        wide = np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
-        row = self.solver.add_rows(name, sp.csr_array(wide[None, :]), np.array([-np.inf]), np.array([most]))
+        wide = sp.csr_array(self._wide(coefficients)[None, :])
+        row = self.solver.add_rows(name, wide, np.array([-np.inf]), np.array([most]))
         self._holding[int(row[0])] = most
         return row
 
@@ -245,7 +263,7 @@ class Stages:
     def bound(self, cost: FloatArray) -> float:
         """No solution comes below this: the optimum with the exclusions that are in the program."""
         self.exclusions.reopen()
-        self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
+        self.solver.set_cost(self._wide(cost))
         return self.solver.run(self.remaining()).bound
 
     def restore_mip_gap(self) -> None:
@@ -259,16 +277,21 @@ class Stages:
 
     def _costs(self) -> FloatArray:
         """Prices of all columns, grid slack included."""
-        costs = self.grid.slack_costs()
+        costs = self._slack_costs()
         costs[: len(self.program.linear.cost)] += self.program.linear.cost
         costs[self._without] = 0.0
         return costs
 
+    def _slack_costs(self, *, of_needs: bool = False) -> FloatArray:
+        return self.grid.slack_costs(self.dearest, of_needs=of_needs)
+
     def _unserved(self) -> FloatArray:
         """What is unserved, in kWh times priority, as coefficients on all columns there are by now."""
-        coefficients = np.zeros(self.solver.columns)
-        coefficients[: len(self.program.unserved)] = self.program.unserved
-        return coefficients
+        return self._wide(self.program.unserved)
+
+    def _wide(self, coefficients: FloatArray) -> FloatArray:
+        """Coefficients on all columns there are by now, zero on those that came later."""
+        return np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
 
     @property
     def _unit(self) -> float:
@@ -296,7 +319,7 @@ class Stages:
         while True:
             if loose:
                 self.loosen()
-            self.solver.set_cost(np.concatenate([cost, np.zeros(self.solver.columns - len(cost))]))
+            self.solver.set_cost(self._wide(cost))
             if near is not None and self.solver.is_integer and len(near) == self.solver.columns:
                 self.solver.start_from(near)
             # presolve of HiGHS also calls infeasible what has integers and is not

@@ -222,8 +222,8 @@ class FrontierPoint:
     """One compromise between cost and emissions, and the schedule that reaches it.
 
     `cost` is the objective without its carbon and shortfall parts. `abatement_cost_per_t` is a price of
-    carbon at which no schedule is cheaper than this one; in problems with integers, what a t less has
-    cost since the point before.
+    carbon at which no schedule is cheaper than this one; in problems with integers or a network, what a t
+    less has cost since the point before. `ac` is there with a network.
     """
 
     emissions_kg: float
@@ -233,9 +233,10 @@ class FrontierPoint:
     connections: Mapping[str, ConnectionSchedule]
     assets: Mapping[str, AssetSchedule]
     shortfalls: tuple[Shortfall, ...]
+    ac: Mapping[str, Any] | None = None
 
     def document(self) -> dict[str, Any]:
-        return {
+        document = {
             "emissions_kg": self.emissions_kg,
             "cost": self.cost,
             "abatement_cost_per_t": self.abatement_cost_per_t,
@@ -247,6 +248,7 @@ class FrontierPoint:
             "assets": {key: asset.document() for key, asset in self.assets.items()},
             "shortfalls": [shortfall.document() for shortfall in self.shortfalls],
         }
+        return document if self.ac is None else {**document, "ac": dict(self.ac)}
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,12 @@ from energy.domain.progress import Progress, silent
 from energy.domain.schedule import AssetSchedule, Schedule, Status
 from energy.domain.time import format_instant
 from energy.service.cuts import LONG, Cuts
+from energy.service.grid_frontier import Aim, Candidate, frontier_on_grid
 from energy.service.remedies import remedies
 from energy.service.safe_rule import safe_on_grid
 from optimizer import DispatchProblem, settle
 from optimizer.assets.load import Load
+from optimizer.frontier import frontier_point
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
@@ -45,6 +47,7 @@ LESS_SEVERE = 0.98
 STALLED_ROUNDS = 3
 """So many insecure rounds in a row without a gain end the search."""
 SEVERE = {"vm_pu": 0.01, "loading_percent": 10.0}
+NO_FRONTIER = "the deadline passed: the frontier has none of its points"
 UNSOLVED = 1e3
 """The severity of a step without an AC solution."""
 
@@ -109,12 +112,13 @@ class _Loop:
         self._until = None if deadline is None else clock.monotonic() + deadline
         self._problem, self._twin, self._progress, self._for_now = problem, twin, progress, for_now
         self._marginal_steps = marginal_steps
+        self._pursued = problem
         self._safe: _Point | None = None
         self._root = next(key for key, c in problem.connections.items() if c.parent is None)
         self._best: _Point | None = None
         self._long = problem.time.steps * len(problem.terminals) > LONG
         self._outdated = False
-        self._stalled = 0
+        self._stalled = self._rounds = 0
         self._solve_seconds = 0.0
 
     def run(self) -> tuple[Schedule, GridState]:
@@ -126,17 +130,36 @@ class _Loop:
         point = self._start(uncontrolled)
         cuts = Cuts(problem, self._twin)
         cuts.linearise(point.state, point.schedule, np.arange(problem.time.steps))
+        share = 1.0 if problem.frontier is None else 1 / (problem.frontier + 1)
+        try:
+            refused = self._search(cuts, point, lambda done, message: self._progress(share * done, message))
+        except DeadlineError:
+            if self._best is None and self._safe is None:
+                raise
+            late, state = self._finished(None, "feasible" if self._best is not None else "fallback")
+            none = () if problem.frontier is None else (NO_FRONTIER,)
+            return replace(late, notices=(*late.notices, *none)), state
+        if refused is not None:
+            return refused, self._at.state
+        schedule, state = self._finished(cuts)
+        if problem.frontier is not None:
+            if self._for_now is not None:
+                self._for_now(schedule)
+            schedule = self._with_frontier(schedule, cuts)
+        return schedule, state
+
+    def _search(self, cuts: Cuts, point: _Point, progress: Progress) -> Schedule | None:
+        """Rounds until AC confirms what `cuts` propose, or nothing is gained; the first limits are taken at
+        `point`. Returns the proposal that is infeasible, if there is one. Raises `DeadlineError`."""
+        self._best, self._outdated, self._stalled = None, False, 0
         for number in range(1, ROUNDS_MAX + 1):
-            self._progress(number / (ROUNDS_MAX + 1), f"dispatch and AC power flow, round {number}")
-            try:
-                proposal = cuts.propose(self._remaining)
-            except DeadlineError:
-                if self._best is None and self._safe is None:
-                    raise
-                return self._finished(number - 1, None, "feasible" if self._best is not None else "fallback")
+            self._rounds, self._at = number - 1, point
+            progress(number / (ROUNDS_MAX + 1), f"dispatch and AC power flow, round {number}")
+            proposal = cuts.propose(self._remaining)
             self._solve_seconds += proposal.solve_seconds
             if proposal.status == "infeasible":
-                return proposal, point.state
+                return proposal
+            self._rounds = number
             answer = self._proven(proposal)
             gaining = self._keep(answer)
             stale, confirmed = cuts.stale(answer.state, proposal), self._confirmed(proposal, answer)
@@ -157,7 +180,36 @@ class _Loop:
             refine = not confirmed and (number == 1 or answer.state.secure)
             misjudged = self._misjudged(proposal, answer.state) if refine else None
             cuts.linearise(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
-        return self._finished(number, cuts)
+        self._at = point
+        return None
+
+    def _with_frontier(self, schedule: Schedule, cuts: Cuts) -> Schedule:
+        """`schedule`, the best answer, with its frontier as far as the deadline allows. The limits and losses
+        that were found for it, and for one point, serve the next: they depend on no price."""
+        assert self._best is not None
+        assert self._problem.frontier is not None
+        known, self._for_now = self._candidate(self._best), None
+
+        def pursue(aim: Aim, progress: Progress) -> Candidate | None:
+            self._pursued = cuts.pursue(emissions_first=aim.emissions_first, most_kg=aim.most_kg)
+            self._search(cuts, self._at, progress)
+            return None if self._best is None else self._candidate(self._best)
+
+        points, notices = frontier_on_grid(self._problem.frontier, known, pursue, self._progress)
+        return replace(
+            schedule,
+            frontier=points,
+            solve_seconds=self._solve_seconds,
+            notices=(*schedule.notices, *notices),
+        )
+
+    def _candidate(self, answer: _Point) -> Candidate:
+        """An answer to any aim as a point of the frontier of the problem."""
+        flow = answer.schedule.connections[self._root]
+        schedule = settle(self._problem, answer.schedule, flow.import_kw, flow.export_kw)
+        ac = _ac_document(self._twin, answer, self._rounds)
+        severity, unmet_kwh, _ = answer.rank
+        return Candidate(frontier_point(self._problem, schedule, ac=ac), severity, unmet_kwh)
 
     def _keep(self, answer: _Point) -> bool:
         """Remember the best answer; says whether the search goes on."""
@@ -182,16 +234,14 @@ class _Loop:
 
     def _tell(self, status: Status) -> None:
         if self._for_now is not None:
-            self._for_now(self._finished(0, None, status)[0])
+            self._for_now(self._finished(None, status)[0])
 
     def _confirmed(self, proposal: Schedule, answer: _Point) -> bool:
         """Whether AC confirms what the proposal promised to cost."""
         worth = WORTH_A_LONG_ROUND if self._long else WORTH_A_ROUND
         return _cost(answer) - proposal.objective["total"] <= worth * _turnover(answer)
 
-    def _finished(
-        self, rounds: int, cuts: Cuts | None, status: Status | None = None
-    ) -> tuple[Schedule, GridState]:
+    def _finished(self, cuts: Cuts | None, status: Status | None = None) -> tuple[Schedule, GridState]:
         best = self._best or self._safe
         assert best is not None
         explained = best.schedule
@@ -206,7 +256,7 @@ class _Loop:
             bound_kind="linear",
             solve_seconds=self._solve_seconds,
             notices=(*explained.notices, *_unsolved_notices(best.state), *self._twin.notices),
-            ac=_ac_document(self._twin, best, rounds),
+            ac=_ac_document(self._twin, best, self._rounds),
         )
         return schedule, best.state
 
@@ -224,7 +274,7 @@ class _Loop:
         root_kw = self._root_kw(point.state)
         solved = np.isfinite(root_kw)
         settled = settle(
-            self._problem,
+            self._pursued,
             proposal,
             np.where(solved, np.clip(root_kw, 0.0, None), flow.import_kw),
             np.where(solved, np.clip(-root_kw, 0.0, None), flow.export_kw),

@@ -98,6 +98,14 @@ class Cuts:
         self._add(limits)
         self._add(model.rows(steps=others, limits=False))
 
+    def pursue(self, *, emissions_first: bool, most_kg: float) -> DispatchProblem:
+        """See `Dispatcher.pursue`. Rows hold for any aim; their margins were those of the last one."""
+        problem = self.dispatcher.pursue(emissions_first=emissions_first, most_kg=most_kg)
+        limits, inside = self._limits, self._inside
+        self._rebound(replace(limits, lower=limits.lower - inside, upper=limits.upper + inside))
+        self._inside, self._margin = np.zeros(len(limits)), None
+        return problem
+
     def propose(self, remaining: Callable[[], float | None]) -> Schedule:
         """The best schedule under all rows, and under those that the linear models add to it: what they say
         it breaks or loses is put right before AC power flow is asked.

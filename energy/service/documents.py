@@ -220,8 +220,8 @@ class FlowAnswer(Answer):
 class FrontierPointAnswer(Answer):
     """A compromise between cost (objective without carbon and shortfall) and emissions, and its schedule.
 
-    `abatement_cost_per_t`: a price of carbon at which nothing is cheaper; in problems with integers, what
-    a t less has cost since the point before.
+    `abatement_cost_per_t`: a price of carbon at which nothing is cheaper; in problems with integers or a
+    network, what a t less has cost since the point before. `ac` is there with a network.
     """
 
     emissions_kg: float
@@ -231,6 +231,7 @@ class FrontierPointAnswer(Answer):
     connections: dict[str, FlowAnswer]
     assets: dict[str, AssetAnswer]
     shortfalls: Items[ShortfallAnswer]
+    ac: AcAnswer | None = None
 
 
 class OfferAnswer(Answer):

@@ -197,8 +197,9 @@ def test_where_nothing_can_be_gained_it_is_one_point() -> None:
 
 
 def test_needs_intensities_and_stands_alone() -> None:
+    scenarios = [{"id": "a", "probability": 1.0, "series": {}}]
     with pytest.raises(InputError) as refused:
-        DispatchProblem.from_document(problem_of([load(1.0)], frontier=3, network={"grid": "x"}))
+        DispatchProblem.from_document(problem_of([load(1.0)], frontier=3, scenarios=scenarios))
     paths = {fault.path for fault in refused.value.faults}
     assert {"connections[0].carbon_g_per_kwh", "frontier"} <= paths
     for count in (1, 51, 2.5, True):

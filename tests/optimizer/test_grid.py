@@ -168,6 +168,36 @@ def test_negative_prices_do_not_burn_energy_in_losses() -> None:
     assert dispatcher.solve().connections["poc"].import_kw == pytest.approx([5.0 + 10.0 + 0.1 + 2.0])
 
 
+def test_another_aim_keeps_limits_and_losses_but_not_what_prices_made_of_them() -> None:
+    """Emissions, 1 kg per kWh imported, make energy dear that is paid for being drawn."""
+    dispatcher = dispatcher_of(
+        [load(5.0), battery()],
+        steps=1,
+        import_price_per_mwh=-50.0,
+        export_price_per_mwh=-60.0,
+        carbon_g_per_kwh=1000.0,
+    )
+    dispatcher.add(losses(0, 0.1, 0.0002))
+    dispatcher.solve()
+    dispatcher.add(losses(0, 0.2, 0.0001))
+    drawing = dispatcher.solve()
+    assert dispatcher.pursue(emissions_first=True).objective.carbon_price_per_t > 0
+    # what the last linearisation leaves to losses; the one before is that of another aim
+    assert dispatcher.solve().connections["poc"].import_kw == pytest.approx([5.0 + 0.1])
+    dispatcher.pursue(most_kg=10.0)
+    assert dispatcher.solve().connections["poc"].import_kw == pytest.approx([10.0])
+    dispatcher.pursue(most_kg=5.0)
+    assert dispatcher.solve().status == "infeasible"
+    dispatcher.pursue()
+    again = dispatcher.solve().connections["poc"]
+    assert again.import_kw == pytest.approx(drawing.connections["poc"].import_kw)
+    # no emissions are spared by breaking a limit, here one that asks for 5 kW
+    dispatcher.add(limits(0, "loading_percent", 1000.0, 0.0, 5.0, 100.0))
+    dispatcher.pursue(emissions_first=True)
+    assert dispatcher.solve().connections["poc"].import_kw == pytest.approx([5.0 + 5.0 + 1.1])
+    assert dispatcher.grid_slack == ()
+
+
 def test_settling_keeps_controls_and_counts_what_ac_says() -> None:
     document = problem_of(
         [load([5.0, 9.0]), renewable(2.0)], steps=2, import_limit_kw=8.0, peak_import_price_per_kw=1.0
