@@ -30,7 +30,7 @@ def _bounded(value: Any) -> Any:
     values = value if isinstance(value, tuple) else (value,)
     for position, item in enumerate(values):
         if item is not None and abs(item) > LARGEST:
-            where = f"value {position} is " if isinstance(value, tuple) else ""
+            where = f"value {position}: " if isinstance(value, tuple) else ""
             raise ValueError(f"{where}{item:g} is beyond ±{LARGEST:g}; check its unit")
     return value
 

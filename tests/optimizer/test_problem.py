@@ -30,6 +30,14 @@ def test_importing_the_optimizer_pulls_in_no_grid_web_or_database_package() -> N
     assert done.stdout.strip() == "[]"
 
 
+def test_a_number_beyond_every_unit_is_named_with_its_place_in_the_series() -> None:
+    found = faults(problem_of([load([1.0, 2e9]), load(-3e9, "other")], steps=2))
+    assert found == {
+        "assets[0].p_kw": "value 1: 2e+09 is beyond ±1e+09; check its unit",
+        "assets[1].p_kw": "-3e+09 is beyond ±1e+09; check its unit",
+    }
+
+
 MACHINE = {"p_max_kw": 40.0, "kwh_per_kg": 20.0}
 EV_LACKS = ["e_max_kwh", "e_start_kwh", "sessions[0].charge_max_kw"]
 WINDOW = {"earliest_start": at(3), "latest_end": at(1)}
