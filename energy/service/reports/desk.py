@@ -16,6 +16,7 @@ from energy.domain.factors import FactorRegistry
 from energy.domain.period import Period
 from energy.domain.records import RunRecord
 from energy.domain.report import (
+    Cell,
     Change,
     Edition,
     Figure,
@@ -78,7 +79,9 @@ class Desk:
                 return None  # another period of which nothing is stored is no fault of this report
 
         loaded = self.load(city, period, information)
-        cancelled, elsewhere = self._cancelled(loaded) if name == MARKET_BASED else ({}, {})
+        cancelled, elsewhere = dict[str, float](), dict[tuple[str, str], str]()
+        if name == MARKET_BASED:
+            cancelled, elsewhere = self._cancelled(city.id, (loaded.time.start, loaded.time.end))
         report = kind.make(
             Context(
                 city=city,
@@ -107,16 +110,15 @@ class Desk:
         )
         return report, edition
 
-    def _cancelled(self, period: Period) -> tuple[dict[str, float], dict[tuple[str, str], str]]:
-        """What market-based reports of the city have cancelled of each certificate for other times than
-        `period`, MWh; and by issuer and id, which report of another city has cancelled some of it.
+    def _cancelled(self, city: str, asked: Span) -> tuple[dict[str, float], dict[tuple[str, str], str]]:
+        """What market-based reports of the city have cancelled of each certificate for other times than those
+        `asked` for, MWh; and by issuer and id, which report of another city has cancelled some of it.
 
         Of one period the version that cancels most counts, of those that are approved or published and the
         newest of each variant: two matchings of it are two views of one use, as is a month within its year,
         and what has been published stays claimed.
         """
         most: dict[str, dict[Span, float]] = {}
-        asked = (period.time.start, period.time.end)
         elsewhere: dict[tuple[str, str], str] = {}
         stored = self.shelf.named(MARKET_BASED)
         newest = {item.key: item.edition.number for item in stored}  # they come in order
@@ -124,22 +126,17 @@ class Desk:
             if item.edition.state == "draft" and item.edition.number != newest[item.key]:
                 continue
             report, edition = self.stored(item.key, item.edition.number)
-            table = next(table for table in report.tables if table.id == CANCELLATIONS)
-            names, at = [column.id for column in table.columns], (report.start, report.end)
-            for row in table.rows:
-                cells = dict(zip(names, row, strict=True))
-                certificate, cancelled = cells["certificate"], cells["mwh"]
-                assert isinstance(certificate, str)
-                assert isinstance(cancelled, Figure)
-                if report.city != period.city:
+            at = (report.start, report.end)
+            for certificate, mwh, cells in _cancellations(report):
+                if report.city != city:
                     issuer = cells.get("issuer")  # reports of before it was kept accuse nobody
-                    if isinstance(issuer, str) and cancelled.value:
+                    if isinstance(issuer, str) and mwh:
                         elsewhere[issuer, certificate] = (
                             f"city {report.city!r} ({MARKET_BASED} {report.period}, version {edition.number})"
                         )
                 elif not (_within(at, asked) or _within(asked, at)):
                     spans = most.setdefault(certificate, {})
-                    spans[at] = max(spans.get(at, 0.0), cancelled.value or 0.0)
+                    spans[at] = max(spans.get(at, 0.0), mwh)
         return {certificate: _claimed(spans) for certificate, spans in most.items()}, elsewhere
 
     def list(self, city: str) -> tuple[StoredReport, ...]:
@@ -160,7 +157,34 @@ class Desk:
         """A person approves a draft; `InputError` unless it is one, and for an empty name."""
         if not by.strip():
             raise InputError(Fault("by", "is empty; name who approves the report"))
+        if key.name == MARKET_BASED:
+            self._check_claims(key, edition)
         return self.shelf.approve(key, edition, by.strip(), datetime.now(UTC))
+
+    def _check_claims(self, key: ReportKey, edition: int) -> None:
+        """`InputError` where others have used the certificates of a draft since it was made."""
+        found = self.shelf.get(key, edition)
+        if found is None:
+            return  # the shelf says so
+        report, faults = report_of(found[0]), list[Fault]()
+        cancelled, elsewhere = self._cancelled(key.city, (report.start, report.end))
+        for certificate, mwh, cells in _cancellations(report):
+            before, left, issuer = (cells.get(name) for name in ("before_mwh", "left_mwh", "issuer"))
+            if not isinstance(before, int | float) or not isinstance(left, int | float):
+                continue  # a version of before they were kept
+            others, volume = cancelled.get(certificate, 0.0), before + mwh + left
+            where = elsewhere.get((str(issuer), certificate))
+            if where is None and others + mwh <= volume * (1 + 1e-9):
+                continue
+            used = (
+                f"{others:g} of its {volume:g} MWh are cancelled by other reports"
+                if where is None
+                else f"it is cancelled by {where}"
+            )
+            message = f"cancels {mwh:g} MWh of {certificate!r}, but {used} by now; make a new version instead"
+            faults.append(Fault(f"{key.name} {key.period} version {edition}", message))
+        if faults:
+            raise InputError(faults)
 
     def publish(self, key: ReportKey, edition: int) -> Edition:
         """An approved version is published and never changes again."""
@@ -217,6 +241,18 @@ class Desk:
                 "factors_version": day.factors_version,
                 "finished": format_instant(kept[-1].finished) if kept else None,
             }
+
+
+def _cancellations(report: Report) -> Iterator[tuple[str, float, dict[str, Cell]]]:
+    """Certificates that a market-based report cancels, MWh, with the whole row by column."""
+    table = next(table for table in report.tables if table.id == CANCELLATIONS)
+    names = [column.id for column in table.columns]
+    for row in table.rows:
+        cells = dict(zip(names, row, strict=True))
+        certificate, cancelled = cells["certificate"], cells["mwh"]
+        assert isinstance(certificate, str)
+        assert isinstance(cancelled, Figure)
+        yield certificate, cancelled.value or 0.0, cells
 
 
 def content_hash(document: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from energy.carbon.cfe import CarbonFreeScore, carbon_free_scores
@@ -115,7 +116,7 @@ def market_based_report(context: Context) -> Report:
             ),
             tuple(rows),
         ),
-        _cancellations(found),
+        _cancellations(found, context.cancelled_mwh),
         _scores(context, hourly, found),
         methods=("market-based", "grid-average", "cfe"),
         factors=factors,
@@ -192,7 +193,7 @@ def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple
     return (*parts, replace(total, parts=keys, rule="sum"))
 
 
-def _cancellations(found: MarketBased) -> Table:
+def _cancellations(found: MarketBased, before: Mapping[str, float]) -> Table:
     rows: list[tuple[Cell, ...]] = [
         (
             cancelled.certificate,
@@ -200,6 +201,7 @@ def _cancellations(found: MarketBased) -> Table:
             cancelled.consumer,
             figure(f"cancelled/{cancelled.certificate}", cancelled.mwh, "MWh", inputs=("certificates.csv",)),
             found.left_mwh.get(cancelled.certificate, 0.0),
+            before.get(cancelled.certificate, 0.0),
         )
         for cancelled in found.cancellations
     ]
@@ -212,6 +214,7 @@ def _cancellations(found: MarketBased) -> Table:
             Column("consumer", words("For", "対象")),
             Column("mwh", words("Cancelled", "償却量"), "MWh"),
             Column("left_mwh", words("Left", "残り"), "MWh"),
+            Column("before_mwh", words("Cancelled before", "償却済み"), "MWh"),
         ),
         tuple(rows),
         words(

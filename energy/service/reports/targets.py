@@ -128,7 +128,8 @@ def _row(context: Context, year: _Year, target: Target) -> tuple[Cell, ...]:
         budget = target.budget({year.year: value}, first_year=year.year).left_kg
         budget_ends = (budget + value - ends[1], budget + value - ends[0])  # what is emitted is not left
     why = "; ".join(year.ledger.factor.gaps) or "no day of the year is known"
-    outside = f"the path begins in {target.years[0]}"
+    begun = year.year >= target.years[0]
+    outside = f"the path ended in {target.years[-1]}" if begun else f"the path begins in {target.years[0]}"
     ledger: Ledger = "traced" if share else "grid-average"
     inputs = (TARGETS_FILE, "inventory.csv")
     factors = () if share else year.ledger.factor.factor_keys

@@ -309,6 +309,27 @@ def test_periods_that_overlap_in_part_do_not_share_a_certificate(store: Store) -
     assert spent == pytest.approx(500.0 - sum(used) - last.figures["cancelled/GO-1"].value)
 
 
+def test_an_old_draft_is_not_approved_where_its_certificates_are_used_by_now(store: Store) -> None:
+    rows = CERTIFICATES.replace(",5,", ",5.0,")
+    shelf = with_files(store, certificates=rows)
+    shelf.make(CITY, "market-based", PERIOD.label)
+    with_files(store).make(CITY, "market-based", PERIOD.label)  # version 2 does without
+    later = build(7, date(2016, 12, 1), 2)
+    other = ReportKey("reference", "market-based", later.label)
+    with_files(store, later, certificates=rows).make(CITY, "market-based", later.label)
+    key = ReportKey("reference", "market-based", PERIOD.label)
+    with pytest.raises(InputError) as refused:
+        shelf.approve(key, 1, "N. Officer")
+    assert str(refused.value) == (
+        f"market-based {PERIOD.label} version 1: cancels 5 MWh of 'GO-1', but 5 of its 5 MWh are cancelled "
+        "by other reports by now; make a new version instead"
+    )
+    assert shelf.approve(key, 2, "N. Officer").state == "approved"
+    assert shelf.approve(other, 1, "N. Officer").state == "approved"
+    with pytest.raises(InputError, match="has no version 9; the newest is 2"):
+        shelf.approve(key, 9, "N. Officer")
+
+
 def test_every_kilogram_of_the_market_leads_to_what_covers_it() -> None:
     figures = made(PERIOD, "market-based").figures
     total = figures["city/market_based_kg"]
@@ -389,6 +410,20 @@ def test_the_inventory_has_the_columns_of_the_ecrf_and_a_row_per_reference() -> 
         assert key in {"", "NO", "NE", "IE", "C"}
         assert bool(key) <= bool(row[position["explanation"]])
         assert (row[position["co2_t"]] is None) == bool(key)
+
+
+def test_a_path_that_has_ended_is_told_from_one_that_has_not_begun() -> None:
+    targets = {
+        "target": [
+            {"id": "past", "base": 10.0, "base_year": 2000, "milestones": [{"year": 2010, "reduction": 0.5}]},
+            {"id": "next", "base": 10.0, "base_year": 2020, "milestones": [{"year": 2030, "reduction": 0.5}]},
+        ]
+    }
+    officer = OfficerInputs(targets=targets)
+    figures = reports()["targets"].make(replace(context(PERIOD, "targets"), officer=officer)).figures
+    assert figures["target/past/path"].value == 5.0
+    assert figures["target/past/budget_left"].explanation == "the path ended in 2010"
+    assert figures["target/next/budget_left"].explanation == "the path begins in 2020"
 
 
 def test_what_the_inventory_says_of_itself_is_in_both_languages() -> None:
