@@ -75,6 +75,8 @@ def pin(program: Program, pins: Pins) -> None:
         states, steps = rows.states
         free = states[steps < pins.past]
         linear.lower[free], linear.upper[free] = -np.inf, np.inf
+        columns, unserved = rows.left_unserved(pins.assets, pins.past)
+        linear.lower[columns] = linear.upper[columns] = unserved
         for control in rows.stated_controls():
             known = pins.assets.get(control.asset)
             series = None if known is None else known.p_kw

@@ -464,6 +464,12 @@ class AssetRows(ABC):
         """What decides the rest: where these are given, a schedule is. Without any, nothing is kept."""
         yield from ()
 
+    def left_unserved(self, known: Mapping[str, AssetSchedule], until: int) -> tuple[IntArray, FloatArray]:
+        """Columns of needs in the steps before `until`, of which no series says what was unserved, and what
+        was by the schedules `known`: the energies of these steps do not hold it, for they are free."""
+        del known, until
+        return np.zeros(0, np.int64), np.zeros(0)
+
     def terminal_powers(self) -> Iterator[TerminalPower]:
         """Which columns draw where; the inflexible power of a terminal comes from `constant_powers`."""
         yield from ()

@@ -282,6 +282,26 @@ class FleetRows(AssetRows):
                 share_back[some],
             )
 
+    def left_unserved(self, known: Mapping[str, AssetSchedule], until: int) -> tuple[IntArray, FloatArray]:
+        short = np.zeros(len(self._drives))
+        missing: dict[tuple[int, int], float] = {}
+        for row, (number, _, step, trip) in enumerate(self._drives):
+            ev, key = self._evs[number], (number, step)
+            if step >= until or ev.id not in known:
+                continue
+            if key not in missing:
+                own = known[ev.id]
+                e_kwh = np.append(ev.e_start_kwh, own.series["e_kwh"])
+                way = ev.charge_efficiency, ev.discharge_efficiency, self._time.hours
+                taken = e_kwh[step] + stored_kwh(own.p_kw[step], *way) - e_kwh[step + 1]
+                driven = self._drive_kwh[(self._drive_ev == number) & (self._drive_step == step)].sum()
+                missing[key] = driven - float(taken)
+            served = missing[key] <= SERVED_KWH
+            short[row] = 0.0 if served else min(missing[key], trip.energy_kwh)
+            missing[key] -= short[row]
+        past = (self._drive_step < until) & np.isin(self._drive_ev, [number for number, _ in missing])
+        return self._trip_short[past], short[past]
+
     def terminal_powers(self) -> Iterator[TerminalPower]:
         edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))
         v2g_ev = self._piece_ev[self._v2g]

@@ -25,6 +25,7 @@ from tests.optimizer.builders import (
     problem_of,
     renewable,
     session,
+    trip,
 )
 from tests.optimizer.stations import hydrogen_station
 from tests.optimizer.test_determinism import EXAMPLES
@@ -153,6 +154,22 @@ def test_what_an_island_left_unserved_before_now_stays_unserved() -> None:
     assert answer["revision"]["changed"] == []
     assert answer["assets"]["base"]["p_kw"] == pytest.approx([4.0, 0.0, 0.0, 4.0])
     assert sum(short["amount_kwh"] for short in answer["shortfalls"]) == pytest.approx(8.0)
+
+
+def test_a_drive_that_fell_short_before_now_stays_short() -> None:
+    """The energies of the past are free: they must not lend a drive what the battery did not have."""
+    car = ev(
+        [session(0, 1, charge_max_kw=4.0), session(2, 4, charge_max_kw=4.0)],
+        trips=[trip(1, 1.25, 6.0), trip(1.5, 1.75, 7.0)],
+        e_start_kwh=6.0,
+        e_min_kwh=5.0,
+    )
+    before = plan_of(problem_of([car]))
+    document = problem_of([car], options={"now": at(2)})
+    answer = follow(document, before)
+    assert answer["revision"]["changed"] == []
+    assert sum(short["amount_kwh"] for short in answer["shortfalls"]) == pytest.approx(8.0)
+    assert answer["assets"]["ev1"]["e_kwh"] == pytest.approx([10.0, 5.0, 5.0, 5.0])
 
 
 def test_a_change_has_one_direction_and_the_reason_of_a_decision() -> None:
