@@ -286,6 +286,32 @@ def test_older_japanese_tables_are_hourly_and_in_ten_thousand_kw() -> None:
     assert series.values[1, series.columns.index("storage")] == -300
 
 
+TOHOKU = (
+    "DATE_TIME,エリア需要〔MWh〕,水力〔MWh〕,火力〔MWh〕,太陽光実績〔MWh〕,太陽光抑制量〔MWh〕,揚水〔MWh〕,連系線〔MWh〕\n"
+    "2018/4/1 0:00,8000,900,6500,0,0,-120,720\n2018/4/1 1:00,7900,880,6400,10,5,-130,740\n"
+)
+KANSAI = (
+    ",,,,太陽光,太陽光,風力,風力,,\n"
+    "DATE_TIME,エリア需要〔MWh〕,原子力〔MWh〕,火力〔MWh〕,実績〔MWh〕,抑制量〔MWh〕,実績〔MWh〕,抑制量〔MWh〕,"
+    "揚水〔ＭＷｈ〕,連系線〔MWh〕\n"
+    "2018/4/1 0:00,13000,1000,9000,5,1,40,2,90,1600\n2018/4/1 0:30,12900,1000,8900,6,1,41,2,80,1600\n"
+)
+
+
+def test_japanese_tables_of_before_2024_hold_energies_in_one_column_of_times() -> None:
+    """The header of Tohoku; that of Kansai, which names sun and wind in the line above it."""
+    series = read("japan-area", text_file(TOHOKU, encoding="cp932"), "mix", zone="JP-TH")
+    assert (series.unit, series.resolution) == ("MW", timedelta(hours=1))
+    assert series.columns == ("hydro", "imports", "other", "pv", "storage")
+    assert series.values.tolist() == [[900, 720, 6500, 0, -120], [880, 740, 6400, 10, -130]]
+    assert instants(series) == ["03-31T15:00Z", "03-31T16:00Z"]
+    series = read("japan-area", text_file(KANSAI, encoding="cp932"), "mix", zone="JP-KN")
+    assert series.columns == ("imports", "nuclear", "other", "pv", "storage", "wind")
+    assert series.values[0].tolist() == [3200, 2000, 18000, 10, 180, 80]  # MWh of half an hour
+    mixed = text_file(TOHOKU.replace("水力〔MWh〕", "水力〔MW〕"))
+    assert "states the units ['MW', 'MWh']" in refused("japan-area", mixed, "mix", zone="JP-TH")
+
+
 def test_japanese_columns_have_variants() -> None:
     name = "eria_jukyu_202404_03.csv"
     pairs = (

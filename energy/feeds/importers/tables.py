@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -55,7 +56,21 @@ JAPAN: Mapping[str, str] = {
 _JAPAN_IGNORED = ("エリア需要", "合計", "制御量", "抑制量")
 _JAPAN_VARIANTS = ("太陽光", "風力", "揚水", "蓄電池", "連系線")
 """Words that say what a column is: 太陽光(実績), 揚水発電, 連系線潮流 and the like."""
-_JAPAN_UNITS = {"MW": "MW", "MW平均": "MW", "万kW": "万kW", "万ｋＷ": "万kW", "kW": "kW"}
+_JAPAN_UNITS = {
+    "MW": "MW",
+    "MW平均": "MW",
+    "万kW": "万kW",
+    "万ｋＷ": "万kW",
+    "kW": "kW",
+    "MWh": "MWh",
+    "万kWh": "万kWh",
+    "kWh": "kWh",
+}
+_JAPAN_ENERGY = {"MWh": "MW", "万kWh": "万kW", "kWh": "kW"}
+"""Energy of an interval, in the older tables of several operators → the power it is the mean of."""
+_JAPAN_HALVES = ("実績", "抑制量", "制御量")
+"""Columns whose source stands in the line above the header."""
+_COLUMN_UNIT = re.compile(r"(.*?)\s*[\[〔(]([^\[〔(]+)[\]〕)]")
 _UNIT_LINE = re.compile(r"単位\s*[\[［(（]\s*([^\]］)）]+?)\s*[\]］)）]")
 _JAPAN_DATE = re.compile(r"(\d{4})[/-]?(\d{1,2})[/-]?(\d{1,2})")
 _JAPAN_TIME = re.compile(r"(\d{1,2}):(\d{2})")
@@ -65,8 +80,9 @@ _UNIT_IN_NAME = re.compile(r"^(.*?)\s*[\[(](.+)[\])]$")
 def japan_area_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -> ImportedSeries:
     """エリア需給実績 of TEPCO and the other Japanese transmission operators.
 
-    30 minutes or an hour; Shift-JIS or UTF-8; MW or 万kW, as the line above the header says. Times name
-    the start of an interval, or its end where a day ends at 24:00 (Kyushu).
+    30 minutes or an hour; Shift-JIS or UTF-8; MW, 万kW or, in tables of before 2024, MWh, as the line above
+    the header or its columns say. Date and time are two columns or one (``DATE_TIME``). Times name the start
+    of an interval, or its end where a day ends at 24:00 (Kyushu).
     """
     only(kind, ("mix",), "a Japanese area CSV")
     samples = Samples(
@@ -79,21 +95,29 @@ def japan_area_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Optio
     for file in files:
         text = decoded(file, "utf-8-sig", "cp932")
         rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
+        heads = [[cell.upper() for cell in row[:2]] for row in rows[:6]]
         head = next(
-            (k for k, row in enumerate(rows[:6]) if [c.upper() for c in row[:2]] == ["DATE", "TIME"]), None
+            (k for k, row in enumerate(heads) if row == ["DATE", "TIME"] or row[0] == "DATE_TIME"), None
         )
         if head is None:
             raise InputError(Fault(file.name, "has no header DATE, TIME, … in its first lines"))
+        if heads[head][0] == "DATE_TIME":
+            rows = [[*row[0].partition(" ")[::2], *row[1:]] for row in rows]
         stated = _UNIT_LINE.search(" ".join(cell for row in rows[:head] for cell in row))
-        unit = agreed(
-            options.unit, _JAPAN_UNITS.get(stated[1], stated[1]) if stated else None, "unit", file.name
-        )
-        scale = scale_of(unit, POWER_UNITS, file.name)
-        header = rows[head]
+        header, units = _japan_header(rows[head], rows[head - 1] if head else [])
+        if len(units) > 1:
+            raise InputError(Fault(file.name, f"states the units {sorted(units)}; one for all columns"))
+        said = next(iter(units), stated[1] if stated else None)
+        unit = agreed(options.unit, _JAPAN_UNITS.get(said, said) if said else None, "unit", file.name)
+        scale = scale_of(_JAPAN_ENERGY.get(unit, unit), POWER_UNITS, file.name)
         used = {k: _japan_column(column) for k, column in enumerate(header) if k > 1 and column}
         body = rows[head + 1 :]
         times = [_japan_time(row, f"{file.name} row {head + 2 + k}", samples) for k, row in enumerate(body)]
-        shift = _label_shift(body, [time for time in times if time is not None], file, options)
+        known = [time for time in times if time is not None]
+        step = min((b - a for a, b in pairwise(known) if b > a), default=timedelta(minutes=30))
+        if unit in _JAPAN_ENERGY:
+            scale /= step / timedelta(hours=1)
+        shift = step if _names_ends(body, file, options) else timedelta(0)
         for k, (row, time) in enumerate(zip(body, times, strict=True)):
             if time is None:
                 continue
@@ -244,10 +268,21 @@ def _japan_time(row: Sequence[str], where: str, samples: Samples) -> datetime | 
     return start + timedelta(hours=int(clock[1]), minutes=int(clock[2]))
 
 
-def _label_shift(
-    rows: Sequence[Sequence[str]], times: Sequence[datetime], file: SourceFile, options: Options
-) -> timedelta:
-    """How far labels lie behind the starts: nothing, or an interval where they name the ends."""
+def _japan_header(header: Sequence[str], above: Sequence[str]) -> tuple[list[str], set[str]]:
+    """The names of the columns, each with its half from the line above, and the units that they state."""
+    names, units = [], set()
+    for k, column in enumerate(header):
+        name = unicodedata.normalize("NFKC", column)
+        found = _COLUMN_UNIT.fullmatch(name)
+        if found is not None and found[2] in _JAPAN_UNITS:
+            name = found[1]
+            units.add(found[2])
+        names.append(above[k] + name if name in _JAPAN_HALVES and k < len(above) else name)
+    return names, units
+
+
+def _names_ends(rows: Sequence[Sequence[str]], file: SourceFile, options: Options) -> bool:
+    """Whether times name the ends of intervals, not their starts."""
     clocks = {row[1].zfill(5) for row in rows if len(row) > 1}
     labels = options.labels or (
         {(True, False): "end", (False, True): "start"}.get(("24:00" in clocks, "00:00" in clocks))
@@ -260,5 +295,4 @@ def _label_shift(
                 "times name starts or ends of intervals: --labels",
             )
         )
-    step = min((b - a for a, b in pairwise(times) if b > a), default=timedelta(minutes=30))
-    return step if labels == "end" else timedelta(0)
+    return labels == "end"
