@@ -111,9 +111,9 @@ class GridRows:
         """See `LossRows.hold_burnt`."""
         return self._losses.hold_burnt(x)
 
-    def renew_losses(self) -> None:
-        """See `LossRows.renew`."""
-        self._losses.renew()
+    def release_burnt_losses(self) -> None:
+        """See `LossRows.release_burnt`."""
+        self._losses.release_burnt()
 
     @property
     def bending(self) -> IntArray:

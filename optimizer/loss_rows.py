@@ -211,14 +211,8 @@ class LossRows:
                     held = True
         return held
 
-    def renew(self) -> None:
-        """Make ready for another aim: what holds as an equation is an inequality again, and of each rest,
-        which need not be convex, only the newest linearisation counts."""
-        for bent in self._rest.values():
-            old = np.array(bent.rows[:-1], np.int64)
-            free = np.full(len(old), np.inf)
-            self._solver.set_row_bounds(old, -free, free)
-            bent.rows, bent.lower = bent.rows[-1:], bent.lower[-1:]
+    def release_burnt(self) -> None:
+        """Let what holds as an equation be an inequality again: at other prices it may burn nothing."""
         for bent in self._bent:
             if bent.equal:
                 bent.equal = False

@@ -86,7 +86,7 @@ class Stages:
         """Put the costs of `program` in the place of the present ones, and let `emitted`, kg per unit of each
         column, be at most `most_kg` in sum; grid limits and losses stay."""
         self.program = program
-        self.grid.renew_losses()
+        self.grid.release_burnt_losses()
         lower, upper = np.array([-np.inf]), np.array([most_kg])
         if self._emission_limit is None:
             wide = sp.csr_array(self._wide(emitted)[None, :])
