@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import dash_ag_grid as dag
+from dash import html
 
 THEME = {
     "function": "themeQuartz.withParams({fontFamily: 'inherit', fontSize: 13, headerFontSize: 12, "
@@ -26,12 +27,12 @@ def grid_table(
     height: int | None = None,
     selected: str = "",
     options: dict[str, Any] | None = None,
-) -> dag.AgGrid:
+) -> Any:
     """A sortable table with one selected row at most; rows are known by their ``id``."""
     style: dict[str, Any] = {"width": "100%"}
     if height:
         style["height"] = height
-    return dag.AgGrid(
+    table = dag.AgGrid(
         id=name,
         className="ag",
         columnDefs=columns,
@@ -54,10 +55,11 @@ def grid_table(
             "suppressCellFocus": False,
             "suppressDragLeaveHidesColumns": True,
             "animateRows": False,
-            "localeText": {"noRowsToShow": nothing, "ariaLabelGrid": label},
+            "localeText": {"noRowsToShow": nothing},
             **(options or {}),
         },
     )
+    return html.Div(table, role="group", **{"aria-label": label})
 
 
 def number_column(field: str, heading: str, digits: int = 0, **more: Any) -> dict[str, Any]:

@@ -176,6 +176,20 @@ def response_words(language: Language, does: Response) -> str:
     return language("list.separator").join(parts) or language("response.none")
 
 
+def marginal_extremes(plan: Plan) -> list[tuple[str, int, float]]:
+    """The lowest and the highest marginal rate of a bus over the day: element, interval, g/kWh; none where
+    nothing is estimated."""
+    rates = plan.tables[MARGINAL]
+    at_buses = rates.values[:, 1:]
+    if not np.isfinite(at_buses).any():
+        return []
+    found = []
+    for place in (np.nanargmin(at_buses), np.nanargmax(at_buses)):
+        step, bus = np.unravel_index(place, at_buses.shape)
+        found.append((f"bus {rates.columns[1 + int(bus)]}", int(step), float(at_buses[step, bus])))
+    return found
+
+
 def steps_words(language: Language, time: TimeGrid, count: int) -> str:
     """So many intervals of the day: ``7 quarter-hours``."""
     minutes = round(60 * time.hours)

@@ -218,10 +218,10 @@ window.dayjs_locale_ja = {
     return "rgb(" + mixed.map(Math.round).join(",") + ")";
   }
 
-  function mean(districts, owners, values) {
+  function median(districts, owners, values) {
     return districts.map((district) => {
-      const own = values.filter((value, k) => value !== null && owners[k] === district);
-      return own.length ? own.reduce((sum, value) => sum + value, 0) / own.length : null;
+      const own = values.filter((value, k) => value !== null && owners[k] === district).sort((a, b) => a - b);
+      return own.length ? (own[(own.length - 1) >> 1] + own[own.length >> 1]) / 2 : null;
     });
   }
 
@@ -257,7 +257,7 @@ window.dayjs_locale_ja = {
     } else {
       const ofVoltage = (value) => stressOfVoltage(value, scene.limits);
       if (layer === "voltage") values = worst(scene.districts, scene.station_districts, voltage, ofVoltage);
-      else if (layer === "marginal") values = mean(scene.districts, scene.station_districts, grid.marginal[step]);
+      else if (layer === "marginal") values = median(scene.districts, scene.station_districts, grid.marginal[step]);
       else values = worst(scene.districts, scene.segment_districts, loading, (value) => value);
       labels = values.map((value) => (value === null ? "–" : number(value, layer === "voltage" ? 3 : 0)));
       inks = values.map(() => "#334155");

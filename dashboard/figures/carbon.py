@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard import theme
+from dashboard.figures.map import NINE_IN_TEN, marginal_bounds
 from dashboard.figures.power import upstream_key
 from dashboard.language import Language
 from dashboard.reading import MARGINAL, accounted, district_name, table, technology_name, total
@@ -112,16 +113,14 @@ def district_series(
 
 
 def marginal_band(plan: Plan, city: City, language: Language, *, step: int) -> go.Figure:
-    """What a kWh more emits with the planned dispatch, g/kWh: lowest to highest bus and the connection,
-    beside the average of what the city uses. For plans with marginal rates."""
+    """What a kWh more emits with the planned dispatch, g/kWh: nine in ten buses and the connection, beside
+    the average of what the city uses. For plans with marginal rates, of which the axis spans nine in ten."""
     labels = day_labels(plan.time, city.zone)
     rates = plan.tables[MARGINAL]
-    at_buses = rates.values[:, 1:] if len(rates.columns) > 1 else rates.values
-    known = np.isfinite(at_buses).any(axis=1)
-    low, high = (
-        np.where(known, extreme(at_buses, axis=1, initial=start, where=np.isfinite(at_buses)), np.nan)
-        for extreme, start in ((np.min, np.inf), (np.max, -np.inf))
-    )
+    low, high = np.full((2, plan.time.steps), np.nan)
+    for step_of, row in enumerate(rates.values):
+        if np.isfinite(row).any():
+            low[step_of], high[step_of] = np.nanpercentile(row, NINE_IN_TEN)
     figure = theme.chart(language.separators, height=240)
     for key, values, fill in (("marginal_low", low, None), ("marginal_high", high, "tonexty")):
         figure.add_scatter(
@@ -138,7 +137,8 @@ def marginal_band(plan: Plan, city: City, language: Language, *, step: int) -> g
             line={"color": colour, "width": 1.8, "dash": dash}, hovertemplate="%{y:,.0f}",
         )  # fmt: skip
     theme.day_axis(figure, labels, every_hours=4, hours=plan.time.hours)
-    figure.update_yaxes(rangemode="tozero")
+    bounds = (*marginal_bounds(plan), *(float(np.nanmax(line.y, initial=0.0)) for line in figure.data[2:]))
+    figure.update_yaxes(range=[1.1 * min(0.0, *bounds), 1.1 * max(bounds)], tickformat=",.0f")
     figure.update_layout(shapes=[theme.time_line(step)])
     return figure
 

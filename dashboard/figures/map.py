@@ -31,6 +31,8 @@ from energy.domain.plan import Plan
 
 AMBER_LINE = "#f59e0b"
 LAYERS = ("intensity", "emissions", "loading", "voltage")
+NINE_IN_TEN = (5, 95)
+"""Percentiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,14 @@ def draw(city: City) -> Drawing:
 
 
 def marginal_bounds(plan: Plan) -> tuple[float, float]:
-    """From the lowest to the highest marginal rate of the day, g/kWh; the same at every time."""
+    """What nine in ten marginal rates of the day lie between, g/kWh; the same at every time. A full line
+    can lift those behind it by orders of magnitude."""
     rates = plan.tables[MARGINAL].values
     known = rates[np.isfinite(rates)]
-    return (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+    if not known.size:
+        return 0.0, 1.0
+    low, high = np.percentile(known, NINE_IN_TEN)
+    return float(low), float(high)
 
 
 def emissions_bounds(plan: Plan) -> tuple[float, float]:

@@ -230,7 +230,7 @@ def _heading(figure: go.Figure, text: str, row: int) -> None:
         yanchor="bottom",
         showarrow=False,
         xshift=-40,
-        yshift=3,
+        yshift=6,
         align="left",
         font={"size": 12, "color": theme.MUTED},
     )

@@ -15,7 +15,16 @@ from dashboard.grid_table import grid_table, number_column
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page, follow_clock, in_browser
-from dashboard.reading import MARGINAL, accounted, cases, district_name, table, upstream_estimated
+from dashboard.reading import (
+    MARGINAL,
+    accounted,
+    cases,
+    district_name,
+    element_words,
+    marginal_extremes,
+    table,
+    upstream_estimated,
+)
 from dashboard.view import View
 from dashboard.visit import Visit, visit
 from energy.domain.plan import Plan
@@ -86,6 +95,16 @@ def _marginal(seen: Visit, plan: Plan) -> list[Component]:
         (say("series.city_intensity"), theme.INK, "stroke"),
     ]
     where = "/grid" + seen.view.search(layer="marginal", t=seen.labels[seen.step])
+    ends = [
+        say(
+            "carbon.marginal_end",
+            value=say.number(rate),
+            element=element_words(say, seen.city, element),
+            time=seen.labels[step],
+        )
+        for element, step, rate in marginal_extremes(plan)
+    ]
+    told = [say("carbon.marginal_ends", low=ends[0], high=ends[1]), " "] if ends else []
     return [
         card(
             say("carbon.marginal"),
@@ -96,7 +115,12 @@ def _marginal(seen: Visit, plan: Plan) -> list[Component]:
                 height=240,
             ),
             html.P(
-                [say("carbon.marginal_note"), " ", dcc.Link(say("carbon.marginal_where"), href=where)],
+                [
+                    *told,
+                    say("carbon.marginal_note"),
+                    " ",
+                    dcc.Link(say("carbon.marginal_where"), href=where),
+                ],
                 className="note",
             ),
             aside=legend(items),

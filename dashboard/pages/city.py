@@ -42,6 +42,7 @@ from dashboard.reading import (
 )
 from dashboard.view import View
 from dashboard.visit import Visit, visit
+from energy.domain.city import BOUNDARY
 from energy.domain.plan import Plan
 
 if TYPE_CHECKING:
@@ -262,8 +263,11 @@ def _totals(seen: Visit, plan: Plan) -> list[dict[str, Any]]:
         if seen.yesterday
         else table(plan, "uncontrolled", "district.emissions_kg")
     )
+    energy = table(plan, accounted(plan), "district.energy_mwh")
     rows = []
     for district in day.columns:
+        if district == BOUNDARY and not np.nansum(energy.column(district)):
+            continue  # what lies upstream mostly uses nothing
         tonnes = float(np.nansum(day.column(district))) / 1000
         before = float(np.nansum(other.column(district))) / 1000 if district in other.columns else 0.0
         rows.append(

@@ -176,7 +176,7 @@ def _assets(seen: Visit, rows: list[dict[str, Any]], asset: str) -> Component:
         {"field": "strip", "headerName": say("plan.strip"), "cellRenderer": "Strip", "sortable": False,
          "headerTooltip": say("plan.strip_note"), "minWidth": 120, "flex": 3},
         number_column("energy", say("plan.energy"), minWidth=100),
-        number_column("moved", say("plan.moved"), 1, minWidth=108),
+        number_column("moved", say("plan.moved"), 1, minWidth=124),
     ]  # fmt: skip
     return grid_table(
         "assets",

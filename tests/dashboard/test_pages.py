@@ -51,7 +51,6 @@ def words(component: Any) -> Iterator[str]:
                 "label",
                 "text",
                 "noRowsToShow",
-                "ariaLabelGrid",
                 "name",
                 "state",
                 "kind",
@@ -146,13 +145,31 @@ def test_the_remedy_of_a_violation_stands_beside_it_in_the_readers_language() ->
 
 def test_marginal_emissions_are_shown_where_the_plan_has_them(service: TownService) -> None:
     heading = "What a kWh more emits, g CO₂e/kWh"
-    assert heading in shown(service, "/carbon")
+    text = shown(service, "/carbon")
+    assert heading in text
+    assert "lowest 640 at Bus 6" in text
+    assert "highest 740 at Bus 1" in text
     assert "Marginal CO₂e" in shown(service, "/grid")
     plan = day_plan()
     without = {name: table for name, table in plan.tables.items() if name != MARGINAL}
     bare = TownService(replace(plan, tables=without))
     assert heading not in shown(bare, "/carbon")
     assert "Marginal CO₂e" not in shown(bare, "/grid", "?layer=marginal")
+
+
+def test_what_lies_upstream_is_ranked_only_where_it_uses_energy(service: TownService) -> None:
+    def ranked(of: TownService) -> set[str]:
+        parts = render(of, "/", "")[0]._traverse()
+        totals = next(part for part in parts if getattr(part, "id", None) == "totals")
+        return {row["id"] for row in totals.data}
+
+    assert ranked(service) == {"west", "east", "hill"}
+    plan = day_plan()
+    energy = plan.tables["planned.district.energy_mwh"]
+    values = energy.values.copy()
+    values[:, energy.columns.index("boundary")] = 0.1
+    tables = {**plan.tables, "planned.district.energy_mwh": SeriesTable(energy.columns, values)}
+    assert "boundary" in ranked(TownService(replace(plan, tables=tables)))
 
 
 def test_see_why_names_the_element(service: TownService) -> None:
