@@ -68,7 +68,8 @@ def dispatch_on_grid(
     one, with its violations. An infeasible problem gives its conflicts and the uncontrolled state.
 
     With a deadline the safe rule is proven first; it is the answer, ``fallback``, where no schedule is
-    found in time. `for_now` is given every answer that is better than those before.
+    found in time, or none that is secure while the rule is. `for_now` is given every answer that is better
+    than those before.
 
     The answer tells in its first `marginal_steps` steps what a kWh more emits at every bus with an asset.
     """
@@ -136,7 +137,7 @@ class _Loop:
         except DeadlineError:
             if self._best is None and self._safe is None:
                 raise
-            late, state = self._finished(None, "feasible" if self._best is not None else "fallback")
+            late, state = self._finished(None, "feasible")
             none = () if problem.frontier is None else (NO_FRONTIER,)
             return replace(late, notices=(*late.notices, *none)), state
         if refused is not None:
@@ -242,7 +243,9 @@ class _Loop:
         return _cost(answer) - proposal.objective["total"] <= worth * _turnover(answer)
 
     def _finished(self, cuts: Cuts | None, status: Status | None = None) -> tuple[Schedule, GridState]:
-        best = self._best or self._safe
+        best, safe = self._best, self._safe
+        if best is None or (safe is not None and safe.state.secure and not best.state.secure):
+            best, cuts, status = safe, None, "fallback"
         assert best is not None
         explained = best.schedule
         if cuts is not None and self._marginal_steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -10,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from energy.domain.errors import DeadlineError
 from energy.domain.network import SECURE_LOADING_PERCENT, SECURE_VM_PU, OperatingLimits
 from energy.domain.schedule import AssetSchedule, Schedule
 from energy.service.coupling import dispatch_on_grid
+from energy.service.cuts import Cuts
 from energy.service.dispatch import dispatch_document
 from energy.service.documents import ScheduleDocument
 from grid_models.sources import load_grid
 from grid_models.twin import Twin
-from optimizer import DispatchProblem
+from optimizer import Dispatcher, DispatchProblem
 
 STEPS = 24
 HOURS = np.arange(STEPS)
@@ -184,3 +187,26 @@ def test_a_deadline_before_the_first_schedule_gives_the_safe_rule_that_ac_has_se
     assert any(
         values.series["curtailed_kw"].any() for key, values in schedule.assets.items() if key[:2] == "pv"
     )
+
+
+def test_the_safe_rule_is_the_answer_where_it_alone_is_secure_when_time_is_up() -> None:
+    document = lv_problem("1-LV-rural1--0-sw", pv=8.0)
+    twin = Twin(grid_of("simbench:1-LV-rural1--0-sw"), limits=OperatingLimits(0.95, 1.05))
+    problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
+    propose, told = Cuts.propose, list[Schedule]()
+
+    def once(self: Cuts, remaining: Callable[[], float | None]) -> Schedule:
+        if told[1:]:
+            raise DeadlineError("time is up")
+        # as a linear problem without its limits: what it proposes is not secure
+        self.dispatcher = Dispatcher(problem)
+        return propose(self, remaining)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Cuts, "propose", once)
+        patch.setattr(Cuts, "_add", lambda *_: False)
+        schedule, state = dispatch_on_grid(problem, twin, deadline=60.0, for_now=told.append)
+    assert [each.status for each in told] == ["fallback", "fallback"]
+    assert schedule.status == "fallback"
+    assert state.secure
+    assert schedule.document()["assets"] == told[0].document()["assets"]
