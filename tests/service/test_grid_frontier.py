@@ -22,7 +22,7 @@ from energy.service.grid_frontier import Aim, Candidate, frontier_on_grid
 
 Document = dict[str, Any]
 VM_PU = (0.94, 1.03)
-NEAR = 1e-2
+NEAR = 2e-2
 """How far, as a share of what is paid and earned or emitted, two searches of the AC loop may end apart on a
 problem as small as this."""
 
