@@ -23,6 +23,10 @@ NEGLIGIBLE = 1e-9
 FEASIBLE = 1e-7
 """How far HiGHS lets a value be beyond its bounds."""
 
+DRIFT = 1e-6
+"""How far a row may be from what the columns make of it, and a hundredth of it relative to its terms: the
+simplex updates both from step to step, and can lose one on the way."""
+
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kInfeasible: "infeasible",
@@ -160,6 +164,7 @@ class Solver:
             ),
             "passing the columns",
         )
+        self._blocks = [sp.csr_array(matrix)]
         self._integer: dict[int, tuple[float, float]] = {}
         self._added_columns: list[str] = []
         self._added_rows: list[str] = []
@@ -223,6 +228,7 @@ class Solver:
                 ),
                 "adding rows",
             )
+            self._blocks.append(rows)
         self.rows += count
         self._added_rows += [f"{name}({number})" for number in new]
         return new
@@ -297,6 +303,8 @@ class Solver:
             self._option("presolve", "off")
             status = self._run()
             self._option("presolve", "choose")
+        if status == "optimal" and self._has_drifted():
+            status = self._run_anew()
         if status == "interrupted":
             raise CancelledError("the dispatch was cancelled")
         if status == "infeasible":
@@ -384,6 +392,27 @@ class Solver:
         if result == highspy.HighsStatus.kError or status not in _STATUS:
             raise SolverError(f"HiGHS ended with {result.name}, {self._highs.modelStatusToString(status)}")
         return _STATUS[status]
+
+    def _has_drifted(self) -> bool:
+        """Whether rows of the last solution are not what its columns make of them."""
+        solution = self._highs.getSolution()
+        x, activity = np.array(solution.col_value), np.array(solution.row_value)
+        gap = abs(np.concatenate([block @ x[: block.shape[1]] for block in self._blocks]) - activity)
+        if gap.max(initial=0.0) <= DRIFT:
+            return False
+        terms = np.concatenate([abs(block) @ abs(x[: block.shape[1]]) for block in self._blocks])
+        return bool((gap > DRIFT * np.maximum(1.0, terms / 100)).any())
+
+    def _run_anew(self) -> str:
+        """Solve with the same basis, factored anew, which mostly mends a drift, else from scratch."""
+        for basis in (self._highs.getBasis(), None):
+            self._check(self._highs.clearSolver(), "clearing the solver")
+            if basis is not None and basis.valid:
+                self._check(self._highs.setBasis(basis), "passing a basis")
+            status = self._run()
+            if status != "optimal" or not self._has_drifted():
+                return status
+        raise SolverError("HiGHS' optimum does not keep its rows: the numbers of the problem are too far apart")
 
     def write(self, path: Path, column_names: Sequence[str], row_names: Sequence[str]) -> None:
         """Write the problem as an LP file; the names are those of the columns and rows it began with."""

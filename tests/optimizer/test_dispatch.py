@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from energy.domain.errors import DeadlineError
+from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray
 from optimizer import Dispatcher, DispatchProblem, dispatch
 from optimizer.solver import LinearProgram, Solution, Solver
@@ -351,6 +351,34 @@ def test_a_run_starts_from_the_integers_it_is_given() -> None:
     found = solver.run(0.0)
     assert found.x is not None
     assert found.objective <= -weights[0] @ packed
+
+
+def two_powers() -> Solver:
+    """max x + 2 y with x + y ≤ 3 and both between 0 and 2: 5."""
+    program = LinearProgram(
+        sp.csc_array(np.ones((1, 2))), np.array([-1.0, -2.0]), np.zeros(2), np.full(2, 2.0),
+        np.array([-np.inf]), np.array([3.0]),
+    )  # fmt: skip
+    return Solver(program, mip_gap=0.0)
+
+
+@pytest.mark.parametrize("seen", [(False,), (True, False), (True, True, False)])
+def test_a_solution_whose_rows_have_drifted_is_solved_anew(
+    seen: tuple[bool, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = iter(seen)
+    monkeypatch.setattr(Solver, "_has_drifted", lambda _: next(answers))
+    assert two_powers().run().objective == -5.0
+    assert not list(answers)
+
+
+def test_rows_that_are_not_what_the_columns_make_of_them_are_seen() -> None:
+    """HiGHS solves what it was given; beside it stands a matrix that is 2e-6 off in one entry."""
+    solver = two_powers()
+    assert solver.run().status == "optimal"
+    solver._blocks[0].data[1] += 2e-6
+    with pytest.raises(SolverError, match="does not keep its rows"):
+        solver.run()
 
 
 LOW = {"e_departure_min_kwh": 55.0, "charge_min_kw": 6.0, "priority": 1e-3}
