@@ -116,7 +116,7 @@ def _nowhere(say: Language, path: str) -> Any:
         children=[
             html.H2(say("nowhere.title")),
             html.P(say("nowhere.text", path=path)),
-            dcc.Link(say("nowhere.back"), href="/", className="button"),
+            dcc.Link(say("nowhere.back"), href="/" + View(lang=say.code).search(), className="button"),
         ],
     )
 

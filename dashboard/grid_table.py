@@ -7,6 +7,8 @@ from typing import Any
 import dash_ag_grid as dag
 from dash import html
 
+from dashboard.language import Language
+
 THEME = {
     "function": "themeQuartz.withParams({fontFamily: 'inherit', fontSize: 13, headerFontSize: 12, "
     "headerFontWeight: 500, headerTextColor: '#64748b', headerBackgroundColor: '#ffffff', "
@@ -21,14 +23,16 @@ def grid_table(
     name: str | dict[str, str],
     columns: list[dict[str, Any]],
     rows: list[dict[str, Any]],
+    say: Language,
     *,
     label: str,
-    nothing: str,
+    nothing: str = "",
     height: int | None = None,
     selected: str = "",
     options: dict[str, Any] | None = None,
 ) -> Any:
-    """A sortable table with one selected row at most; rows are known by their ``id``."""
+    """A sortable table with one selected row at most; rows are known by their ``id``. `nothing`: what an
+    empty one says of itself."""
     style: dict[str, Any] = {"width": "100%"}
     if height:
         style["height"] = height
@@ -55,7 +59,13 @@ def grid_table(
             "suppressCellFocus": False,
             "suppressDragLeaveHidesColumns": True,
             "animateRows": False,
-            "localeText": {"noRowsToShow": nothing},
+            "localeText": {
+                "noRowsToShow": nothing or say("table.nothing"),
+                "noMatchingRows": say("table.nothing"),
+                "ariaRowSelect": say("table.select"),
+                "ariaRowDeselect": say("table.deselect"),
+                "ariaSortableColumn": say("table.sort"),
+            },
             **(options or {}),
         },
     )

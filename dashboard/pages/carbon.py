@@ -260,8 +260,8 @@ def _districts(seen: Visit, plan: Plan) -> Component:
         "carbon-districts",
         columns,
         rows,
+        say,
         label=say("carbon.districts"),
-        nothing=say("table.nothing"),
         selected=seen.district,
     )
 

@@ -213,8 +213,8 @@ def _elements(seen: Visit, plan: Plan, case: str) -> Component:
         "elements",
         columns,
         _rows(seen, plan, case),
+        say,
         label=say("grid.ranking"),
-        nothing=say("table.nothing"),
         height=600,
         selected=seen.view.element,
     )

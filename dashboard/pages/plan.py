@@ -182,8 +182,8 @@ def _assets(seen: Visit, rows: list[dict[str, Any]], asset: str) -> Component:
         "assets",
         columns,
         rows,
+        say,
         label=say("plan.assets"),
-        nothing=say("table.nothing"),
         height=620,
         selected=asset,
     )

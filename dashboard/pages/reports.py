@@ -67,6 +67,7 @@ def content(seen: Visit, _plan: Plan) -> Component:
                     "report-versions",
                     _version_columns(say),
                     [],
+                    say,
                     label=say("reports.versions"),
                     nothing=say("reports.none"),
                     height=230,

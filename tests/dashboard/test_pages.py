@@ -172,6 +172,20 @@ def test_what_lies_upstream_is_ranked_only_where_it_uses_energy(service: TownSer
     assert "boundary" in ranked(TownService(replace(plan, tables=tables)))
 
 
+@pytest.mark.parametrize("path", [path for path in PATHS if path != "/inventory"])
+def test_tables_speak_the_readers_language_when_empty_and_to_screen_readers(
+    service: TownService, path: str
+) -> None:
+    page = render(service, path, "?lang=ja")[0]
+    tables = [part for part in page._traverse() if type(part).__name__ == "AgGrid"]
+    assert tables
+    for table in tables:
+        said = table.dashGridOptions["localeText"]
+        keys = {"noRowsToShow", "noMatchingRows", "ariaRowSelect", "ariaRowDeselect", "ariaSortableColumn"}
+        assert set(said) == keys
+        assert all(re.search(r"[ぁ-ん]", text) for text in said.values())
+
+
 def test_see_why_names_the_element(service: TownService) -> None:
     link = next(part for part in render(service, "/", "")[0]._traverse() if _leads_to(part, "/grid?"))
     assert "element=bus+4" in link.href
