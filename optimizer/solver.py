@@ -412,7 +412,7 @@ class Solver:
             status = self._run()
             if status != "optimal" or not self._has_drifted():
                 return status
-        raise SolverError("HiGHS' optimum does not keep its rows: the numbers of the problem are too far apart")
+        raise SolverError("HiGHS' optimum does not keep its rows: the numbers are too far apart")
 
     def write(self, path: Path, column_names: Sequence[str], row_names: Sequence[str]) -> None:
         """Write the problem as an LP file; the names are those of the columns and rows it began with."""
