@@ -94,7 +94,7 @@ def _marginal(seen: Visit, plan: Plan) -> list[Component]:
         (say("series.marginal_root"), theme.TECHNOLOGY["import"], "dashed"),
         (say("series.city_intensity"), theme.INK, "stroke"),
     ]
-    where = "/grid" + seen.view.search(layer="marginal", t=seen.labels[seen.step])
+    extremes = marginal_extremes(plan)
     ends = [
         say(
             "carbon.marginal_end",
@@ -102,8 +102,10 @@ def _marginal(seen: Visit, plan: Plan) -> list[Component]:
             element=element_words(say, seen.city, element),
             time=seen.labels[step],
         )
-        for element, step, rate in marginal_extremes(plan)
+        for element, step, rate in extremes
     ]
+    highest = {"element": extremes[1][0], "t": seen.labels[extremes[1][1]]} if extremes else {}
+    where = "/grid" + seen.view.search(layer="marginal", **highest)
     told = [say("carbon.marginal_ends", low=ends[0], high=ends[1]), " "] if ends else []
     return [
         card(

@@ -149,6 +149,8 @@ def test_marginal_emissions_are_shown_where_the_plan_has_them(service: TownServi
     assert heading in text
     assert "lowest 640 at Bus 6" in text
     assert "highest 740 at Bus 1" in text
+    links = [getattr(part, "href", "") or "" for part in render(service, "/carbon", "")[0]._traverse()]
+    assert any("layer=marginal" in link and "element=bus+1" in link for link in links)
     assert "Marginal CO₂e" in shown(service, "/grid")
     plan = day_plan()
     without = {name: table for name, table in plan.tables.items() if name != MARGINAL}
