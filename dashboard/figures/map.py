@@ -283,7 +283,6 @@ def city_map(city: City, language: Language) -> go.Figure:
     styles = (
         ("halo", "#ffffff", 6.5),  # the chosen district: ink on white, to be seen on any fill
         ("selected", theme.INK, 2.5),
-        ("picked", theme.INK, 9.0),  # the chosen line or station, under its own colour
         ("idle", "#ffffff", 1.2),
         ("busy", "#ffffff", 2.6),
         ("amber", AMBER_LINE, 3.6),
@@ -291,10 +290,7 @@ def city_map(city: City, language: Language) -> go.Figure:
     )
     for role, colour, width in styles:
         roles[role] = len(figure.data)
-        figure.add_scatter(
-            x=[], y=[], mode="lines+markers" if role == "picked" else "lines", hoverinfo="skip",
-            line={"color": colour, "width": width}, marker={"size": 15, "color": colour},
-        )  # fmt: skip
+        figure.add_scatter(x=[], y=[], mode="lines", line={"color": colour, "width": width}, hoverinfo="skip")
     roles["arrows"] = len(figure.data)
     figure.add_scatter(
         x=[],
@@ -318,6 +314,11 @@ def city_map(city: City, language: Language) -> go.Figure:
         marker={"size": 3, "color": "#ffffff", "line": {"width": 0}},
         hoverinfo="skip",
     )
+    roles["picked"] = len(figure.data)  # the chosen station, or the ends of the chosen line
+    figure.add_scatter(
+        x=[], y=[], mode="markers", hoverinfo="skip",
+        marker={"symbol": "circle-open", "size": 17, "color": theme.INK, "line": {"width": 3}},
+    )  # fmt: skip
     roles["labels"] = len(figure.data)
     figure.add_scatter(
         x=[x for x, _ in drawing.anchors.values()],
