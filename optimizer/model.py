@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -77,7 +77,8 @@ class Part:
 class Program:
     """A linear program of one problem, or of several scenarios of one, and what its columns mean.
 
-    Columns and rows beyond those of its parts tie the parts together.
+    Columns and rows beyond those of its parts tie the parts together. Of the columns `past` it is known what
+    they did: no minimum and no reserve applies to them.
     """
 
     linear: LinearProgram
@@ -85,6 +86,7 @@ class Program:
     names: Callable[[], list[str]]
     row_names: Callable[[], list[str]]
     cost_scale: float
+    past: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def connections(self) -> ConnectionRows:
@@ -139,10 +141,10 @@ class Program:
             for part in self.parts
             for rows in part.assets
         ]
-        return (
-            np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in stepped)]),
-            np.concatenate([np.zeros(0), *(least for _, least in stepped)]),
-        )
+        columns = np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in stepped)])
+        least = np.concatenate([np.zeros(0), *(least for _, least in stepped)])
+        undone = ~np.isin(columns, self.past)
+        return columns[undone], least[undone]
 
     @cached_property
     def reserves(self) -> tuple[IntArray, FloatArray]:
@@ -152,10 +154,10 @@ class Program:
             for part in self.parts
             for rows in part.assets
         ]
-        return (
-            np.concatenate([np.zeros((0, 2), np.int64), *(pairs for pairs, _ in reserved)]),
-            np.concatenate([np.zeros(0), *(least for _, least in reserved)]),
-        )
+        pairs = np.concatenate([np.zeros((0, 2), np.int64), *(pairs for pairs, _ in reserved)])
+        least = np.concatenate([np.zeros(0), *(least for _, least in reserved)])
+        undone = ~np.isin(pairs[:, 0], self.past)
+        return pairs[undone], least[undone]
 
     @cached_property
     def unserved(self) -> FloatArray:

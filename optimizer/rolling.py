@@ -62,7 +62,8 @@ class Previous:
 
 
 def pin(program: Program, pins: Pins) -> None:
-    """Close the bounds of `program` around the controls of `pins`, as near as they allow."""
+    """Close the bounds of `program` around the controls of `pins`, as near as they allow. Those of the past
+    are facts: they keep their values whatever minimum or reserve these break."""
     (part,) = program.parts
     linear = program.linear
     flows = part.connections
@@ -71,6 +72,7 @@ def pin(program: Program, pins: Pins) -> None:
         linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw)
     for limit in flows.net_limits:
         linear.upper[limit.columns[limit.steps < pins.past]] = np.inf
+    done = [program.past]
     for rows in part.assets:
         states, steps = rows.states
         free = states[steps < pins.past]
@@ -94,6 +96,8 @@ def pin(program: Program, pins: Pins) -> None:
             columns = control.columns[kept]
             value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
             linear.lower[columns] = linear.upper[columns] = value
+            done.append(columns[control.steps[kept] < pins.past])
+    program.past = np.concatenate(done)
 
 
 def replan(

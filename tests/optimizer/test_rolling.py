@@ -172,6 +172,37 @@ def test_a_drive_that_fell_short_before_now_stays_short() -> None:
     assert answer["assets"]["ev1"]["e_kwh"] == pytest.approx([10.0, 5.0, 5.0, 5.0])
 
 
+def test_two_stays_within_a_past_step_are_held_below_their_minima() -> None:
+    """What was drawn in the step is known, which of the two stays drew it is not."""
+    stays = [session(at, at + 1.5, charge_max_kw=8.0, charge_min_kw=6.0) for at in (0.0, 1.5)]
+    stays[1]["e_departure_min_kwh"] = 9.0
+    car = ev(stays, e_start_kwh=2.0)
+    before = plan_of(problem_of([car], import_price_per_mwh=[90.0, 10.0, 90.0, 90.0]))
+    assert 3.0 <= before.assets["ev1"].p_kw[1] <= 8.0
+    known = replace(
+        before, assets={"ev1": replace(before.assets["ev1"], p_kw=np.array([0.0, 4.0, 6.0, 0.0]))}
+    )
+    answer = follow(problem_of([car], options={"now": at(2)}), known)
+    assert answer["status"] == "optimal"
+    assert answer["assets"]["ev1"]["p_kw"][1] == pytest.approx(4.0)
+
+
+def test_what_was_discharged_is_held_below_the_reserve() -> None:
+    """The battery was emptier than planned: what it gave is a fact, whatever was to stay in it."""
+    stay = session(0, 4, discharge_max_kw=5.0, e_departure_min_kwh=20.0)
+    car = ev([stay], e_start_kwh=20.0, v2g_reserve_kwh=14.0)
+    prices = {"import_price_per_mwh": PRICES[:4], "export_price_per_mwh": [0.0, 190.0, 0.0, 0.0]}
+    before = plan_of(problem_of([car], export_limit_kw=10.0, **prices))
+    given = before.assets["ev1"].p_kw[1]
+    assert given == pytest.approx(-5.0)
+    document = problem_of(
+        [car | {"e_start_kwh": 6.0}], options={"now": at(2)}, export_limit_kw=10.0, **prices
+    )
+    answer = replan(DispatchProblem.from_document(document), previous_of(before), dispatch)
+    assert answer.status == "optimal"
+    assert answer.assets["ev1"].p_kw[1] == pytest.approx(given)
+
+
 def test_a_change_has_one_direction_and_the_reason_of_a_decision() -> None:
     """A store that swaps two hours changes twice; a station with a demand series follows no forecast."""
     stations = [battery(e_start_kwh=10.0, e_max_kwh=10.0), hydrogen_station(demand_kg=[0.0, 0.0, 0.0, 1.0])]
