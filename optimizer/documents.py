@@ -22,13 +22,13 @@ from energy.domain.documents import (
 )
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
+from energy.domain.reading import contradictions, readable
 from energy.domain.time import TimeGrid, format_duration, format_instant
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.base import Fraction, Number, NumberSeries, Positive, PositiveSeries
 from optimizer.fairness import Fairness, fairness_faults
 from optimizer.islands import Islandable
 from optimizer.offers import Offer, offer_faults
-from optimizer.reading import STAND_INS, readable
 from optimizer.scenarios import WHOLE, Scenario, scenario_faults
 from optimizer.shedding import shedding_faults
 from optimizer.tariffs import Blocks, Tariff, tariff_faults
@@ -247,12 +247,10 @@ def read(document: Any) -> tuple[ProblemDocument, tuple[Asset, ...]]:
     if head is not None and not faults:
         faults += _contradictions(document, assets, ())
     else:
-        wrong = {fault.path for fault in faults}
-        found, also = (
-            list(_contradictions(document, _with(assets, document, stand_ins), stand_ins))
-            for stand_ins in STAND_INS
+        faults += contradictions(
+            faults,
+            lambda stand_ins: _contradictions(document, _with(assets, document, stand_ins), stand_ins),
         )
-        faults += [fault for fault in found if fault.path not in wrong and fault in also]
     if head is None or faults:
         raise InputError(faults)
     return head, tuple(asset for asset in assets if asset is not None)

@@ -6,17 +6,18 @@ the figures are for (Japan: fiscal years). The budget is the sum of the path ove
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError
 
 from energy.carbon.gpc import SECTORS, SUB_SECTOR_OF_CLASS, SUB_SECTORS
-from energy.domain.documents import Document, Identifier, Items, nearest
+from energy.domain.documents import Document, Identifier, Items, faults_of, nearest
 from energy.domain.errors import Fault, InputError
+from energy.domain.reading import contradictions, readable
 
 Quantity = Literal["emissions", "renewable_share"]
 Year = Annotated[int, Field(ge=1900, le=2200)]
@@ -79,12 +80,6 @@ class Milestone(Document):
     year: Year
     reduction: float | None = Field(default=None, ge=0, le=1)
     value: float | None = Field(default=None, ge=0)
-
-    @model_validator(mode="after")
-    def _one_of_two(self) -> Self:
-        if (self.reduction is None) == (self.value is None):
-            raise ValueError("give reduction or value, one of the two")
-        return self
 
 
 class TargetEntry(Document):
@@ -186,49 +181,77 @@ class Budget:
         return self.total_kg - self.emitted_kg
 
 
-def targets(document: TargetsDocument, districts: Collection[str]) -> tuple[Target, ...]:
-    """The targets of a city of these `districts`, with their paths; `InputError` with every fault of every
-    entry."""
+def read_targets(document: Any, districts: Collection[str]) -> tuple[Target, ...]:
+    """The targets of a `TargetsDocument` for a city of these `districts`, with their paths; `InputError` with
+    every fault of every entry: what one field has wrong hides no contradiction between others."""
+    try:
+        entries = TargetsDocument.model_validate(document).target
+    except ValidationError as error:
+        faults = faults_of(error, TargetsDocument)
+        given = document.get("target") if isinstance(document, Mapping) else None
+        items = given if isinstance(given, list) else []
+        faults += contradictions(
+            faults,
+            lambda stand_ins: _faults([readable(TargetEntry, item, stand_ins) for item in items], districts),
+        )
+        raise InputError(faults) from None
+    faults = _faults(entries, districts)
+    if faults:
+        raise InputError(faults)
+    return tuple(_target(entry) for entry in entries)
+
+
+def _faults(entries: Sequence[TargetEntry | None], districts: Collection[str]) -> list[Fault]:
+    """What contradicts itself or is not known; None is an entry that cannot be read."""
     faults: list[Fault] = []
-    found: list[Target] = []
     seen: set[str] = set()
-    for k, entry in enumerate(document.target):
+    for k, entry in enumerate(entries):
+        if entry is None:
+            continue
         at = f"target[{k}]"
         if entry.id in seen:
             faults.append(Fault(f"{at}.id", f"{entry.id!r} is there twice; give each target its own id"))
         seen.add(entry.id)
-        preset = None if entry.preset is None else PRESETS.get(entry.preset)
-        if entry.preset is not None and preset is None:
+        if entry.preset is not None and entry.preset not in PRESETS:
             faults.append(Fault(f"{at}.preset", f"{entry.preset!r}: {nearest(entry.preset, PRESETS)}"))
-        base_year = entry.base_year or (preset.base_year if preset else None)
-        problems = [*_entry_faults(at, entry, preset, base_year), *_place_faults(at, entry, districts)]
-        faults += problems
-        if problems or base_year is None:
-            continue
-        base = entry.base * 1000.0 if entry.quantity == "emissions" else entry.base
-        points = [(base_year, base)]
-        points += [(year, base * left) for year, left in (preset.milestones if preset else ())]
-        points += [(stone.year, _value(stone, entry.quantity, base)) for stone in entry.milestones]
-        found.append(
-            Target(
-                entry.id,
-                entry.title or entry.id,
-                entry.quantity,
-                tuple(year for year, _ in points),
-                tuple(value for _, value in points),
-                entry.district,
-                entry.sector,
-                entry.source or (preset.source if preset else ""),
-                preset.note if preset else "",
-            )
-        )
-    if faults:
-        raise InputError(faults)
-    return tuple(found)
+        faults += [*_entry_faults(at, entry), *_place_faults(at, entry, districts)]
+    return faults
 
 
-def _entry_faults(at: str, entry: TargetEntry, preset: Preset | None, base_year: int | None) -> list[Fault]:
-    faults = []
+def _base_of(entry: TargetEntry) -> tuple[Preset | None, int | None]:
+    """Its preset and its base year."""
+    preset = PRESETS.get(entry.preset or "")
+    return preset, entry.base_year or (preset.base_year if preset else None)
+
+
+def _target(entry: TargetEntry) -> Target:
+    """An entry without faults, with its path."""
+    preset, base_year = _base_of(entry)
+    assert base_year is not None
+    base = entry.base * 1000.0 if entry.quantity == "emissions" else entry.base
+    points = [(base_year, base)]
+    points += [(year, base * left) for year, left in (preset.milestones if preset else ())]
+    points += [(stone.year, _value(stone, entry.quantity, base)) for stone in entry.milestones]
+    return Target(
+        entry.id,
+        entry.title or entry.id,
+        entry.quantity,
+        tuple(year for year, _ in points),
+        tuple(value for _, value in points),
+        entry.district,
+        entry.sector,
+        entry.source or (preset.source if preset else ""),
+        preset.note if preset else "",
+    )
+
+
+def _entry_faults(at: str, entry: TargetEntry) -> list[Fault]:
+    preset, base_year = _base_of(entry)
+    faults = [
+        Fault(f"{at}.milestones[{k}]", "give reduction or value, one of the two")
+        for k, stone in enumerate(entry.milestones)
+        if (stone.reduction is None) == (stone.value is None)
+    ]
     if preset is not None and entry.milestones:
         faults.append(Fault(f"{at}.milestones", f"preset {preset.id!r} has its own; give one of the two"))
     if preset is not None and entry.quantity != "emissions":
@@ -237,7 +260,7 @@ def _entry_faults(at: str, entry: TargetEntry, preset: Preset | None, base_year:
         faults.append(Fault(f"{at}.milestones", "there is none; name a preset or at least one milestone"))
     if entry.district is not None and entry.sector is not None:
         faults.append(Fault(at, "has a district and a sector; give one of the two"))
-    if base_year is None:
+    if base_year is None and (preset is not None or entry.preset is None):
         note = f" ({preset.note})" if preset and preset.note else ""
         faults.append(Fault(f"{at}.base_year", f"is missing{note}"))
     years = [base_year or 0] + [stone.year for stone in entry.milestones]

@@ -13,8 +13,7 @@ from energy.carbon.instruments import Certificates, Contracts
 from energy.carbon.inventory import Quality, inventory, metered_references
 from energy.carbon.inventory_entries import read_entries
 from energy.carbon.market_based import market_based
-from energy.carbon.targets import TargetsDocument, targets
-from energy.domain.documents import parse
+from energy.carbon.targets import read_targets
 from tests.carbon.periods import build
 from tests.carbon.test_grid_average import flat
 
@@ -38,8 +37,8 @@ def test_examples_hold() -> None:
     market = market_based(period, ledger, flat(period, 700.0), "DE", *instruments)
     assert {item.certificate for item in market.cancellations} == {"DE-GO-000017", "DE-GC-000018"}
     assert market.city().contracts.mwh > 0
-    document = parse(TargetsDocument, tomllib.loads(text("targets.toml")))
-    city, charging, renewable = targets(document, period.districts)
+    document = tomllib.loads(text("targets.toml"))
+    city, charging, renewable = read_targets(document, period.districts)
     assert city.path(2030) == pytest.approx(0.45 * 410_000_000)
     assert (charging.sector, charging.path(2025)) == ("transport", pytest.approx(0.67 * 5_200_000))
     assert renewable.path(2023) == pytest.approx(0.555)

@@ -9,15 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.carbon.targets import PRESETS, TargetsDocument, targets
+from energy.carbon.targets import PRESETS, read_targets
 from energy.carbon.year_end import by_day, year_forecast
-from energy.domain.documents import parse
 from energy.domain.errors import InputError
 from tests.carbon.periods import build
 
 
 def read(*entries: dict) -> tuple:
-    return targets(parse(TargetsDocument, {"target": list(entries)}), ("east", "west"))
+    return read_targets({"target": list(entries)}, ("east", "west"))
 
 
 def japan(**changes: object) -> dict:
@@ -129,6 +128,43 @@ def test_every_fault_of_every_entry_at_once() -> None:
         assert part in text
     with pytest.raises(InputError, match="one of the two"):
         read({"id": "a", "base": 1.0, "base_year": 2000, "milestones": [{"year": 2030}]})
+
+
+def test_a_faulty_field_hides_no_contradiction_and_makes_none() -> None:
+    with pytest.raises(InputError) as refused:
+        read(
+            japan(base="1000", note="x", district="est", sector="I.1"),
+            {"id": "city", "base": 0.2, "preset": 5, "quantity": "renewable_share", "sector": "I.1"},
+            japan(id="city", base_year="2013", quantity="emission"),
+            {
+                "id": "own",
+                "base": 1.0,
+                "base_year": 2000,
+                "milestones": [
+                    {"year": "2030", "value": 0.5},
+                    {"year": 2040, "value": "0.5"},
+                    {"year": 2050, "value": 0.5, "reduction": 0.5},
+                ],
+            },
+            {"id": "late", "base": -1.0, "base_year": 2000, "milestones": [{"year": 1990, "value": 0.5}]},
+        )
+    assert sorted(fault.path for fault in refused.value.faults) == [
+        "target[0]",
+        "target[0].base",
+        "target[0].district",
+        "target[0].note",
+        "target[1].id",
+        "target[1].preset",
+        "target[1].sector",
+        "target[2].base_year",
+        "target[2].id",
+        "target[2].quantity",
+        "target[3].milestones[0].year",
+        "target[3].milestones[1].value",
+        "target[3].milestones[2]",
+        "target[4].base",
+        "target[4].milestones",
+    ]
 
 
 YEAR_2015 = [date(2015, 1, 1) + timedelta(days=k) for k in range(365)]

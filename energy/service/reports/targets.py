@@ -13,9 +13,8 @@ from energy.carbon.gpc import REFERENCES, SUB_SECTOR_OF_CLASS
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.inventory import metered_references
 from energy.carbon.inventory_entries import GWP, read_entries
-from energy.carbon.targets import PRESETS, Target, TargetsDocument, targets
+from energy.carbon.targets import PRESETS, Target, read_targets
 from energy.carbon.year_end import YearForecast, by_day, year_forecast
-from energy.domain.documents import parse
 from energy.domain.period import Period
 from energy.domain.report import Cell, Column, Ledger, Plot, Report, Table, Words
 from energy.feeds.officer import TARGETS_FILE
@@ -48,7 +47,7 @@ class _Year:
 def targets_report(context: Context) -> Report:
     """Every target of ``targets.toml`` in the reporting year that the period ends in, and its path."""
     document = context.officer.targets
-    aims = () if document is None else targets(parse(TargetsDocument, document), context.period.districts)
+    aims = () if document is None else read_targets(document, context.period.districts)
     year = _year(context)
     rows = tuple(_row(context, year, target) for target in aims)
     paths = _paths(aims)
