@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Field
+from pydantic import Field, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from energy.api.jobs import IdempotencyKey, WaitQuery, answered
 from energy.api.reading import JsonBody, PageQuery, Parameters, Serving, cached, cached_bytes, paged
 from energy.api.schemas import JOB_RESPONSES, answer_of, body_of
-from energy.domain.documents import Document, parse
-from energy.domain.errors import UnknownError
+from energy.domain.documents import Document, faults_of, parse
+from energy.domain.errors import Fault, InputError, UnknownError
+from energy.domain.reading import contradictions, readable
 from energy.domain.report import Language, ReportKey, StoredReport
 from energy.domain.report_document import edition_document
 from energy.feeds.reports import FORMATS, Format, render
 from energy.service.city_day import Information
 from energy.service.reports.desk import find_key
-from energy.service.reports.registry import reports
+from energy.service.reports.registry import asked, reports
 from energy.service.service import Service
 
 router = APIRouter(prefix="/api/v1", tags=["reports"])
@@ -117,7 +119,7 @@ async def start_report(
     """Make a report of stored days and keep it: the job's result is its version, a new one only where the
     report differs from the last.
     """
-    wanted = parse(ReportRequest, document)
+    wanted = _report_request(document)
     job = await run_in_threadpool(
         service.start_report,
         city,
@@ -192,6 +194,25 @@ def diff(service: Serving, city: str, name: str, query: Annotated[DiffQuery, Que
 def figure(request: Request, service: Serving, city: str, figure: str) -> Response:
     """What a figure is made of, down to the factors, inputs and runs behind it."""
     return cached(request, service.explain(city, figure))
+
+
+def _report_request(document: Any) -> ReportRequest:
+    """`document` read; `InputError` with every fault, of its fields and of what they ask for."""
+    try:
+        return ReportRequest.model_validate(document)
+    except ValidationError as error:
+        faults = faults_of(error, ReportRequest)
+
+    def unknown(stand_ins: Sequence[Any]) -> Sequence[Fault]:
+        wanted = readable(ReportRequest, document, stand_ins)
+        try:
+            if wanted is not None:
+                asked(wanted.name, wanted.period, wanted.settings)
+        except InputError as error:
+            return error.faults
+        return ()
+
+    raise InputError([*faults, *contradictions(faults, unknown)])
 
 
 def _key(service: Service, city: str, name: str, wanted: Stored | PublishRequest) -> ReportKey:

@@ -38,7 +38,7 @@ from energy.service.inventory import (
     replace_inventory,
 )
 from energy.service.jobs import Jobs
-from energy.service.period import days_of, load_period
+from energy.service.period import load_period
 from energy.store import Store
 
 if TYPE_CHECKING:
@@ -403,11 +403,10 @@ class Service:
 
         `InputError` at once for reports, choices and periods that cannot be.
         """
-        from energy.service.reports.registry import chosen, report_type
+        from energy.service.reports.registry import asked
 
         self.city(city_id)
-        picked = chosen(report_type(name), choices or {})
-        days_of(period)
+        picked = asked(name, period, choices or {})
         work = functools.partial(self._report_job, city_id, name, period, information, picked)
         fingerprint = json.dumps([city_id, name, period, information, picked], sort_keys=True)
         return self._jobs.submit("report", work, key=key, fingerprint=fingerprint)

@@ -174,6 +174,12 @@ def test_a_figure_is_explained_down_to_its_runs(client: httpx.Client) -> None:
             ["settings.colour", "settings.resolution"],
         ),
         ({"period": 3, "extra": 1}, ["extra", "name", "period"]),
+        ({"name": "district-carbn", "period": "June"}, ["period", "report"]),
+        ({"name": "district-carbn", "period": "June", "extra": 1}, ["extra", "period", "report"]),
+        (
+            {"name": NAME, "information": 1, "settings": {"resolution": 5, "colour": "red"}},
+            ["information", "period", "settings.colour", "settings.resolution"],
+        ),
     ],
 )
 def test_every_fault_of_a_request_is_named(client: httpx.Client, body: Any, paths: list[str]) -> None:

@@ -30,7 +30,7 @@ from energy.domain.time import format_instant
 from energy.feeds.documents import json_bytes
 from energy.feeds.officer import OfficerInputs
 from energy.feeds.reports.cells import number
-from energy.service.reports.registry import Choice, Context, chosen, report_type
+from energy.service.reports.registry import Choice, Context, asked, chosen, report_type
 from energy.store import ReportShelf
 
 DEFAULT_INFORMATION = "perfect"
@@ -69,8 +69,7 @@ class Desk:
         Raises `InputError` for unknown reports and choices, periods without a stored day, and whatever is
         wrong with the officer's files.
         """
-        kind = report_type(name)
-        picked = chosen(kind, choices or {})
+        picked = asked(name, period, choices or {})
 
         def other(label: str) -> Period | None:
             try:
@@ -82,7 +81,7 @@ class Desk:
         cancelled, elsewhere = dict[str, float](), dict[tuple[str, str], str]()
         if name == MARKET_BASED:
             cancelled, elsewhere = self._cancelled(city.id, (loaded.time.start, loaded.time.end))
-        report = kind.make(
+        report = report_type(name).make(
             Context(
                 city=city,
                 period=loaded,

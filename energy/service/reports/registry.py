@@ -23,6 +23,7 @@ from energy.domain.period import DataSource, Period
 from energy.domain.report import FactorUse, Figure, InputUse, Plot, Report, Table, Words
 from energy.feeds.officer import OfficerInputs
 from energy.feeds.reports.cells import SETTINGS
+from energy.service.period import days_of
 from energy.service.reports.methods import METHODS
 
 
@@ -258,6 +259,24 @@ def chosen(kind: ReportType, wanted: Mapping[str, str]) -> dict[str, str]:
     if faults:
         raise InputError(faults)
     return {name: wanted.get(name, choice.default) for name, choice in known.items()}
+
+
+def asked(name: str, period: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Every choice of a report that is asked for by its name and the label of a period; `InputError` with
+    everything that is wrong with the three."""
+    picked: dict[str, str] = {}
+    faults: list[Fault] = []
+    try:
+        picked = chosen(report_type(name), wanted)
+    except InputError as error:
+        faults += error.faults
+    try:
+        days_of(period)
+    except InputError as error:
+        faults += error.faults
+    if faults:
+        raise InputError(faults)
+    return picked
 
 
 def factor_use(factor: Factor) -> FactorUse:
