@@ -37,15 +37,8 @@ class RowsDocument(Document):
         everything at once. `InputError` where rows cannot be told apart."""
         if not text.strip():
             return cls(), []
-        cells, lines = read_cells(text, cls.ROW, cls.FILE)
-        rows, kept, faults = [], [], list[Fault]()
-        for filled, line in zip(cells, lines, strict=True):
-            row, wrong = read_row(cls.ROW, filled)
-            faults += [Fault(f"{cls.FILE}: line {line}", f"{fault.path}: {fault.message}") for fault in wrong]
-            if row is not None:
-                rows.append(row)
-                kept.append(line)
-        return cls.model_validate({"rows": rows, "lines": kept}), faults
+        rows, lines, faults = _read(text, cls.ROW, cls.FILE)
+        return cls.model_validate({"rows": rows, "lines": lines}), faults
 
     def place(self, row: int) -> str:
         """Where row `row` stands, for messages."""
@@ -62,30 +55,48 @@ def read_rows(text: str, model: type[Row], name: str) -> tuple[tuple[Row, ...], 
         name: of the file, for messages.
 
     Raises:
-        InputError: a header that lacks or repeats a column or has one that is not known; and every cell
-            that cannot be read.
+        InputError: a header that lacks or repeats a column or has one that is not known; and every row of
+            another length and every cell that cannot be read.
     """
-    found, lines, faults = _read(text, model, name)
-    rows = []
-    for cells, line in zip(found, lines, strict=True):
-        row, wrong = read_row(model, cells)
-        faults += [Fault(f"{name}: line {line}", f"{fault.path}: {fault.message}") for fault in wrong]
-        if row is not None:
-            rows.append(row)
+    rows, lines, faults = _read(text, model, name)
     if faults:
-        raise InputError(sorted(faults, key=_line))
+        raise InputError(faults)
     return tuple(rows), tuple(lines)
 
 
 def read_cells(
     text: str, model: type[Document], name: str
-) -> tuple[tuple[dict[str, str], ...], tuple[int, ...]]:
-    """The filled cells of each row by column, as text, and the line on which it begins; as `read_rows`, but
-    whether a cell can be what `model` asks for is left to `read_row`."""
-    found, lines, faults = _read(text, model, name)
-    if faults:
-        raise InputError(faults)
-    return tuple(found), tuple(lines)
+) -> tuple[list[dict[str, str]], list[int], dict[int, Fault]]:
+    """The filled cells of each row by column, as text, the line on which it begins, and by position what is
+    wrong with rows of another length than the header: no cells are known of these.
+
+    As `read_rows`, but whether a cell can be what `model` asks for is left to `read_row`.
+    """
+    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+    rows: list[dict[str, str]] = []
+    lines: list[int] = []
+    uneven: dict[int, Fault] = {}
+    try:
+        header = [cell.strip() for cell in next(reader, [])]
+        faults = _header_faults(header, model, name)
+        if faults:
+            raise InputError(faults)
+        line = reader.line_num + 1
+        for cells in reader:
+            at, line = line, reader.line_num + 1
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(header):
+                message = f"has {len(cells)} cells, the header {len(header)}; quote cells that hold a comma"
+                uneven[len(rows)] = Fault("", message)
+                cells = []
+            rows.append({key: cell.strip() for key, cell in zip(header, cells, strict=False) if cell.strip()})
+            lines.append(at)
+    except csv.Error as error:
+        raise InputError(
+            Fault(f"{name}: line {reader.line_num}", f"{error}; save the table as CSV in UTF-8")
+        ) from None
+    return rows, lines, uneven
 
 
 def read_row(model: type[Row], cells: Mapping[str, str]) -> tuple[Row | None, list[Fault]]:
@@ -111,40 +122,19 @@ def _cell(value: Any) -> str:
     return repr(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
-def _read(text: str, model: type[Document], name: str) -> tuple[list[dict[str, str]], list[int], list[Fault]]:
-    """Rows, lines, and faults of rows of another length; `InputError` where no rows can be told apart."""
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
-    rows: list[dict[str, str]] = []
+def _read(text: str, model: type[Row], name: str) -> tuple[list[Row], list[int], list[Fault]]:
+    """The rows that can be read, the lines on which they begin, and what is wrong with the others."""
+    rows: list[Row] = []
     lines: list[int] = []
-    try:
-        header = [cell.strip() for cell in next(reader, [])]
-        faults = _header_faults(header, model, name)
-        if faults:
-            raise InputError(faults)
-        line = reader.line_num + 1
-        for cells in reader:
-            at, line = line, reader.line_num + 1
-            if not any(cell.strip() for cell in cells):
-                continue
-            if len(cells) != len(header):
-                faults.append(
-                    Fault(
-                        f"{name}: line {at}",
-                        f"has {len(cells)} cells, the header {len(header)}; quote cells that hold a comma",
-                    )
-                )
-                continue
-            rows.append({key: cell.strip() for key, cell in zip(header, cells, strict=True) if cell.strip()})
-            lines.append(at)
-    except csv.Error as error:
-        raise InputError(
-            Fault(f"{name}: line {reader.line_num}", f"{error}; save the table as CSV in UTF-8")
-        ) from None
+    faults: list[Fault] = []
+    cells, places, uneven = read_cells(text, model, name)
+    for k, (filled, line) in enumerate(zip(cells, places, strict=True)):
+        row, wrong = (None, [uneven[k]]) if k in uneven else read_row(model, filled)
+        faults += [Fault(f"{name}: line {line}", str(fault)) for fault in wrong]
+        if row is not None:
+            rows.append(row)
+            lines.append(line)
     return rows, lines, faults
-
-
-def _line(fault: Fault) -> int:
-    return int(fault.path.rsplit(" ", 1)[1])
 
 
 def _header_faults(header: list[str], model: type[Document], name: str) -> list[Fault]:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -46,16 +47,24 @@ class EntryDraft:
     @classmethod
     def from_csv(cls, text: str, name: str = INVENTORY_FILE) -> EntryDraft:
         """The table of a CSV text; none at all has no rows. `InputError` where its rows or columns cannot be
-        told apart."""
+        told apart; of a row of another length than the header no cells are known."""
         if not text.strip():
             return cls()
-        cells, lines = read_cells(text, InventoryEntry, name)
-        return cls.from_cells(cells, tuple(f"{name}: line {line}" for line in lines))
+        cells, lines, uneven = read_cells(text, InventoryEntry, name)
+        return cls.from_cells(cells, tuple(f"{name}: line {line}" for line in lines), uneven)
 
     @classmethod
-    def from_cells(cls, cells: Sequence[Mapping[str, str]], places: Sequence[str]) -> EntryDraft:
-        """Rows of text, as a form has them."""
-        read = [read_row(InventoryEntry, row) for row in cells]
+    def from_cells(
+        cls,
+        cells: Sequence[Mapping[str, str]],
+        places: Sequence[str],
+        uneven: Mapping[int, Fault] = MappingProxyType({}),
+    ) -> EntryDraft:
+        """Rows of text, as a form has them; of those in `uneven` it is known already what is wrong."""
+        read = [
+            (None, [uneven[k]]) if k in uneven else read_row(InventoryEntry, row)
+            for k, row in enumerate(cells)
+        ]
         return cls(
             tuple(cells),
             tuple(row for row, _ in read),

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from energy.domain.documents import Document, Instant
+from energy.domain.documents import Document, Instant, Items
 from energy.domain.errors import InputError
-from energy.domain.tables import read_rows
+from energy.domain.tables import RowsDocument, read_rows
 
 
 class Item(Document):
@@ -68,3 +68,17 @@ def test_all_faults_are_named_at_once(text: str, parts: list[str]) -> None:
     with pytest.raises(InputError) as refused:
         read_rows(text, Item, "items.csv")
     assert all(part in str(refused.value) for part in parts), refused.value
+
+
+def test_a_row_cut_off_hides_no_other_row() -> None:
+    class ItemsFile(RowsDocument):
+        FILE, ROW = "items.csv", Item
+        rows: Items[Item] = ()
+
+    table, faults = ItemsFile.read("id,mwh\na,1\nb\nc,x\nd,2\n")
+    assert [(row.id, table.place(k)) for k, row in enumerate(table.rows)] == [
+        ("a", "items.csv: line 2"),
+        ("d", "items.csv: line 5"),
+    ]
+    assert [fault.path for fault in faults] == ["items.csv: line 3", "items.csv: line 4"]
+    assert faults[0].message == "has 1 cells, the header 2; quote cells that hold a comma"

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from energy.carbon.gpc import REFERENCES
-from energy.carbon.inventory_entries import GWP, InventoryEntry
+from energy.carbon.inventory_entries import GWP, InventoryEntry, read_entries
 from energy.domain.city import Scaled, SiteRenewable, Vehicle
 from energy.domain.errors import ChangedError, InputError, ReadOnlyError
 from energy.domain.tables import read_rows, written
@@ -190,6 +190,23 @@ def test_what_is_built_in_or_has_no_directory_takes_no_entries(tmp_path: Path) -
         with pytest.raises(ReadOnlyError, match=reason.split(";")[0]):
             service.replace_inventory("toy", csv(GAS.format(year=2016)))
     assert sorted(reference_city_directory().iterdir()) == before
+
+
+def test_a_row_cut_off_hides_no_other_fault(service: Service, tmp_path: Path) -> None:
+    header = EXAMPLE.split("\n", 1)[0]
+    text = "\n".join((header, "I.1.1,2016", GAS.format(year=2016).replace("I.1.1", "I.9.9", 1), "I.1"))
+    (tmp_path / "town" / "inventory.csv").write_text(text)
+    for act in (
+        lambda: service.inventory("toy").entries(),
+        lambda: service.replace_inventory("toy", EntryDraft.from_csv(text), replaced="all"),
+        lambda: read_entries(text),
+    ):
+        with pytest.raises(InputError) as refused:
+            act()
+        found = sorted(str(fault).removeprefix("stored ") for fault in refused.value.faults)
+        assert [fault[:21] for fault in found] == [f"inventory.csv: line {n}" for n in (2, 3, 4)]
+        assert "has 2 cells, the header 15" in found[0]
+        assert "'I.9.9' is not of the GPC" in found[1]
 
 
 @pytest.mark.parametrize(
