@@ -133,9 +133,9 @@ RowModel = TypeVar("RowModel", bound=Row)
 
 def read_rows(path: Path, name: str, model: type[RowModel]) -> tuple[RowModel, ...]:
     """The rows of a CSV file as `model`; `InputError` with every fault, located by row."""
-    header, rows = rows_of(path, name)
-    result, faults = [], []
-    for number, row in enumerate(rows, start=2):
+    header, rows, faults = rows_of(path, name)
+    result = []
+    for number, row in rows.items():
         cells = {column: text.strip() for column, text in zip(header, row, strict=True) if text.strip()}
         try:
             result.append(model.model_validate(cells))

@@ -13,7 +13,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cache
@@ -37,6 +37,7 @@ from energy.domain.factors import (
     overlaps,
 )
 from energy.feeds.documents import file_text, replacing
+from energy.feeds.series import table_of
 
 RELEASE = 4
 """The newest packaged release."""
@@ -190,13 +191,15 @@ def append_factors(target: Path, source: Path) -> FactorTable:
     every fault of `source` and of what the two make together; the file is replaced in one step.
     """
     before = read_own_factors(target, target.name) if target.exists() else FactorTable()
-    header, old = _cells(file_text(target, target.name), target.name) if target.exists() else ([], [])
-    new_header, new = _cells(file_text(source, source.name), source.name)
+    header, old = list[str](), dict[int, dict[str, str]]()
+    if target.exists():
+        header, old, _ = _cells(file_text(target, target.name), target.name)
+    new_header, new, uneven = _cells(file_text(source, source.name), source.name)
     number = str(before.version + 1)
-    added = [{**row, "version": number} for row in new]
-    parse_factors(_written([*new_header, "version"], added), source.name, origin=target.name)
+    added = {k: {**row, "version": number} for k, row in new.items()}
+    _table([*new_header, "version"], added, uneven, source.name, origin=target.name)
     columns = list(dict.fromkeys([*(header or COLUMNS), *new_header, "version"]))
-    text = _written(columns, [*({"version": "1", **row} for row in old), *added])
+    text = _written(columns, [*({"version": "1", **row} for row in old.values()), *added.values()])
     after = parse_factors(text, target.name, origin=target.name)
     faults = contested(in_force(after.rows, {(key, day): n for key, day, n in after.withdrawn}))
     if faults:
@@ -209,19 +212,30 @@ def append_factors(target: Path, source: Path) -> FactorTable:
 
 def parse_factors(text: str, name: str, *, origin: str) -> FactorTable:
     """The rows of a table; values converted to the registry's units; `InputError` with every fault."""
-    header, rows = _cells(text, name)
+    return _table(*_cells(text, name), name, origin=origin)
+
+
+def _table(
+    header: Sequence[str],
+    rows: Mapping[int, Mapping[str, str]],
+    uneven: Sequence[Fault],
+    name: str,
+    *,
+    origin: str,
+) -> FactorTable:
     needed = [column for column in REQUIRED if column != "kind" or origin != PACKAGED]
-    faults = [Fault(name, f"has no column {column!r}; add it") for column in needed if column not in header]
-    faults += [
+    unfit = [Fault(name, f"has no column {column!r}; add it") for column in needed if column not in header]
+    unfit += [
         Fault(name, f"has an unknown column {column!r}; {nearest(column, COLUMNS)}")
         for column in header
         if column not in COLUMNS
     ]
-    if faults:
+    faults = [*unfit, *uneven]
+    if unfit:
         raise InputError(faults)
     factors, withdrawn, lines = [], [], []
     seen: dict[tuple[str, str, str], int] = {}
-    for number, row in enumerate(rows, start=2):
+    for number, row in rows.items():
         where = f"{name} row {number}" + (f" ({row['id']})" if row.get("id") else "")
         key = (row.get("id", ""), row.get("valid_from", ""), row.get("version", "1"))
         if key in seen:
@@ -410,25 +424,13 @@ def _units_of(kind: Kind) -> tuple[str, ...]:
     return (PER_KWH, SHARE) if kind == "losses" else (PER_KWH,)
 
 
-def _cells(text: str, name: str) -> tuple[list[str], list[dict[str, str]]]:
-    rows = [row for row in csv.reader(io.StringIO(text)) if row]
-    if not rows:
-        raise InputError(Fault(name, "is empty; a header and rows are needed"))
-    header = [column.strip() for column in rows[0]]
-    faults = [
-        Fault(f"{name} row {number}", f"has {len(row)} values, the header {len(header)}")
-        for number, row in enumerate(rows[1:], start=2)
-        if len(row) != len(header)
-    ]
-    faults += [
-        Fault(name, f"column {column!r} occurs twice in the header")
-        for column in sorted({column for column in header if header.count(column) > 1})
-    ]
-    if faults:
-        raise InputError(faults)
-    return header, [
-        {column: cell.strip() for column, cell in zip(header, row, strict=True)} for row in rows[1:]
-    ]
+def _cells(text: str, name: str) -> tuple[list[str], dict[int, dict[str, str]], list[Fault]]:
+    header, rows, uneven = table_of(text, name)
+    cells = {
+        number: {column: cell.strip() for column, cell in zip(header, row, strict=True)}
+        for number, row in rows.items()
+    }
+    return header, cells, uneven
 
 
 def _written(columns: Iterable[str], rows: Iterable[Mapping[str, str]]) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from energy.domain.errors import Fault, InputError
-from energy.domain.network import FloatArray
+from energy.domain.network import FloatArray, IntArray
 from energy.domain.time import TimeGrid, format_duration, format_instant, parse_instant
 from energy.feeds.documents import file_text
 
@@ -43,33 +43,41 @@ class SeriesFile:
     hash: str = ""
 
 
-def rows_of(path: Path, name: str) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of a CSV file as text; `InputError` for unreadable, empty and ragged files."""
-    rows = [row for row in csv.reader(io.StringIO(file_text(path, name))) if row]
+def table_of(text: str, name: str) -> tuple[list[str], dict[int, list[str]], list[Fault]]:
+    """Header of a CSV text, its rows by number, and what is wrong with rows of another length, which are left
+    out; `InputError` for a text without a header and for columns that occur twice."""
+    rows = [row for row in csv.reader(io.StringIO(text)) if row]
     if not rows:
         raise InputError(Fault(name, "is empty; a header and rows are needed"))
     header = [column.strip() for column in rows[0]]
-    faults = [
+    numbered = dict(enumerate(rows[1:], start=2))
+    uneven = [
         Fault(f"{name} row {k}", f"has {len(row)} values, the header {len(header)}; the file looks truncated")
-        for k, row in enumerate(rows[1:], start=2)
+        for k, row in numbered.items()
         if len(row) != len(header)
     ]
     repeated = sorted({column for column in header if header.count(column) > 1})
-    faults += [Fault(name, f"column {column!r} occurs twice in the header") for column in repeated]
-    if len(rows) == 1:
-        faults.append(Fault(name, "has a header but no rows"))
-    if faults:
-        raise InputError(shortened(faults, name))
-    return header, rows[1:]
+    if repeated:
+        twice = [Fault(name, f"column {column!r} occurs twice in the header") for column in repeated]
+        raise InputError([*shortened(uneven, name), *twice])
+    return header, {k: row for k, row in numbered.items() if len(row) == len(header)}, uneven
+
+
+def rows_of(path: Path, name: str) -> tuple[list[str], dict[int, list[str]], list[Fault]]:
+    """As `table_of`, of a CSV file that must have rows; the first of its faults."""
+    header, rows, uneven = table_of(file_text(path, name), name)
+    if not rows and not uneven:
+        raise InputError(Fault(name, "has a header but no rows"))
+    return header, rows, shortened(uneven, name)
 
 
 def read_series(path: Path, name: str) -> SeriesFile:
     """The series of a CSV or Parquet file; first column ``time`` (RFC 3339 with offset), then numbers."""
     if path.suffix == ".parquet":
         columns, starts, values = _read_parquet(path, name)
+        numbers, faults = np.arange(len(starts)) + 2, list[Fault]()
     else:
-        columns, starts, values = _read_csv(path, name)
-    faults = []
+        columns, numbers, starts, values, faults = _read_csv(path, name)
     for row, column in np.argwhere(~(np.abs(values) <= LARGEST))[:SHOWN]:
         value = values[row, column]
         what = (
@@ -85,7 +93,7 @@ def read_series(path: Path, name: str) -> SeriesFile:
         kind = "occurs twice" if distances[row] == 0 else "comes after a later time"
         faults.append(
             Fault(
-                f"{name} row {row + 3}",
+                f"{name} row {numbers[row + 1]}",
                 f"the time {at} {kind}; times must ascend. Where clocks go back, the repeated hour needs "
                 "the other offset; where they go forward, an hour does not exist",
             )
@@ -149,27 +157,30 @@ def on_grid(
     return values, tuple(notices)
 
 
-def _read_csv(path: Path, name: str) -> tuple[tuple[str, ...], np.ndarray, FloatArray]:
-    header, rows = rows_of(path, name)
+def _read_csv(path: Path, name: str) -> tuple[tuple[str, ...], IntArray, np.ndarray, FloatArray, list[Fault]]:
+    """Columns; numbers, starts and values of the rows whose time can be read; and what cannot be, 0 there."""
+    header, rows, uneven = rows_of(path, name)
     _check_header(header, name)
     faults: list[Fault] = []
+    numbers = np.array(list(rows), dtype=np.int64)
     starts = np.zeros(len(rows), dtype=np.int64)
-    values = np.full((len(rows), len(header) - 1), np.nan)
-    for k, row in enumerate(rows):
+    timed = np.ones(len(rows), dtype=bool)
+    values = np.zeros((len(rows), len(header) - 1))
+    for k, (number, row) in enumerate(rows.items()):
         try:
             starts[k] = round(parse_instant(row[0]).timestamp())
         except ValueError as error:
-            faults.append(Fault(f"{name} row {k + 2}", str(error)))
+            timed[k] = False
+            faults.append(Fault(f"{name} row {number}", str(error)))
         for column, text in enumerate(row[1:]):
             try:
                 values[k, column] = float(text)
             except ValueError:
                 faults.append(
-                    Fault(f"{name} row {k + 2}", f"{header[column + 1]} is {text!r}; a number is needed")
+                    Fault(f"{name} row {number}", f"{header[column + 1]} is {text!r}; a number is needed")
                 )
-    if faults:
-        raise InputError(shortened(faults, name))
-    return tuple(header[1:]), starts, values
+    found = [*uneven, *shortened(faults, name)]
+    return tuple(header[1:]), numbers[timed], starts[timed], values[timed], found
 
 
 def _read_parquet(path: Path, name: str) -> tuple[tuple[str, ...], np.ndarray, FloatArray]:

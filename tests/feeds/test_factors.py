@@ -361,6 +361,21 @@ def test_tables_that_are_refused(text: str, message: str) -> None:
         parse_factors(text, "factors.csv", origin="factors.csv")
 
 
+def test_a_row_cut_off_hides_no_other_row(tmp_path: Path) -> None:
+    rows = (MINE[:20], MINE.replace(",400,", ",-5,"))
+    assert [fault.split(":")[0] for fault in faults_of(*rows)] == [
+        "factors.csv row 2",
+        "factors.csv row 3 (mine)",
+    ]
+    source = tmp_path / "new.csv"
+    source.write_text(
+        HEADER.replace(",version,", ",") + "\n".join(rows).replace(",1,", ","), encoding="utf-8"
+    )
+    with pytest.raises(InputError) as refused:
+        append_factors(tmp_path / "factors.csv", source)
+    assert [fault.path for fault in refused.value.faults] == ["new.csv row 2", "new.csv row 3 (mine)"]
+
+
 def test_overlaps_are_told_with_every_other_fault_and_nothing_is_written(tmp_path: Path) -> None:
     target, source = tmp_path / "factors.csv", tmp_path / "new.csv"
     later = MINE.replace("2016-01-01", "2016-06-01")

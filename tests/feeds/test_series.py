@@ -14,6 +14,7 @@ from pyarrow import parquet
 
 from energy.domain.errors import InputError
 from energy.domain.time import TimeGrid, format_instant
+from energy.feeds.assets import BusRow, read_rows
 from energy.feeds.series import SeriesFile, on_grid, read_series
 
 START = datetime(2016, 3, 26, 23, tzinfo=UTC)
@@ -60,6 +61,21 @@ def test_offsets_of_a_spring_day_are_one_series(tmp_path: Path) -> None:
 def test_refuses(tmp_path: Path, rows: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_series(write(tmp_path / "s.csv", rows), "s.csv")
+
+
+def test_a_row_cut_off_hides_no_other_row(tmp_path: Path) -> None:
+    times = [f"2016-03-27T{hour:02}:00Z" for hour in (0, 1, 2, 3, 4, 5, 4)]
+    rows = [f"{time},{value}" for time, value in zip(times, "1x1n111", strict=True)]
+    rows = [row.replace(",n", ",nan") for row in rows]
+    rows[2] = rows[2][:9]
+    with pytest.raises(InputError) as refused:
+        read_series(write(tmp_path / "s.csv", rows), "s.csv")
+    paths = [fault.path for fault in refused.value.faults]
+    assert paths == ["s.csv row 4", "s.csv row 3", "s.csv column 'a' at 2016-03-27T03:00:00Z", "s.csv row 8"]
+    path = write(tmp_path / "buses.csv", ["1,east", "2", "3,"], header="bus,district")
+    with pytest.raises(InputError) as refused:
+        read_rows(path, "buses.csv", BusRow)
+    assert [fault.path for fault in refused.value.faults] == ["buses.csv row 3", "buses.csv row 4: district"]
 
 
 def test_refuses_a_file_without_time_and_one_that_is_missing(tmp_path: Path) -> None:
