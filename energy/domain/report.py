@@ -104,7 +104,8 @@ class Table:
 class Plot:
     """A drawing of columns of one table, with `alternative`: what it shows, for those who cannot see it.
 
-    `x` and `series` name columns; ``bars`` are per row, ``stacked`` on each other, ``lines`` over `x`.
+    `x` and `series` name columns; ``bars`` are per row, ``stacked`` on each other, ``lines`` over `x`. Of
+    the table the first `rows` are drawn, so that a total need not stand beside its parts; None for all.
     """
 
     table: str
@@ -113,6 +114,7 @@ class Plot:
     x: str
     series: tuple[str, ...]
     alternative: Words
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,7 +58,7 @@ def report_document(report: Report) -> dict[str, Any]:
             for table in report.tables
         ],
         "figures": {key: _figure(figure) for key, figure in report.figures.items()},
-        "plots": [{**asdict(plot), "series": list(plot.series)} for plot in report.plots],
+        "plots": [_plot(plot) for plot in report.plots],
         "methods": [asdict(method) for method in report.methods],
         "factors": [asdict(factor) for factor in report.factors],
         "factors_version": report.factors_version,
@@ -67,6 +67,11 @@ def report_document(report: Report) -> dict[str, Any]:
         "notices": [dict(notice) for notice in report.notices],
         "code_version": report.code_version,
     }
+
+
+def _plot(plot: Plot) -> dict[str, Any]:
+    document = {**asdict(plot), "series": list(plot.series)}
+    return document if plot.rows is not None else {k: v for k, v in document.items() if k != "rows"}
 
 
 def report_of(document: Mapping[str, Any]) -> Report:

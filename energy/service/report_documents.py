@@ -84,7 +84,8 @@ class FigureAnswer(Answer):
 
 
 class PlotAnswer(Answer):
-    """A drawing of columns of one table, and what it shows in words."""
+    """A drawing of columns of one table, and what it shows in words; of its first `rows` where that is
+    given, of all where not."""
 
     table: str
     kind: Literal["bars", "stacked", "lines"]
@@ -92,6 +93,7 @@ class PlotAnswer(Answer):
     x: str
     series: Items[str]
     alternative: WordsAnswer
+    rows: int | None = None
 
 
 class MethodAnswer(Answer):

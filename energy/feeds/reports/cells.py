@@ -27,6 +27,7 @@ WORDS: Mapping[str, Words] = {
     "day": {"en": "Day", "ja": "日"},
     "draft": {"en": "Draft", "ja": "下書き"},
     "edition": {"en": "Version", "ja": "版"},
+    "others": {"en": "others", "ja": "その他"},
     "empty": {"en": "Nothing to show.", "ja": "該当なし。"},
     "estimated": {"en": "Estimated share", "ja": "推計の割合"},
     "explanation": {"en": "Explanation", "ja": "説明"},

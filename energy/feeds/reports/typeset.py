@@ -15,6 +15,7 @@ from importlib.resources import files
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import typst
 from fontTools.ttLib import TTFont
 
@@ -30,9 +31,12 @@ MISSING = "〓"
 """What printers set where a sort was missing; the other formats keep every character."""
 _FACTOR = ("id", "version", "value", "low", "high", "unit", "gas_basis", "source", "data_year")
 _FIGURE = ("figure", "value", "unit", "low", "high", "estimated", "quality", "explanation", "id")
-_PORTRAIT, _WIDEST_CELL = 125, 34
-"""Letters that fit beside each other on a portrait page, and that a cell has before it is wrapped."""
-_DATE = "%Y-%m-%d %H:%M"
+_PORTRAIT, _LANDSCAPE, _WIDEST_CELL, _NARROWEST = 125, 187, 34, 7
+"""Letters that fit beside each other on a portrait and on a landscape page, that a cell has before it is
+wrapped, and that a column of numbers, or of Japanese, has at least."""
+_DATE, _INSTANT = "%Y-%m-%d", "%Y-%m-%d %H:%M"
+MOST_SERIES = 12
+"""So many colours a plot has; of more series the smallest are drawn as one."""
 
 
 def typeset(report: Report, edition: Edition, language: Language) -> bytes:
@@ -95,7 +99,7 @@ def _content(report: Report, edition: Edition, language: Language) -> dict[str, 
         "facts": facts,
         "notices": [notice[language] for notice in report.notices],
         "plots": [_plot(report, plot, language, zone) for plot in report.plots],
-        "tables": [_table(table, language, zone) for table in report.tables],
+        "tables": [part for table in report.tables for part in _table(table, language, zone)],
         "methods": [
             {"title": method.title[language] or "–", "text": method.text[language], "source": method.source}
             for method in report.methods
@@ -104,33 +108,71 @@ def _content(report: Report, edition: Edition, language: Language) -> dict[str, 
     }
 
 
-def _local(instant: datetime, zone: ZoneInfo) -> str:
-    return instant.astimezone(zone).strftime(_DATE)
+def _local(instant: datetime, zone: ZoneInfo, form: str = _INSTANT) -> str:
+    return instant.astimezone(zone).strftime(form)
 
 
-def _text(cell: Cell, language: Language, zone: ZoneInfo) -> str:
+def _texts(cells: Sequence[Cell], language: Language, zone: ZoneInfo) -> list[str]:
+    """A column of cells in the reader's words; instants that all begin a day are dates."""
+    instants = [cell.astimezone(zone) for cell in cells if isinstance(cell, datetime)]
+    form = _INSTANT if any(instant.hour or instant.minute for instant in instants) else _DATE
+    return [_text(cell, language, zone, form) for cell in cells]
+
+
+def _text(cell: Cell, language: Language, zone: ZoneInfo, form: str) -> str:
     if isinstance(cell, Figure):
         return shown(cell, language)
     if isinstance(cell, datetime):
-        return _local(cell, zone)
+        return _local(cell, zone, form)
     if isinstance(cell, str | Mapping):
         return plain(cell, language)
     return number(cell, language)
 
 
-def _table(table: Table, language: Language, zone: ZoneInfo) -> dict[str, Any]:
-    found = _grid(
-        table.title[language],
-        [f"{column.title[language]}{_unit(column.unit)}" for column in table.columns],
-        [[_text(cell, language, zone) for cell in row] for row in table.rows[:MOST_ROWS]],
-        [
-            any(isinstance(row[k], Figure | float | int) for row in table.rows)
-            for k in range(len(table.columns))
-        ],
-    )
-    if table.note is not None:
-        found["note"] = table.note[language]
-    return found | {"cut": _cut(len(table.rows), language)}
+def _table(table: Table, language: Language, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
+    """The table in as many parts as its columns need pages, each beginning with its first column."""
+    headings = [f"{column.title[language]}{_unit(column.unit)}" for column in table.columns]
+    columns = [
+        _texts([row[k] for row in table.rows[:MOST_ROWS]], language, zone) for k in range(len(headings))
+    ]
+    numeric = [
+        any(isinstance(row[k], Figure | float | int) for row in table.rows) for k in range(len(headings))
+    ]
+    parts = list(_side_by_side(list(map(_narrowest, headings, columns, numeric))))
+    for place, part in enumerate(parts, start=1):
+        found = _grid(
+            table.title[language] + (f" ({place}/{len(parts)})" if len(parts) > 1 else ""),
+            [headings[k] for k in part],
+            [list(row) for row in zip(*(columns[k] for k in part), strict=True)],
+            [numeric[k] for k in part],
+        )
+        if table.note is not None and place == 1:
+            found["note"] = table.note[language]
+        yield found | {"cut": _cut(len(table.rows), language)}
+
+
+def _side_by_side(widths: Sequence[int]) -> Iterable[list[int]]:
+    """The columns of each part of a table whose columns are at least so wide."""
+    part = [0]
+    for k in range(1, len(widths)):
+        if len(part) > 1 and sum(widths[n] + 2 for n in [*part, k]) > _LANDSCAPE:
+            yield part
+            part = [0]
+        part.append(k)
+    yield part
+
+
+def _narrowest(heading: str, texts: Sequence[str], numeric: bool) -> int:
+    """How many letters a column needs, however its words are wrapped: Japanese breaks after any."""
+    parts = [*texts] if numeric else [word for text in texts for word in text.split()]
+    unbroken = [part for part in [*parts, *_words(heading)] if _letters(part) == len(part)]
+    floor = _NARROWEST * (any(texts) or _letters(heading) != len(heading))
+    return min(_WIDEST_CELL, max([floor, *map(len, unbroken)]))
+
+
+def _words(heading: str) -> list[str]:
+    """What of a heading stays on one line."""
+    return re.split(r"[\s/]+", heading)
 
 
 def _cut(rows: int, language: Language) -> str | None:
@@ -150,15 +192,17 @@ def _grid(
     title: str, headings: Sequence[str], rows: list[list[str]], numeric: Sequence[bool]
 ) -> dict[str, Any]:
     """A table for the layout: `weights` share out the width, `landscape` where portrait is too narrow."""
-    weights = [
-        min(
-            _WIDEST_CELL,
-            max(
-                [_letters(row[k]) for row in rows] + [_letters(word) for word in re.split(r"[\s/]+", heading)]
-            ),
-        )
-        for k, heading in enumerate(headings)
-    ]
+    columns = [[row[k] for row in rows] for k in range(len(headings))]
+    least = np.array(list(map(_narrowest, headings, columns, numeric)), float)
+    most = np.array(
+        [min(_WIDEST_CELL, max([least[k], *map(_letters, column)])) for k, column in enumerate(columns)]
+    )
+    gaps = 2 * len(headings)
+    landscape = bool(most.sum() + gaps > _PORTRAIT)
+    spare = max(0.0, (_LANDSCAPE if landscape else _PORTRAIT) - gaps - least.sum())
+    # what is left beyond the longest words goes to those who would wrap
+    wanted = (most - least).sum()
+    widths = least + (most - least) * min(1.0, spare / wanted if wanted else 1.0)
     return {
         "title": title or "–",
         "columns": [
@@ -166,8 +210,8 @@ def _grid(
             for heading, is_number in zip(headings, numeric, strict=True)
         ],
         "rows": rows,
-        "weights": [weight + 2 for weight in weights],
-        "landscape": sum(weights) + 2 * len(weights) > _PORTRAIT,
+        "weights": (widths + 2).tolist(),
+        "landscape": landscape,
         "note": None,
         "cut": None,
     }
@@ -183,24 +227,41 @@ def _plot(report: Report, plot: Plot, language: Language, zone: ZoneInfo) -> dic
     table = next(table for table in report.tables if table.id == plot.table)
     position = {column.id: k for k, column in enumerate(table.columns)}
     columns = [table.columns[position[name]] for name in plot.series]
-    labels = [_text(row[position[plot.x]], language, zone) for row in table.rows]
+    rows = table.rows[: plot.rows]
+    labels = _texts([row[position[plot.x]] for row in rows], language, zone)
     longest = max((sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels), default=1)
+    series = [
+        {"name": column.title[language], "values": [_value(row[position[column.id]]) for row in rows]}
+        for column in columns
+    ]
+    if plot.kind == "stacked" and len(series) > MOST_SERIES:
+        series = _largest(series, WORDS["others"][language])
     return {
         "title": plot.title[language] or "–",
         "alternative": plot.alternative[language] or "–",
         "kind": plot.kind,
         "labels": labels,
+        "longest": longest,
         # how many labels find room beside each other on 158 mm
         "fit": max(1, int(158 / (longest * 1.35 + 1))),
         "unit": ", ".join(sorted({column.unit for column in columns})),
-        "series": [
-            {
-                "name": column.title[language],
-                "values": [_value(row[position[column.id]]) for row in table.rows],
-            }
-            for column in columns
-        ],
+        "series": series,
     }
+
+
+def _largest(series: list[dict[str, Any]], others: str) -> list[dict[str, Any]]:
+    """The largest series in their order, and the sum of the others."""
+
+    def size(one: dict[str, Any]) -> float:
+        return sum(abs(value) for value in one["values"] if value is not None)
+
+    kept = sorted(series, key=size, reverse=True)[: MOST_SERIES - 1]
+    rest = [one["values"] for one in series if one not in kept]
+    together = [
+        sum(known) if (known := [value for value in step if value is not None]) else None
+        for step in zip(*rest, strict=True)
+    ]
+    return [*(one for one in series if one in kept), {"name": others, "values": together}]
 
 
 def _value(cell: Cell) -> float | None:

@@ -87,6 +87,7 @@ def city_inventory(context: Context) -> Report:
                 "sector",
                 ("BASIC", "BASIC+"),
                 words("Bars of BASIC and BASIC+ per sector.", "部門ごとのBASICとBASIC+の棒グラフ。"),
+                rows=len(SECTORS),
             ),
         ),
         methods=("gpc", "grid-average", "tracing"),

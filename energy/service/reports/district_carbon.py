@@ -71,6 +71,7 @@ def district_carbon(context: Context) -> Report:
                 "district",
                 ("emissions_kg",),
                 _most(totals),
+                rows=len(totals.rows) - 1,
             ),
             Plot(
                 series.id,

