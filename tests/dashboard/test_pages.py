@@ -24,6 +24,7 @@ from dashboard.pages import pages
 from dashboard.reading import MARGINAL, steps_words
 from dashboard.view import View
 from dashboard.visit import visit
+from energy.carbon.targets import PRESETS
 from energy.domain.city import SiteUnit
 from energy.domain.errors import Fault
 from energy.domain.plan import SeriesTable
@@ -338,6 +339,44 @@ def test_what_engines_say_is_known_and_citations_stay() -> None:
     assert japanese.engine(moved) == "電力線 7 に連動：母線 8 の発電を 0.3 MW 減らせば解消"
     assert japanese.engine("ENTSO-E Transparency Platform") == "ENTSO-E Transparency Platform"
     assert Language("en").engine(moved) == moved
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no number of these gases is known",
+        "not known",
+        "nothing was delivered, or its mass is not known",
+        "a day was stored without the mass of its hydrogen",
+        "the path begins in 2013",
+        "a share is not added up",
+        "no factor of the rest is known",
+        "the direct grid average of DE: is not known for 2016-06-21, only for 2017-01-01 to now",
+        "is not known for 2016-06-21, only for 2017-01-01 to now; add it to factors.csv",
+        "zone 'DE': has no direct residual mix",
+        "has no life-cycle factor of network losses; did you mean 'FR'?",
+        "losses of DE: are counted in the grid average already: mine@2016-01-01 v1 is per kWh delivered",
+        "is valid from 2016-06-01 while a@2016-01-01 is until further notice; end that one first (valid_to)",
+        "is of the same as a from 2016-01-01 on, so neither can be chosen; end or withdraw one of the two",
+        "is ambiguous: a@2016-01-01 v1, b@2016-01-01 v1; end or withdraw all but one in factors.csv",
+        "unknown key; did you mean 'base'?",
+        "there is none; name a preset or at least one milestone",
+        "'japn': did you mean 'japan'?",
+        "has a district and a sector; give one of the two",
+        "a renewable share of 20 is above 1; write 60 % as 0.6",
+        "give reduction or value, one of the two",
+        f"is missing ({PRESETS['china'].note})",
+        "consumer 'district:est': did you mean 'east'?",
+        "cancels 5 MWh of 'GO', but it is cancelled by city 'b' by now; make a new version instead",
+        "3 of its 5 MWh are cancelled by other reports",
+        "'5': input should be a valid number",
+    ],
+)
+def test_reasons_and_faults_of_reports_are_said_in_japanese(text: str) -> None:
+    said = Language("ja").engine(text)
+    assert said != text
+    assert not re.search(r"[a-z]{3,} [a-z]{3,}", said), said
+    assert Language("en").engine(text) == text
 
 
 @pytest.fixture
