@@ -26,6 +26,9 @@ HELD = 1e-12
 HELD_INTEGER, HELD_SHARE = 2e-6, 1e-8
 """What a held row may be exceeded by once there are integers, whose values HiGHS rounds: tighter, it misses
 the best solution, or finds none where there is one. Absolutely, and as a share of the row's bound."""
+EXACT_ON_GRID, SMALL_ON_GRID = 10, 1_000
+"""So many broken pairs at most are optimised on a grid, where every round solves anew, and in programs of up
+to so many columns."""
 
 
 class Stages:
@@ -294,6 +297,13 @@ class Stages:
         return np.concatenate([coefficients, np.zeros(self.solver.columns - len(coefficients))])
 
     @property
+    def _exact_pairs(self) -> int:
+        """Up to how many broken pairs are optimised."""
+        if not self.grid.some:
+            return EXACT_PAIRS
+        return EXACT_ON_GRID if len(self.program.linear.cost) <= SMALL_ON_GRID else 0
+
+    @property
     def _unit(self) -> float:
         """What tolerances of unserved energy count in: a kWh, or less where every need weighs less."""
         return min(1.0, float(self.program.unserved.max(initial=0.0)) or 1.0)
@@ -314,7 +324,7 @@ class Stages:
         """
         exclusions, bound = self.exclusions, -np.inf
         feasible |= bool(self._holding)
-        exact_up_to: float = 0 if self.grid.some else EXACT_PAIRS
+        exact_up_to: float = self._exact_pairs
         exclusions.reopen()
         while True:
             if loose:

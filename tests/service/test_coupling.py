@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -154,6 +155,31 @@ def test_negative_prices_burn_no_energy_in_losses() -> None:
     np.testing.assert_allclose(
         np.subtract(root["import_kw"], root["export_kw"]), 1000 * state.slack_p_mw.sum(axis=1), atol=1e-6
     )
+
+
+def test_where_selling_is_dearer_the_best_directions_are_found() -> None:
+    """As good as the best of all ways to allow one direction alone in the steps where it matters."""
+    document = lv_problem("1-LV-rural1--2-sw", load=0.3, pv=3.0, ev=False)
+    store = {"type": "battery", "connection": "poc", "e_max_kwh": 90.0, "e_start_kwh": 30.0}
+    powers = {"e_end_min_kwh": 30.0, "charge_max_kw": 30.0, "discharge_max_kw": 30.0}
+    for number in (0, 3):
+        bus = next(asset["bus"] for asset in document["assets"] if asset["id"] == f"load{number}")
+        document["assets"].append({**store, **powers, "id": f"store{number}", "bus": bus})
+    connection, steps = document["connections"][0], (4, 18, 20)
+    for step in steps:
+        connection["export_price_per_mwh"][step] = connection["import_price_per_mwh"][step] + 30.0
+    best = np.inf
+    for ways in product((0, 1), repeat=len(steps)):
+        limits = np.full((2, STEPS), 160.0)
+        limits[list(ways), list(steps)] = 0.0
+        one_way = dict(zip(("import_limit_kw", "export_limit_kw"), limits.tolist(), strict=True))
+        schedule = dispatch_document({**document, "connections": [{**connection, **one_way}]})
+        if not schedule["shortfalls"] and schedule["ac"]["secure"]:
+            best = min(best, schedule["objective"]["total"])
+    connection |= {"import_limit_kw": 160.0, "export_limit_kw": 160.0}
+    schedule = dispatch_document(document)
+    assert schedule["status"] == "optimal"
+    assert schedule["objective"]["total"] == pytest.approx(best, abs=0.01)
 
 
 def test_two_runs_differ_in_their_timings_alone() -> None:
