@@ -76,7 +76,10 @@ def _without_noise(schedules: Mapping[str, AssetSchedule]) -> dict[str, AssetSch
     every = [values for own in schedules.values() for values in (own.p_kw, *own.series.values())]
     # one array for all: a fleet has thousands
     flat = np.concatenate([np.zeros(0), *(values.ravel() for values in every)])
-    flat[np.abs(flat) < NEGLIGIBLE] = 0.0
+    noise = (np.abs(flat) < NEGLIGIBLE) & ((flat != 0.0) | np.signbit(flat))
+    if not noise.any():
+        return dict(schedules)
+    flat[noise] = 0.0
     edges = accumulate((values.size for values in every), initial=0)
     cleaned = (
         flat[first:last].reshape(values.shape)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from typing import Any, Literal
 
 import highspy
@@ -27,6 +28,11 @@ DRIFT = 1e-6
 """How far a row may be from what the columns make of it, and a hundredth of it relative to its terms: the
 simplex updates both from step to step, and can lose one on the way."""
 
+_INTERRUPTS = (
+    highspy.cb.HighsCallbackType.kCallbackSimplexInterrupt,
+    highspy.cb.HighsCallbackType.kCallbackIpmInterrupt,
+    highspy.cb.HighsCallbackType.kCallbackMipInterrupt,
+)
 _STATUS = {
     highspy.HighsModelStatus.kOptimal: "optimal",
     highspy.HighsModelStatus.kInfeasible: "infeasible",
@@ -35,6 +41,13 @@ _STATUS = {
     highspy.HighsModelStatus.kTimeLimit: "time_limit",
     highspy.HighsModelStatus.kInterrupt: "interrupted",
 }
+
+
+def _asked(*question: Any) -> None:
+    """HiGHS asks now and then whether to go on; its own events would take longer than its pivots."""
+    *_, answer, stopped = question
+    if stopped.is_set():
+        answer.user_interrupt = True
 
 
 @dataclass
@@ -137,7 +150,11 @@ class Solver:
             ("mip_feasibility_tolerance", 1e-7),
         ):
             self._option(option, value)
-        self._highs.HandleUserInterrupt = True
+        self._stopped = Event()
+        # HiGHS keeps what it is given: the event, not this object, which would never be freed
+        self._check(self._highs.setCallback(_asked, self._stopped), "setting a callback")
+        for kind in _INTERRUPTS:
+            self._check(self._highs.startCallback(kind), "starting a callback")
         matrix = sp.csc_array(program.matrix)
         matrix.data[np.abs(matrix.data) < NEGLIGIBLE] = 0.0
         matrix.eliminate_zeros()
@@ -164,7 +181,7 @@ class Solver:
             ),
             "passing the columns",
         )
-        self._blocks = [sp.csr_array(matrix)]
+        self._blocks: list[sp.csc_array | sp.csr_array] = [matrix]
         self._integer: dict[int, tuple[float, float]] = {}
         self._added_columns: list[str] = []
         self._added_rows: list[str] = []
@@ -286,7 +303,7 @@ class Solver:
 
     def interrupt(self) -> None:
         """Stop the run under way, and every later one, with `CancelledError`; for another thread."""
-        self._highs.cancelSolve()
+        self._stopped.set()
 
     def run(self, seconds: float | None = None, *, feasible: bool = False) -> Solution:
         """Solve from the present basis, at most `seconds` long.

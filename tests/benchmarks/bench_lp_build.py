@@ -14,6 +14,7 @@ import scipy.sparse as sp
 from optimizer import DispatchProblem
 from optimizer.model import build
 from optimizer.solver import LinearProgram, Solver
+from tests.benchmarks.bench_whole_call import passed
 
 EVS, STEPS, HOURS, EFFICIENCY = 5000, 96, 0.25, 0.95
 START = datetime(2016, 6, 21, tzinfo=UTC)
@@ -122,12 +123,17 @@ def run() -> list[tuple[str, float, str]]:
     arrival = np.array([stay.first for stay in stays])
     departure = np.array([stay.last + 1 for stay in stays])
     ours = fastest(lambda: Solver(build(dispatch).linear, mip_gap=1e-4))
-    theirs = fastest(lambda: Solver(raw(arrival, departure), mip_gap=1e-4))
+    theirs = fastest(lambda: passed(raw(arrival, departure)))
+    as_arrays = fastest(lambda: Solver(raw(arrival, departure), mip_gap=1e-4))
     size = build(dispatch).linear.matrix.shape
+    remark = (
+        f"{ours:.2f} s against {theirs:.2f} s passed as a HighsLp, {as_arrays:.2f} s as arrays; "
+        f"{size[0]:,} rows, {size[1]:,} columns; goal at most 1.5"
+    )
     return [
         (
             "LP build of 5,000 EVs against raw arrays",
             ours / theirs,
-            f"{ours:.2f} s against {theirs:.2f} s, {size[0]:,} rows, {size[1]:,} columns; goal at most 1.5",
+            remark,
         )
     ]

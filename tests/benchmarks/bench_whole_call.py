@@ -9,12 +9,13 @@ from typing import Any
 import highspy
 import numpy as np
 
+from energy.domain.network import FloatArray
 from optimizer import DispatchProblem, dispatch
 from optimizer.model import build
 from optimizer.solver import LinearProgram
 from tests.benchmarks import bench_resolve
 
-RUNS = 5
+RUNS = 9
 
 
 def arrays(document: dict[str, Any]) -> LinearProgram:
@@ -25,8 +26,8 @@ def arrays(document: dict[str, Any]) -> LinearProgram:
     return replace(program.linear, cost=program.linear.cost + dearest / problem.time.hours * program.unserved)
 
 
-def alone(program: LinearProgram) -> float:
-    """Pass the arrays to HiGHS with its defaults on one thread, solve, take the solution; the optimum."""
+def passed(program: LinearProgram) -> highspy.Highs:
+    """HiGHS with its defaults on one thread, and `program` passed to it as a HighsLp."""
     highs = highspy.Highs()
     for option, value in (("threads", 1), ("output_flag", False)):
         assert highs.setOptionValue(option, value) == highspy.HighsStatus.kOk
@@ -39,10 +40,15 @@ def alone(program: LinearProgram) -> float:
     lp.a_matrix_.index_ = program.matrix.indices
     lp.a_matrix_.value_ = program.matrix.data
     assert highs.passModel(lp) == highspy.HighsStatus.kOk
+    return highs
+
+
+def alone(program: LinearProgram) -> FloatArray:
+    """Pass the arrays to HiGHS, solve, take the solution."""
+    highs = passed(program)
     assert highs.run() == highspy.HighsStatus.kOk
     assert highs.getModelStatus() == highspy.HighsModelStatus.kOptimal
-    found = np.array(highs.getSolution().col_value)
-    return float(program.cost @ found)
+    return np.array(highs.getSolution().col_value)
 
 
 def whole(document: dict[str, Any]) -> dict[str, Any]:
