@@ -13,7 +13,7 @@ from energy.domain.network import BoolArray, FloatArray, GridLimits, Terminal
 from energy.domain.schedule import Conflict, Schedule, Status
 from optimizer.collection import no_collection
 from optimizer.conflicts import of_infeasible, of_shortfalls
-from optimizer.fairness import fairness_prices
+from optimizer.fairness_rows import fairness_prices
 from optimizer.fallback import fallback
 from optimizer.frontier import FIRST, LAST, Frontier, dear_per_kg
 from optimizer.grid_rows import UNITS, GridSlack

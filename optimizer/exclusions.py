@@ -7,16 +7,12 @@ nearest to that answer the branch and bound starts: of a pair the larger power, 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import BoolArray, FloatArray, IntArray
+from optimizer.program import Program
 from optimizer.solver import Solver
-
-if TYPE_CHECKING:
-    from optimizer.model import Program
 
 TOLERANCE = 1e-6
 """kW below which a power is the solver's rounding."""

@@ -19,9 +19,9 @@ import scipy.sparse as sp
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, IntArray
 from optimizer.breaches import budget
-from optimizer.model import Part, Program, build
+from optimizer.model import build
 from optimizer.problem import DispatchProblem
-from optimizer.scenarios import problem_in
+from optimizer.program import Part, Program
 from optimizer.solver import LinearProgram
 
 BUDGET = 1e-9
@@ -85,7 +85,7 @@ class _Ties:
 
 def build_scenarios(problem: DispatchProblem) -> tuple[Program, ...]:
     """The program of each scenario alone, in the order of `problem.scenarios`."""
-    return tuple(build(problem_in(problem, scenario)) for scenario in problem.scenarios)
+    return tuple(build(problem.given(scenario)) for scenario in problem.scenarios)
 
 
 def extensive(problem: DispatchProblem, alone: Sequence[Program]) -> Program:

@@ -26,7 +26,8 @@ from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Schedule, Shortfall
 from optimizer.assets.charging import Charged, Charging
 from optimizer.power_limits import PowerLimits
-from optimizer.problem import DispatchProblem, answer, net_powers
+from optimizer.problem import DispatchProblem
+from optimizer.settlement import answer, net_powers
 
 RULE = "uncontrolled charging trimmed to limits"
 ROUNDING_KW = 1e-9

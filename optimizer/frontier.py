@@ -17,7 +17,8 @@ from energy.domain.errors import DeadlineError, SolverError
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import FrontierPoint, Schedule
 from optimizer.outcome import outcome
-from optimizer.problem import DispatchProblem, emissions_kg
+from optimizer.problem import DispatchProblem
+from optimizer.settlement import emissions_kg
 from optimizer.solver import Solution
 from optimizer.stages import Stages
 

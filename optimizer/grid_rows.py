@@ -11,18 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import BoolArray, FloatArray, GridLimits, IntArray, Terminal
 from optimizer.loss_rows import LossRows
+from optimizer.program import Program
 from optimizer.solver import Solver
 from optimizer.terminal_rows import Moved, TerminalRows
-
-if TYPE_CHECKING:
-    from optimizer.model import Program
 
 UNITS = {"vm_pu": 1000.0, "loading_percent": 1.0}
 """Rows are in thousandths of pu and in percent, which keeps coefficients per kW near one."""

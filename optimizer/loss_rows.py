@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import FloatArray, IntArray, Losses, Terminal
+from optimizer.program import Program
 from optimizer.solver import Solver
 from optimizer.terminal_rows import Moved, TerminalRows
-
-if TYPE_CHECKING:
-    from optimizer.model import Program
 
 ENDLESS = 10.0
 """Losses are at most so many times all that could flow."""

@@ -6,19 +6,16 @@ its window. A call begins in any step of it and lasts `duration`, or to the end 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from energy.domain.documents import Document, Duration, Identifier, Instant, Items, nearest
 from energy.domain.errors import Fault
 from energy.domain.schedule import Conflict, OfferSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
-from optimizer.assets.base import Asset, Direction, Number, Positive
+from optimizer.assets.base import Asset, Direction
 from optimizer.assets.reach import when
-
-if TYPE_CHECKING:
-    from optimizer.problem import DispatchProblem
+from optimizer.quantities import Number, Positive
 
 
 class Offer(Document):
@@ -135,25 +132,25 @@ def _above(connection: str, parents: Mapping[str, str | None]) -> list[str]:
     return found
 
 
-def offer_revenue(problem: DispatchProblem, offers: Mapping[str, OfferSchedule]) -> float:
-    """What all that is held earns."""
-    held = {offer.id: offer for offer in problem.offers}
-    return sum(held[key].revenue(found.kw, problem.time) for key, found in offers.items())
+def offer_revenue(offers: Iterable[Offer], held: Mapping[str, OfferSchedule], time: TimeGrid) -> float:
+    """What all that is held earns, in the problem's currency."""
+    known = {offer.id: offer for offer in offers}
+    return sum(known[key].revenue(found.kw, time) for key, found in held.items())
 
 
-def unheld(problem: DispatchProblem) -> Iterator[Shortfall]:
+def unheld(offers: Iterable[Offer], time: TimeGrid) -> Iterator[Shortfall]:
     """What was sold, where nothing is held."""
-    for offer in problem.offers:
-        if (offer.committed_kw or 0.0) > 0 and offer.hours(problem.time) > 0:
-            yield offer.short(offer.committed_kw or 0.0, problem.time)
+    for offer in offers:
+        if (offer.committed_kw or 0.0) > 0 and offer.hours(time) > 0:
+            yield offer.short(offer.committed_kw or 0.0, time)
 
 
-def offer_notices(problem: DispatchProblem) -> Iterator[str]:
+def offer_notices(offers: Sequence[Offer], time: TimeGrid, *, networked: bool) -> Iterator[str]:
     """Offers outside the horizon, and what of them is not checked."""
-    for offer in problem.offers:
-        if not offer.hours(problem.time):
+    for offer in offers:
+        if not offer.hours(time):
             yield f"offer {offer.id!r} is outside the horizon and left out"
-        elif offer.start < problem.time.start or offer.end > problem.time.end:
+        elif offer.start < time.start or offer.end > time.end:
             yield f"offer {offer.id!r} is clipped to the horizon"
-    if problem.offers and problem.network is not None:
+    if offers and networked:
         yield "offers: grid limits are not checked for the power after a call"

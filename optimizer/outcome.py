@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule, OfferSchedule, Schedule, Status
 from optimizer.offer_rows import OfferRows
-from optimizer.problem import DispatchProblem, answer, net_powers
-
-if TYPE_CHECKING:
-    from optimizer.model import Part, Program
+from optimizer.problem import DispatchProblem
+from optimizer.program import Part, Program
+from optimizer.settlement import answer, net_powers
 
 DECIMALS = 9
 """The solver's values are rounded to 1e-9 kW and kWh: further digits are noise."""

@@ -8,22 +8,15 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule, PhaseUnbalance
-from optimizer.assets.base import Phases
-
-if TYPE_CHECKING:
-    from optimizer.problem import DispatchProblem
+from optimizer.problem import DispatchProblem
+from optimizer.quantities import Phases
 
 PHASES = ("L1", "L2", "L3")
-BALANCED_GRID = (
-    "the AC power flow is that of a balanced (single-line) grid: phase unbalance in the grid itself is not "
-    "checked"
-)
 NEGLIGIBLE_KW = 1e-6
 """A difference below this is the solver's rounding."""
 

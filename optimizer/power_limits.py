@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, permutations
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import FloatArray, IntArray
 from optimizer.assets import Asset
-from optimizer.assets.base import Controllable, Phases
+from optimizer.assets.base import Controllable
 from optimizer.phases import PHASES, shares
+from optimizer.problem import DispatchProblem
+from optimizer.quantities import Phases
 from optimizer.signals import signal_limits
-
-if TYPE_CHECKING:
-    from optimizer.problem import DispatchProblem
 
 Row = tuple[dict[int, float], FloatArray]
 """Coefficients by number of kind, and the limit, kW, shape (steps,)."""

@@ -1,8 +1,8 @@
-"""A dispatch problem, and what schedules of its assets come to: balances, cost, shortfalls. No solver."""
+"""A dispatch problem: what is to be dispatched, validated. No solver."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -15,14 +15,8 @@ from energy.domain.documents import Document, expand
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray, NodalPower, Terminal
 from energy.domain.schedule import (
-    OBJECTIVE_PARTS,
-    PRICE_PARTS,
     AssetSchedule,
-    ConnectionSchedule,
-    OfferSchedule,
     Schedule,
-    Shortfall,
-    Status,
 )
 from energy.domain.time import TimeGrid, format_duration
 from optimizer.assets import Asset
@@ -35,24 +29,35 @@ from optimizer.documents import (
     Objective,
     Options,
     ProblemDocument,
-    read,
+    Scenario,
+    above,
+    below,
+    from_roots,
 )
-from optimizer.fairness import fairness_cost, fairness_report
 from optimizer.islands import Islands
-from optimizer.offers import Offer, offer_notices, offer_revenue, unheld
-from optimizer.phases import BALANCED_GRID, phase_notices, phase_powers, phase_unbalance
-from optimizer.rolling import Pins
-from optimizer.scenarios import Scenario
+from optimizer.offers import Offer, offer_notices
+from optimizer.reading import read
+from optimizer.scenarios import changes_of, with_series
 from optimizer.shedding import with_terms
-from optimizer.signals import signal_limits, signal_notices
-from optimizer.solver import NAME
-from optimizer.tariffs import expanded
 
-__all__ = ["DispatchProblem", "ProblemDocument", "answer", "net_powers", "settle"]
+__all__ = ["DispatchProblem", "Pins", "ProblemDocument"]
 
-OVERRUN = 1e-6
-"""Import beyond a limit by at most this share of it (and of 1 kW) is the solver's tolerance."""
-NEGLIGIBLE_KW = 1e-9
+BALANCED_GRID = (
+    "the AC power flow is that of a balanced (single-line) grid: phase unbalance in the grid itself is not "
+    "checked"
+)
+
+
+@dataclass(frozen=True)
+class Pins:
+    """Controls that are given: before step `past` what was done, before step `until` what is kept.
+
+    `assets` are on the grid of the problem, NaN where the previous schedule says nothing.
+    """
+
+    past: int
+    until: int
+    assets: Mapping[str, AssetSchedule]
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ class DispatchProblem:
         with no_collection():
             head, assets = read(document)
         time = TimeGrid(head.time.start, head.time.resolution, head.time.steps)
-        connections = {c.id: expanded(c, time) for c in sorted(head.connections, key=lambda c: c.id)}
+        connections = {c.id: c.expanded(time) for c in sorted(head.connections, key=lambda c: c.id)}
         return DispatchProblem(
             head.name,
             head.currency,
@@ -157,7 +162,7 @@ class DispatchProblem:
     @cached_property
     def islands(self) -> Islands:
         """The connections that run on their own for a while."""
-        return Islands(self)
+        return Islands(self.connections, self.assets, self.time)
 
     @cached_property
     def notices(self) -> tuple[str, ...]:
@@ -171,7 +176,7 @@ class DispatchProblem:
         balanced = [BALANCED_GRID] if self.network is not None else []
         return (
             *unpriced,
-            *offer_notices(self),
+            *offer_notices(self.offers, self.time, networked=self.network is not None),
             *balanced,
             *self.islands.notices(),
             *(notice for asset in self.assets for notice in asset.notices(self.time)),
@@ -180,13 +185,7 @@ class DispatchProblem:
     @cached_property
     def from_roots(self) -> tuple[str, ...]:
         """Connection ids, parents before children."""
-        ordered: list[str] = []
-        waiting = list(self.connections)
-        while waiting:
-            ready = [key for key in waiting if self.connections[key].parent in (None, *ordered)]
-            ordered += ready
-            waiting = [key for key in waiting if key not in ready]
-        return tuple(ordered)
+        return from_roots(self.connections)
 
     @property
     def root(self) -> str:
@@ -195,18 +194,11 @@ class DispatchProblem:
 
     def above(self, connection: str) -> list[str]:
         """A connection and all above it, up to its root."""
-        path = [connection]
-        while (parent := self.connections[path[-1]].parent) is not None:
-            path.append(parent)
-        return path
+        return above(self.connections, connection)
 
     def below(self, connection: str) -> tuple[str, ...]:
         """A connection and all below it, parents before children."""
-        found = [connection]
-        for key in self.from_roots:
-            if self.connections[key].parent in found:
-                found.append(key)
-        return tuple(found)
+        return below(self.connections, connection)
 
     @cached_property
     def limits_phases(self) -> bool:
@@ -285,6 +277,21 @@ class DispatchProblem:
         }
         return replace(self, assets=tuple(assets), connections=connections)
 
+    def given(self, scenario: Scenario) -> DispatchProblem:
+        """The same problem as one of its scenarios has it, without scenarios of its own."""
+        assets = {asset.id: asset for asset in self.assets}
+        changes = changes_of(scenario, {"connections": self.connections, "assets": assets})
+        return replace(
+            self,
+            connections={
+                key: with_series(connection, changes["connections", key])
+                for key, connection in self.connections.items()
+            },
+            assets=tuple(with_series(asset, changes["assets", key]) for key, asset in assets.items()),
+            scenarios=(),
+            first_stage=None,
+        )
+
     @property
     def first_stage_steps(self) -> int:
         """So many steps from the start have common controls in all scenarios."""
@@ -332,176 +339,3 @@ class DispatchProblem:
             q_kvar[:, column] += schedule.assets[asset.id].series.get("q_kvar", 0.0)
         buses = np.array([asset.bus for asset in self.assets], np.int64)
         return NodalPower(self.time, buses, p_kw / 1000, q_kvar / 1000)
-
-    def uncontrolled(self) -> Schedule:
-        """What happens when nobody dispatches: EVs charge at full power on arrival, storage idles."""
-        schedules: dict[str, AssetSchedule] = {asset.id: asset.baseline(self.time) for asset in self.assets}
-        return answer(
-            self,
-            schedules,
-            status="fallback",
-            shortfalls=(),
-            notices=("uncontrolled: every EV at full power on arrival, storage idle, nothing curtailed",),
-        )
-
-
-def net_powers(
-    problem: DispatchProblem, schedules: Mapping[str, AssetSchedule], losses_kw: FloatArray | None = None
-) -> dict[str, FloatArray]:
-    """Net power drawn through each connection, its children's included, shape (steps,) each.
-
-    `losses_kw` of the network are drawn at the root.
-    """
-    net = {key: np.zeros(problem.time.steps) for key in problem.connections}
-    for asset in problem.assets:
-        net[asset.connection] += asset.drawn_kw(schedules[asset.id].p_kw)
-    for key in reversed(problem.from_roots):
-        parent = problem.connections[key].parent
-        if parent is not None:
-            net[parent] += net[key]
-        elif losses_kw is not None:
-            net[key] = net[key] + losses_kw
-    for values in net.values():
-        values[np.abs(values) < NEGLIGIBLE_KW] = 0.0
-    return net
-
-
-def answer(
-    problem: DispatchProblem,
-    schedules: Mapping[str, AssetSchedule],
-    *,
-    status: Status,
-    shortfalls: Sequence[Shortfall],
-    losses_kw: FloatArray | None = None,
-    prices: Mapping[str, Mapping[str, FloatArray]] | None = None,
-    offers: Mapping[str, OfferSchedule] | None = None,
-    notices: Sequence[str] = (),
-    **figures: Any,
-) -> Schedule:
-    """The schedule of `problem` in which assets do what `schedules` says.
-
-    `shortfalls` are those of assets; overruns of import limits are found here.
-    """
-    net = net_powers(problem, schedules, losses_kw)
-    phases = phase_powers(problem, schedules, losses_kw)
-    signals = signal_limits(problem)
-    unpriced = {part: np.zeros(problem.time.steps) for part in ("total", *PRICE_PARTS)}
-    connections = {
-        key: ConnectionSchedule(
-            np.clip(power, 0.0, None),
-            np.clip(-power, 0.0, None),
-            unpriced if prices is None else prices[key],
-            signals.get(key),
-        )
-        for key, power in net.items()
-    }
-    every = _in_order(
-        *shortfalls, *overruns(problem, connections), *(unheld(problem) if offers is None else ())
-    )
-    figures = {"best_bound": None, "gap": None, "build_seconds": 0.0, "solve_seconds": 0.0, **figures}
-    return Schedule(
-        status=status,
-        input_hash=problem.input_hash,
-        time=problem.time,
-        objective=objective(problem, schedules, connections, every, offers or {}),
-        offers=offers or {},
-        bound_kind="exact" if problem.network is None else "linear",
-        solver=NAME,
-        fairness=fairness_report(problem, schedules, every),
-        connections=connections,
-        assets=dict(schedules),
-        shortfalls=every,
-        notices=(
-            *problem.notices,
-            *notices,
-            *phase_notices(problem, phases),
-            *signal_notices(problem, signals, schedules),
-        ),
-        phase_unbalance=phase_unbalance(problem, phases),
-        **figures,
-    )
-
-
-def _in_order(*shortfalls: Shortfall) -> tuple[Shortfall, ...]:
-    return tuple(sorted(shortfalls, key=lambda s: (s.at, s.kind, s.asset or "", s.connection or "")))
-
-
-def overruns(problem: DispatchProblem, connections: Mapping[str, ConnectionSchedule]) -> list[Shortfall]:
-    """Import beyond its limit, one shortfall per connection and step."""
-    found = []
-    for key, connection in problem.connections.items():
-        limit = connection.limit("import_limit_kw", problem.time.steps)
-        excess = connections[key].import_kw - limit
-        for step in np.flatnonzero(excess > OVERRUN * np.maximum(1.0, limit)):
-            amount = float(excess[step]) * problem.time.hours
-            found.append(Shortfall("import_limit", problem.time.instant(int(step)), amount, connection=key))
-    return found
-
-
-def objective(
-    problem: DispatchProblem,
-    schedules: Mapping[str, AssetSchedule],
-    connections: Mapping[str, ConnectionSchedule],
-    shortfalls: Sequence[Shortfall],
-    offers: Mapping[str, OfferSchedule],
-) -> dict[str, float]:
-    """The objective's parts and their total, in the problem's currency, from the schedule alone."""
-    parts = dict.fromkeys(OBJECTIVE_PARTS, 0.0)
-    mwh_per_kw = problem.time.hours / 1000
-    for key, connection in problem.connections.items():
-        flow = connections[key]
-        if connection.parent is None:
-            carbon_in, carbon_out = problem.carbon_prices(connection)
-            price_in = problem.import_price(connection) - carbon_in
-            price_out = problem.export_price(connection) - carbon_out
-            parts["energy"] += mwh_per_kw * float(price_in @ flow.import_kw - price_out @ flow.export_kw)
-            if connection.import_blocks is not None:
-                parts["energy"] += connection.import_blocks.cost(flow.import_kw, problem.time)
-            parts["carbon"] += mwh_per_kw * float(carbon_in @ flow.import_kw - carbon_out @ flow.export_kw)
-        if connection.peak_import_price_per_kw > 0:
-            highest = max(float(flow.import_kw[w].mean()) for w in connection.peak_windows(problem.time))
-            excess = max(0.0, highest - connection.peak_import_so_far_kw)
-            parts["peak"] += connection.peak_import_price_per_kw * excess
-    for asset in problem.assets:
-        for part, amount in asset.costs(schedules[asset.id], problem.time).items():
-            parts[part] += amount
-        emitted_t = asset.emissions_kg(schedules[asset.id], problem.time) / 1000
-        parts["carbon"] += emitted_t * problem.objective.carbon_price_per_t
-    unserved = sum(shortfall.amount_kwh for shortfall in shortfalls)
-    parts["shortfall"] = problem.objective.unserved_energy_price_per_kwh * unserved
-    parts["flexibility"] -= offer_revenue(problem, offers)
-    parts["fairness"] = fairness_cost(problem, fairness_report(problem, schedules, shortfalls))
-    return {"total": sum(parts.values()), **parts}
-
-
-def emissions_kg(
-    problem: DispatchProblem,
-    schedules: Mapping[str, AssetSchedule],
-    connections: Mapping[str, ConnectionSchedule],
-) -> float:
-    """What root imports carry by the carbon signal, less export credit, and what assets emit themselves."""
-    emitted = sum(asset.emissions_kg(schedules[asset.id], problem.time) for asset in problem.assets)
-    for key, connection in problem.connections.items():
-        if connection.parent is None:
-            flow = connections[key]
-            carried, credited = problem.carbon_intensities(connection)
-            grams = float(carried @ flow.import_kw - credited @ flow.export_kw) * problem.time.hours
-            emitted += grams / 1000
-    return float(emitted)
-
-
-def settle(
-    problem: DispatchProblem, schedule: Schedule, root_import_kw: FloatArray, root_export_kw: FloatArray
-) -> Schedule:
-    """The same controls with the root's power as AC power flow has it; the objective counts that."""
-    root = problem.root
-    flow = replace(schedule.connections[root], import_kw=root_import_kw, export_kw=root_export_kw)
-    connections = {**schedule.connections, root: flow}
-    of_assets = tuple(s for s in schedule.shortfalls if s.kind != "import_limit")
-    every = _in_order(*of_assets, *overruns(problem, connections))
-    return replace(
-        schedule,
-        connections=connections,
-        shortfalls=every,
-        objective=objective(problem, schedule.assets, connections, every, schedule.offers),
-    )

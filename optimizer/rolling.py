@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -23,10 +23,7 @@ from energy.domain.schedule import AssetSchedule, Schedule
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.load import Load
 from optimizer.assets.renewable import Renewable
-
-if TYPE_CHECKING:
-    from optimizer.model import Program
-    from optimizer.problem import DispatchProblem
+from optimizer.problem import DispatchProblem, Pins
 
 UNSERVED_KWH = 1e-4
 """A plan that serves so much more is taken whatever it costs."""
@@ -41,63 +38,12 @@ CHANGED_KW = 1e-3
 
 
 @dataclass(frozen=True)
-class Pins:
-    """Controls that are given: before step `past` what was done, before step `until` what is kept.
-
-    `assets` are on the grid of the problem, NaN where the previous schedule says nothing.
-    """
-
-    past: int
-    until: int
-    assets: Mapping[str, AssetSchedule]
-
-
-@dataclass(frozen=True)
 class Previous:
     """A schedule made before: of which problem, over which time, and what each asset was to do."""
 
     input_hash: str
     time: TimeGrid
     assets: Mapping[str, AssetSchedule]
-
-
-def pin(program: Program, pins: Pins) -> None:
-    """Close the bounds of `program` around the controls of `pins`, as near as they allow. Those of the past
-    are facts: they keep their values whatever minimum or reserve these break."""
-    (part,) = program.parts
-    linear = program.linear
-    flows = part.connections
-    of_past = flows.imports[:, : pins.past], flows.exports[:, : pins.past]
-    for columns in (*of_past, flows.overruns[flows.overrun_steps < pins.past]):
-        linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw)
-    for limit in flows.net_limits:
-        linear.upper[limit.columns[limit.steps < pins.past]] = np.inf
-    done = [program.past]
-    for rows in part.assets:
-        states, steps = rows.states
-        free = states[steps < pins.past]
-        linear.lower[free], linear.upper[free] = -np.inf, np.inf
-        columns, unserved = rows.left_unserved(pins.assets, pins.past)
-        linear.lower[columns] = linear.upper[columns] = unserved
-        for control in rows.stated_controls():
-            known = pins.assets.get(control.asset)
-            series = None if known is None else known.p_kw
-            if known is not None and control.series != "p_kw":
-                series = known.series.get(control.series)
-            if series is None or series.ndim != 1 + (control.slot is not None):
-                continue
-            if control.slot is not None:
-                if control.slot >= series.shape[1]:
-                    continue
-                series = series[:, control.slot]
-            value = np.clip(control.sign * series[control.steps], 0.0, None) * control.share
-            until = pins.until if control.promised else pins.past
-            kept = (control.steps < until) & np.isfinite(value)
-            columns = control.columns[kept]
-            value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
-            linear.lower[columns] = linear.upper[columns] = value
-            done.append(columns[control.steps[kept] < pins.past])
-    program.past = np.concatenate(done)
 
 
 def replan(

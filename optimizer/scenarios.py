@@ -4,32 +4,19 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from energy.domain.documents import Document, Identifier, faults_of, nearest, series_fault
+from energy.domain.documents import Document, faults_of, nearest, series_fault
 from energy.domain.errors import Fault
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Asset, NumberSeries
-
-if TYPE_CHECKING:
-    from optimizer.documents import Connection
-    from optimizer.problem import DispatchProblem
+from optimizer.assets.base import Asset
+from optimizer.documents import Connection, Scenario
 
 Part = TypeVar("Part", bound=Document)
 WHOLE = 1e-9
 """How far the probabilities may be from one in sum."""
-
-
-class Scenario(Document):
-    """What differs in one forecast: series of connections and assets by path, such as
-    ``assets.pv.available_kw``. What it does not name is as in the problem."""
-
-    id: Identifier
-    probability: Annotated[float, Field(gt=0, le=1)]
-    series: dict[str, NumberSeries] = Field(default_factory=dict)
 
 
 def split(path: str, parts: Mapping[str, Container[str]]) -> tuple[str, str, str]:
@@ -56,23 +43,15 @@ def with_series(part: Part, changes: Mapping[str, Any]) -> Part:
     return part.model_copy(update=update)
 
 
-def problem_in(problem: DispatchProblem, scenario: Scenario) -> DispatchProblem:
-    """`problem` as one scenario has it, without scenarios of its own."""
-    assets = {asset.id: asset for asset in problem.assets}
+def changes_of(
+    scenario: Scenario, parts: Mapping[str, Container[str]]
+) -> dict[tuple[str, str], dict[str, Any]]:
+    """The series of a scenario by field, of each part by its list and id."""
     changes: dict[tuple[str, str], dict[str, Any]] = defaultdict(dict)
     for path, values in scenario.series.items():
-        kind, item, field = split(path, {"connections": problem.connections, "assets": assets})
+        kind, item, field = split(path, parts)
         changes[kind, item][field] = values
-    return replace(
-        problem,
-        connections={
-            key: with_series(connection, changes["connections", key])
-            for key, connection in problem.connections.items()
-        },
-        assets=tuple(with_series(asset, changes["assets", key]) for key, asset in assets.items()),
-        scenarios=(),
-        first_stage=None,
-    )
+    return changes
 
 
 def scenario_faults(

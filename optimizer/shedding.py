@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from energy.domain.errors import Fault
 from optimizer.assets import Asset
 from optimizer.assets.load import Load
-
-if TYPE_CHECKING:
-    from optimizer.documents import Connection
+from optimizer.documents import Connection
 
 TERMS = ("shed_limit_fraction", "shed_price_per_mwh")
 

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import ceil, floor
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule
 from optimizer.assets.base import Asset, Controllable
-
-if TYPE_CHECKING:
-    from optimizer.problem import DispatchProblem
+from optimizer.problem import DispatchProblem
 
 ROUNDING_KW = 1e-6
 

@@ -18,7 +18,7 @@ from pyomo.core.expr.numeric_expr import LinearExpression
 
 from energy.domain.network import BoolArray, FloatArray, IntArray
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Phases
+from optimizer.quantities import Phases
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time as clock
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
@@ -14,10 +13,8 @@ from energy.domain.network import BoolArray, FloatArray, GridLimits, IntArray
 from optimizer.documents import Options
 from optimizer.exclusions import EXACT_PAIRS, Exclusions
 from optimizer.grid_rows import GridRows
+from optimizer.program import Program
 from optimizer.solver import Solution, Solver
-
-if TYPE_CHECKING:
-    from optimizer.model import Program
 
 UNSERVED_KWH = 1e-6
 """Total shortfall below this is the solver's rounding."""

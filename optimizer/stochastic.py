@@ -18,12 +18,13 @@ from energy.domain.schedule import Conflict, Schedule, Status
 from energy.domain.uncertainty import Breach, BreachSample, ScenarioSchedule, ScenarioValue, Uncertainty
 from optimizer.breaches import budget, level, needed
 from optimizer.conflicts import of_infeasible
-from optimizer.documents import Connection
+from optimizer.documents import Connection, Scenario
 from optimizer.extensive import build_scenarios, extensive, first_stage_controls
-from optimizer.model import Part, Program, build
+from optimizer.model import build
 from optimizer.outcome import outcome
 from optimizer.problem import DispatchProblem
-from optimizer.scenarios import Scenario, problem_in, split
+from optimizer.program import Part, Program
+from optimizer.scenarios import split
 from optimizer.stages import Stages
 
 BREACHED_KW = 1e-4
@@ -148,7 +149,7 @@ class Scenarios:
 
     def _mean_forecast(self, until: float | None) -> float | None:
         """Expected cost where the first stage is planned for the mean forecast only."""
-        mean = build(problem_in(self._problem, self._mean()))
+        mean = build(self._problem.given(self._mean()))
         x = _solved(mean, until)
         if x is None:
             return None

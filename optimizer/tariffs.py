@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import combinations, pairwise
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import Annotated, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
@@ -22,10 +22,7 @@ from energy.domain.documents import Document, Items
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import Number, Positive
-
-if TYPE_CHECKING:
-    from optimizer.documents import Connection
+from optimizer.quantities import Number, Positive
 
 Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 DAYS: tuple[Day, ...] = get_args(Day)
@@ -216,30 +213,6 @@ class BillingPeriod:
         """kWh of it in each block."""
         before = np.concatenate([[0.0], np.cumsum(self.widths_kwh[:-1])])
         return np.clip(energy_kwh - before, 0.0, self.widths_kwh)
-
-
-def expanded(connection: Connection, time: TimeGrid) -> Connection:
-    """The connection with price series in the place of its tariffs."""
-    update: dict[str, object] = {}
-    for way in ("import", "export"):
-        tariff: Tariff | None = getattr(connection, f"{way}_tariff")
-        if tariff is not None:
-            update[f"{way}_price_per_mwh"] = tuple(tariff.prices(time).tolist())
-            update[f"{way}_tariff"] = None
-    return connection.model_copy(update=update)
-
-
-def tariff_faults(path: str, connection: Connection) -> Iterator[Fault]:
-    """What is wrong with the tariffs of a connection."""
-    for way in ("import", "export"):
-        tariff: Tariff | None = getattr(connection, f"{way}_tariff")
-        if tariff is None:
-            continue
-        if getattr(connection, f"{way}_price_per_mwh") is not None:
-            yield Fault(f"{path}.{way}_tariff", f"stands beside {way}_price_per_mwh; give one of the two")
-        yield from tariff.faults(f"{path}.{way}_tariff")
-    if connection.import_blocks is not None:
-        yield from connection.import_blocks.faults(f"{path}.import_blocks")
 
 
 def _offsets(

@@ -7,18 +7,15 @@ have more than one or two assets behind them).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse as sp
 
 from energy.domain.network import FloatArray, IntArray, Terminal
+from optimizer.assets.base import AssetRows
+from optimizer.program import Program
+from optimizer.reactive import ReactiveRows
 from optimizer.solver import Solver
-
-if TYPE_CHECKING:
-    from optimizer.assets.base import AssetRows
-    from optimizer.model import Program
-    from optimizer.reactive import ReactiveRows
 
 
 @dataclass(frozen=True)

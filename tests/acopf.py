@@ -20,7 +20,7 @@ from energy.domain.schedule import AssetSchedule
 from grid_models.elements import grid_elements, profile_series
 from grid_models.sources import load_grid
 from grid_models.twin import Twin
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 
 Document = dict[str, Any]
 PRICES = Path(__file__).parents[1] / "grid_models" / "reference_city" / "nl_2016_day_ahead_price.csv"
@@ -223,7 +223,7 @@ def _voltages(twin: Twin, document: Document, schedule: Document) -> Any:
         )
         for key, value in schedule["assets"].items()
     }
-    return twin.solve(problem.nodal_power(replace(problem.uncontrolled(), assets=assets))).voltage
+    return twin.solve(problem.nodal_power(replace(uncontrolled(problem), assets=assets))).voltage
 
 
 class _Program:

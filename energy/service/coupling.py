@@ -24,7 +24,7 @@ from energy.service.cuts import LONG, Cuts
 from energy.service.grid_frontier import Aim, Candidate, frontier_on_grid
 from energy.service.remedies import remedies
 from energy.service.safe_rule import safe_on_grid
-from optimizer import DispatchProblem, settle
+from optimizer import DispatchProblem, settle, uncontrolled
 from optimizer.assets.load import Load
 from optimizer.frontier import frontier_point
 
@@ -127,8 +127,7 @@ class _Loop:
         if self._until is not None:
             self._prove_safe_rule()
         self._progress(0.0, "AC power flow without control")
-        uncontrolled = problem.uncontrolled()
-        point = self._start(uncontrolled)
+        point = self._start(uncontrolled(problem))
         cuts = Cuts(problem, self._twin)
         cuts.linearise(point.state, point.schedule, np.arange(problem.time.steps))
         share = 1.0 if problem.frontier is None else 1 / (problem.frontier + 1)

@@ -39,7 +39,7 @@ from energy.service.day_accounts import day_accounts, marginal_table
 from energy.service.operation import operate
 from energy.service.previous import read_previous
 from energy.service.remedies import remedies
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 from optimizer.rolling import replan
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def plan_day(
     ways = {"planned": operate(start, schedule, known)}
     if expected is not None:
         ways["actual"] = operate(start, schedule, city.profiles)
-    ways["uncontrolled"] = operate(start, problem.uncontrolled(), city.profiles)
+    ways["uncontrolled"] = operate(start, uncontrolled(problem), city.profiles)
     cases: dict[str, Case] = {}
     for name, operation in ways.items():
         progress(0.82 + 0.05 * len(cases), f"AC power flow and carbon, case {name}")

@@ -19,12 +19,10 @@ from optimizer.assets.base import (
     AssetRows,
     Control,
     Controllable,
-    Efficiency,
     Flexibility,
     HardLimit,
     InverterPower,
     Kept,
-    Positive,
     Source,
     Store,
     StorePlan,
@@ -33,6 +31,7 @@ from optimizer.assets.base import (
 from optimizer.assets.charging import SERVED_KWH, Charging
 from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
 from optimizer.assets.wear import WearStep, curve_faults, depth_wear, segment_rows
+from optimizer.quantities import Efficiency, Positive
 
 if TYPE_CHECKING:
     from optimizer.assets.ev import ElectricVehicle, Session

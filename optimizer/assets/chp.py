@@ -13,16 +13,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import (
-    AssetRows,
-    Control,
-    Efficiency,
-    HardLimit,
-    NumberSeries,
-    Positive,
-    PositiveSeries,
-    TerminalPower,
-)
+from optimizer.assets.base import AssetRows, Control, HardLimit, TerminalPower
 from optimizer.assets.commitment import CommitmentRows, CommittedUnit
 from optimizer.assets.heat import (
     NO_STORE,
@@ -33,6 +24,7 @@ from optimizer.assets.heat import (
     stored_heat,
     unmet_heat,
 )
+from optimizer.quantities import Efficiency, NumberSeries, Positive, PositiveSeries
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -22,7 +22,7 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray
 from energy.domain.schedule import Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import NumberSeries, crossed
+from optimizer.quantities import NumberSeries, crossed
 
 if TYPE_CHECKING:
     from optimizer.site import Columns, Site

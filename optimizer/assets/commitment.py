@@ -20,16 +20,9 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid, format_duration
-from optimizer.assets.base import (
-    Asset,
-    Flexibility,
-    NumberSeries,
-    Positive,
-    PositiveSeries,
-    TerminalPower,
-    crossed,
-)
+from optimizer.assets.base import Asset, Flexibility, TerminalPower
 from optimizer.assets.spinning import Unit
+from optimizer.quantities import NumberSeries, Positive, PositiveSeries, crossed
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -15,12 +15,13 @@ from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
 from energy.domain.time import TimeGrid, format_instant
-from optimizer.assets.base import Asset, AssetRows, Burden, Controllable, Efficiency, Positive, Priority
+from optimizer.assets.base import Asset, AssetRows, Burden, Controllable
 from optimizer.assets.battery import energy_faults, least_power_faults, stored_kwh, wear_cost
 from optimizer.assets.charging import Charged, Charging, uncharged, vehicle_charging, vehicle_shortfalls
 from optimizer.assets.fleet import FleetRows
 from optimizer.assets.reach import ev_out_of_reach, relaxed_ev
 from optimizer.assets.wear import WearStep, curve_faults, excess_wear
+from optimizer.quantities import Efficiency, Positive, Priority
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -12,21 +12,12 @@ from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_instant
-from optimizer.assets.base import (
-    Asset,
-    AssetRows,
-    Control,
-    Controllable,
-    HardLimit,
-    Positive,
-    PositiveSeries,
-    TerminalPower,
-    crossed,
-)
+from optimizer.assets.base import Asset, AssetRows, Control, Controllable, HardLimit, TerminalPower
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.comfort import Room, RoomRows
 from optimizer.assets.heat import HeatNode, HeatRows, HeatStore, broken_heat, stored_heat, unmet_heat
 from optimizer.assets.thermostat import thermostat
+from optimizer.quantities import Positive, PositiveSeries, crossed
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -21,9 +21,10 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import HardLimit, Positive
+from optimizer.assets.base import HardLimit
 from optimizer.assets.battery import energy_faults
 from optimizer.assets.charging import SERVED_KWH
+from optimizer.quantities import Positive
 
 if TYPE_CHECKING:
     from optimizer.site import Columns, Site

@@ -14,16 +14,8 @@ from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import (
-    Asset,
-    AssetRows,
-    Control,
-    HardLimit,
-    Kept,
-    Positive,
-    PositiveSeries,
-    TerminalPower,
-)
+from optimizer.assets.base import Asset, AssetRows, Control, HardLimit, Kept, TerminalPower
+from optimizer.quantities import Positive, PositiveSeries
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -12,18 +12,9 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import (
-    Asset,
-    AssetRows,
-    Control,
-    Flexibility,
-    Fraction,
-    Number,
-    NumberSeries,
-    Source,
-    TerminalPower,
-)
+from optimizer.assets.base import Asset, AssetRows, Control, Flexibility, Source, TerminalPower
 from optimizer.assets.charging import SERVED_KWH
+from optimizer.quantities import Fraction, Number, NumberSeries
 
 if TYPE_CHECKING:
     from optimizer.site import Site

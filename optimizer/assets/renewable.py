@@ -18,11 +18,10 @@ from optimizer.assets.base import (
     Control,
     Flexibility,
     InverterPower,
-    Number,
-    PositiveSeries,
     Source,
     TerminalPower,
 )
+from optimizer.quantities import Number, PositiveSeries
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -14,7 +14,8 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid, format_duration, format_instant
-from optimizer.assets.base import Asset, AssetRows, Control, Positive, TerminalPower
+from optimizer.assets.base import Asset, AssetRows, Control, TerminalPower
+from optimizer.quantities import Positive
 
 if TYPE_CHECKING:
     from optimizer.site import Site

@@ -14,16 +14,9 @@ from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
-from optimizer.assets.base import (
-    Asset,
-    AssetRows,
-    Control,
-    Efficiency,
-    Positive,
-    PositiveSeries,
-    TerminalPower,
-)
+from optimizer.assets.base import Asset, AssetRows, Control, TerminalPower
 from optimizer.assets.battery import stored_kwh
+from optimizer.quantities import Efficiency, Positive, PositiveSeries
 
 if TYPE_CHECKING:
     from optimizer.site import Site

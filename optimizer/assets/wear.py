@@ -22,7 +22,8 @@ from pydantic import Field
 from energy.domain.documents import Document
 from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray
-from optimizer.assets.base import Entries, Positive
+from optimizer.assets.base import Entries
+from optimizer.quantities import Positive
 
 if TYPE_CHECKING:
     from optimizer.assets.battery import Battery

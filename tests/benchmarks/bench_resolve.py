@@ -12,7 +12,7 @@ import numpy as np
 from energy.domain.network import ElementId, GridLimits, Losses
 from energy.domain.schedule import Schedule
 from optimizer import Dispatcher, DispatchProblem
-from optimizer.rolling import Pins
+from optimizer.problem import Pins
 
 EVS, STEPS = 1000, 96
 

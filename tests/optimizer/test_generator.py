@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 from tests.optimizer.builders import Document, check_answer, load, problem_of, solve
 from tests.optimizer.units import (
     HOURS,
@@ -155,7 +155,7 @@ def test_without_control_it_keeps_its_limits(document: Document) -> None:
     document["connections"][0] |= {"import_limit_kw": 1e6, "export_limit_kw": 1e6}
     if faults_of(document):
         return
-    answer = DispatchProblem.from_document(document).uncontrolled().document()
+    answer = uncontrolled(DispatchProblem.from_document(document)).document()
     check_answer(document, answer)
     if not document["assets"][1]["on_at_start"] and commits(document["assets"][1]):
         assert not any(answer["assets"]["g1"]["p_kw"])

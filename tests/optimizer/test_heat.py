@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem, dispatch
+from optimizer import DispatchProblem, dispatch, uncontrolled
 from optimizer.fallback import fallback
 from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import Document, at, check_answer, load, problem_of, solve
@@ -154,7 +154,7 @@ def test_no_flexible_load_is_cheaper(document: Document) -> None:
 def test_without_control_they_keep_their_limits(document: Document) -> None:
     """The checker runs on the uncontrolled answer with the needs it leaves unmet."""
     problem = DispatchProblem.from_document(document)
-    schedule = problem.uncontrolled()
+    schedule = uncontrolled(problem)
     asset = problem.assets[1] if problem.assets[0].id == "base" else problem.assets[0]
     own = schedule.assets[asset.id]
     if list(asset.broken(own, problem.time)):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 from tests.optimizer.builders import Document, battery, load, problem_of, solve
 from tests.optimizer.milp.formulation import optimum
 from tests.optimizer.stations import hydrogen_station
@@ -147,7 +147,7 @@ def test_a_tank_that_cannot_be_filled_is_a_conflict() -> None:
 
 def test_an_uncontrolled_station_refills_what_vehicles_took() -> None:
     document = problem_of([hydrogen_station(demand_kg=[0.0, 1.0, 5.0, 0.0])])
-    schedule = DispatchProblem.from_document(document).uncontrolled()
+    schedule = uncontrolled(DispatchProblem.from_document(document))
     series = schedule.assets["h2"].series
     assert schedule.assets["h2"].p_kw.tolist() == [0.0, 50.0, 100.0, 100.0]
     assert series["unmet_kg"].tolist() == [0.0, 0.0, 1.0, 0.0]

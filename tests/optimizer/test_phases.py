@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog
 
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, solve
 from tests.optimizer.test_problem import faults
 
@@ -130,7 +130,7 @@ def test_a_grid_is_said_to_be_checked_balanced_only() -> None:
 
 def test_an_unchecked_rule_tells_the_limits_it_breaks() -> None:
     document = problem_of([charging("a", "L1", 9.0)], steps=2, unbalance_limit_kw=4.6)
-    schedule = DispatchProblem.from_document(document).uncontrolled()
+    schedule = uncontrolled(DispatchProblem.from_document(document))
     assert any("4.4 kW above its unbalance_limit_kw, in 1 steps" in notice for notice in schedule.notices)
 
 

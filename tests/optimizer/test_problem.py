@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem, dispatch
+from optimizer import DispatchProblem, dispatch, uncontrolled
 from optimizer.assets import ASSET_TYPES
 from optimizer.problem import ProblemDocument
 from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, trip
@@ -287,7 +287,7 @@ def test_uncontrolled_evs_charge_at_once_to_their_need() -> None:
         [ev([session(0.5, 4, e_departure_min_kwh=22.0)]), battery(e_start_kwh=5.0), renewable(3.0)],
         import_price_per_mwh=[90.0, 80.0, 1.0, 1.0],
     )
-    schedule = DispatchProblem.from_document(document).uncontrolled()
+    schedule = uncontrolled(DispatchProblem.from_document(document))
     assert np.allclose(schedule.assets["ev1"].p_kw, [5.0, 7.0, 0.0, 0.0])
     assert np.allclose(schedule.assets["b1"].p_kw, 0.0)
     assert np.allclose(schedule.connections["poc"].import_kw, [2.0, 4.0, 0.0, 0.0])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 from tests.optimizer.builders import Document, at, check_answer, load, problem_of, solve
 from tests.optimizer.units import HOURS, each_step, shiftable_load, starts_of
 
@@ -84,7 +84,7 @@ def test_no_choice_of_starts_is_better(document: Document) -> None:
 @settings(max_examples=50)
 @given(document=problems())
 def test_without_control_it_runs_at_once(document: Document) -> None:
-    answer = DispatchProblem.from_document(document).uncontrolled().document()
+    answer = uncontrolled(DispatchProblem.from_document(document)).document()
     document["connections"][0].pop("import_limit_kw")
     answer["shortfalls"] = [s for s in answer["shortfalls"] if s["kind"] != "import_limit"]
     answer["objective"]["shortfall"] = 0.0

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from optimizer import DispatchProblem, dispatch
+from optimizer import DispatchProblem, dispatch, uncontrolled
 from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, session, solve
 from tests.optimizer.test_problem import faults
@@ -136,7 +136,7 @@ def test_wrong_signals_are_refused() -> None:
 
 def test_signals_outside_the_horizon_and_broken_ones_are_told() -> None:
     document = problem_of([charging("a")], grid_signals=[signal(9, 10, 1.0), signal(0, 1, 3.0)])
-    notices = DispatchProblem.from_document(document).uncontrolled().notices
+    notices = uncontrolled(DispatchProblem.from_document(document)).notices
     assert "connection 'poc': a grid signal is outside the horizon and left out" in notices
     assert "connection 'poc' is up to 7 kW above its grid_signals, in 1 steps" in notices
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog
 
 from energy.domain.errors import InputError
-from optimizer import DispatchProblem
+from optimizer import DispatchProblem, uncontrolled
 from tests.optimizer.builders import Document, problem_of, solve
 from tests.optimizer.milp.formulation import optimum
 from tests.optimizer.stations import each_step, swap_station
@@ -161,7 +161,7 @@ def test_slots_keep_their_places_in_the_answer() -> None:
 
 def test_uncontrolled_racks_charge_at_once() -> None:
     document = problem_of([swap_station(p_max_kw=9.0, swaps=[1.0, 1.0, 0.0, 0.0])])
-    schedule = DispatchProblem.from_document(document).uncontrolled()
+    schedule = uncontrolled(DispatchProblem.from_document(document))
     rack = schedule.assets["rack"]
     assert rack.p_kw.tolist() == pytest.approx([9.0, 9.0, 7.0, 0.0])
     assert rack.series["swaps_served"].tolist() == [1.0, 1.0, 0.0, 0.0]

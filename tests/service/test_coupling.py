@@ -21,7 +21,7 @@ from energy.service.dispatch import dispatch_document
 from energy.service.documents import ScheduleDocument
 from grid_models.sources import load_grid
 from grid_models.twin import Twin
-from optimizer import Dispatcher, DispatchProblem
+from optimizer import Dispatcher, DispatchProblem, uncontrolled
 
 STEPS = 24
 HOURS = np.arange(STEPS)
@@ -83,7 +83,7 @@ def ac_of(document: dict[str, Any], schedule: dict[str, Any]) -> tuple[Twin, Any
     limits = OperatingLimits(network["vm_min_pu"], network["vm_max_pu"])
     twin = Twin(grid_of(network["grid"]), limits=limits)
     problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
-    baseline = problem.uncontrolled()
+    baseline = uncontrolled(problem)
     assets = {key: AssetSchedule(np.array(value["p_kw"])) for key, value in schedule["assets"].items()}
     return twin, twin.solve(problem.nodal_power(replace(baseline, assets=assets)))
 
@@ -135,7 +135,7 @@ def test_a_remedy_clears_its_violation() -> None:
     amount, _, _, _, _, bus, *_ = mildest["remedy"].split()
     twin, _ = ac_of(document, schedule)
     problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
-    power = problem.nodal_power(problem.uncontrolled())
+    power = problem.nodal_power(uncontrolled(problem))
     step = problem.time.step_at(datetime.fromisoformat(mildest["time"]))
     power.p_mw[step, int(np.flatnonzero(power.buses == int(bus))[0])] -= 1.1 * float(amount)
     element = (mildest["element"]["table"], mildest["element"]["index"])
@@ -196,7 +196,7 @@ def test_a_deadline_before_the_first_schedule_gives_the_safe_rule_that_ac_has_se
     document = lv_problem(code, pv=8.0)
     twin = Twin(grid_of(f"simbench:{code}"), limits=OperatingLimits(0.95, 1.05))
     problem = DispatchProblem.from_document(document).resolve_buses(twin.bus_index)
-    assert not twin.solve(problem.nodal_power(problem.uncontrolled())).secure
+    assert not twin.solve(problem.nodal_power(uncontrolled(problem))).secure
     told: list[Schedule] = []
     schedule, state = dispatch_on_grid(problem, twin, deadline=1e-9, for_now=told.append)
     assert schedule.status == "fallback"

@@ -1,0 +1,203 @@
+"""A linear program of a problem, and what its columns mean.
+
+Everything is in kW and kWh. Costs are prices per MWh of the power columns, so that the dual of a balance
+row is a price per MWh; `Program.cost_scale` turns the objective into the problem's currency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from energy.domain.documents import expand
+from energy.domain.network import FloatArray, IntArray
+from optimizer.assets.base import AssetRows
+from optimizer.problem import DispatchProblem, Pins
+from optimizer.reactive import ReactiveRows
+from optimizer.solver import LinearProgram
+
+if TYPE_CHECKING:
+    # Pyomo takes a second to import: what only reads a program need not pay for it
+    from optimizer.connections import ConnectionRows
+
+
+@dataclass(frozen=True)
+class Part:
+    """One problem inside a program: what `connections` and `assets` number counts from its first column
+    and row. `probability` weighs what it costs and leaves unserved."""
+
+    problem: DispatchProblem
+    connections: ConnectionRows
+    assets: tuple[AssetRows, ...]
+    reactive: ReactiveRows
+    columns: slice
+    rows: slice
+    probability: float = 1.0
+
+    def unserved(self) -> FloatArray:
+        """What is unserved, in kWh times priority, as coefficients on its columns."""
+        coefficients = np.zeros(self.columns.stop - self.columns.start)
+        coefficients[self.connections.overruns] = self.problem.time.hours
+        for rows in self.assets:
+            coefficients[rows.needs] = rows.need_weights
+        return coefficients
+
+    def emissions(self, *, at_margin: bool = False) -> FloatArray:
+        """kg per unit of each column: what root imports carry, less export credit, and assets' own.
+
+        `at_margin` counts what the grid above emits more: the marginal intensity of imports less exports.
+        """
+        problem, hours = self.problem, self.problem.time.hours
+        coefficients = np.zeros(self.columns.stop - self.columns.start)
+        for number, connection in enumerate(problem.connections.values()):
+            if connection.parent is None:
+                if at_margin:
+                    marginal = connection.marginal_carbon_g_per_kwh
+                    carried = credited = expand(marginal or 0.0, problem.time.steps)
+                else:
+                    carried, credited = problem.carbon_intensities(connection)
+                coefficients[self.connections.imports[number]] = carried * hours / 1000
+                coefficients[self.connections.exports[number]] = -credited * hours / 1000
+        for rows in self.assets:
+            columns, kg_per_kwh = rows.emitting
+            np.add.at(coefficients, columns, kg_per_kwh * hours)
+        return coefficients
+
+
+@dataclass
+class Program:
+    """A linear program of one problem, or of several scenarios of one, and what its columns mean.
+
+    Columns and rows beyond those of its parts tie the parts together. Of the columns `past` it is known what
+    they did: no minimum and no reserve applies to them.
+    """
+
+    linear: LinearProgram
+    parts: tuple[Part, ...]
+    names: Callable[[], list[str]]
+    row_names: Callable[[], list[str]]
+    cost_scale: float
+    past: IntArray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def connections(self) -> ConnectionRows:
+        """The connections of a program of one part."""
+        (part,) = self.parts
+        return part.connections
+
+    @property
+    def assets(self) -> tuple[AssetRows, ...]:
+        """The assets of a program of one part."""
+        (part,) = self.parts
+        return part.assets
+
+    @property
+    def reactive(self) -> ReactiveRows:
+        """The steered inverters of a program of one part."""
+        (part,) = self.parts
+        return part.reactive
+
+    def at_carbon_price(self, price_per_t: float) -> Program:
+        """The same program, of one part, with another price of carbon."""
+        (part,) = self.parts
+        objective = part.problem.objective
+        more = (price_per_t - objective.carbon_price_per_t) / 1000 / self.cost_scale
+        problem = replace(
+            part.problem, objective=objective.model_copy(update={"carbon_price_per_t": price_per_t})
+        )
+        linear = replace(self.linear, cost=self.linear.cost + more * part.emissions())
+        return replace(self, linear=linear, parts=(replace(part, problem=problem),))
+
+    def pin(self, pins: Pins) -> None:
+        """Close the bounds of its columns around the controls of `pins`, as near as they allow.
+
+        Those of the past are facts: they keep their values whatever minimum or reserve these break.
+        """
+        (part,) = self.parts
+        linear = self.linear
+        flows = part.connections
+        of_past = flows.imports[:, : pins.past], flows.exports[:, : pins.past]
+        for columns in (*of_past, flows.overruns[flows.overrun_steps < pins.past]):
+            linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw)
+        for limit in flows.net_limits:
+            linear.upper[limit.columns[limit.steps < pins.past]] = np.inf
+        done = [self.past]
+        for rows in part.assets:
+            states, steps = rows.states
+            free = states[steps < pins.past]
+            linear.lower[free], linear.upper[free] = -np.inf, np.inf
+            columns, unserved = rows.left_unserved(pins.assets, pins.past)
+            linear.lower[columns] = linear.upper[columns] = unserved
+            for control in rows.stated_controls():
+                known = pins.assets.get(control.asset)
+                series = None if known is None else known.p_kw
+                if known is not None and control.series != "p_kw":
+                    series = known.series.get(control.series)
+                if series is None or series.ndim != 1 + (control.slot is not None):
+                    continue
+                if control.slot is not None:
+                    if control.slot >= series.shape[1]:
+                        continue
+                    series = series[:, control.slot]
+                value = np.clip(control.sign * series[control.steps], 0.0, None) * control.share
+                until = pins.until if control.promised else pins.past
+                kept = (control.steps < until) & np.isfinite(value)
+                columns = control.columns[kept]
+                value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
+                linear.lower[columns] = linear.upper[columns] = value
+                done.append(columns[control.steps[kept] < pins.past])
+        self.past = np.concatenate(done)
+
+    @cached_property
+    def exclusive(self) -> IntArray:
+        """Pairs of columns of which one must be zero, shape (pairs, 2)."""
+        return np.concatenate(
+            [
+                pairs + part.columns.start
+                for part in self.parts
+                for pairs in (part.connections.exclusive, *(rows.exclusive for rows in part.assets))
+            ]
+        )
+
+    @cached_property
+    def imports(self) -> IntArray:
+        """The columns of power imported through a connection."""
+        return np.concatenate([part.connections.imports.ravel() + part.columns.start for part in self.parts])
+
+    @cached_property
+    def semicontinuous(self) -> tuple[IntArray, FloatArray]:
+        """Columns that are zero or at least so much."""
+        stepped = [
+            (rows.semicontinuous + part.columns.start, rows.semicontinuous_min)
+            for part in self.parts
+            for rows in part.assets
+        ]
+        columns = np.concatenate([np.zeros(0, np.int64), *(columns for columns, _ in stepped)])
+        least = np.concatenate([np.zeros(0), *(least for _, least in stepped)])
+        undone = ~np.isin(columns, self.past)
+        return columns[undone], least[undone]
+
+    @cached_property
+    def reserves(self) -> tuple[IntArray, FloatArray]:
+        """Pairs (power, energy), shape (pairs, 2), whose power is zero unless the energy is so much."""
+        reserved = [
+            (rows.reserves + part.columns.start, rows.reserved_kwh)
+            for part in self.parts
+            for rows in part.assets
+        ]
+        pairs = np.concatenate([np.zeros((0, 2), np.int64), *(pairs for pairs, _ in reserved)])
+        least = np.concatenate([np.zeros(0), *(least for _, least in reserved)])
+        undone = ~np.isin(pairs[:, 0], self.past)
+        return pairs[undone], least[undone]
+
+    @cached_property
+    def unserved(self) -> FloatArray:
+        """What is unserved, in kWh times priority and probability, as coefficients on the columns."""
+        coefficients = np.zeros(len(self.linear.cost))
+        for part in self.parts:
+            coefficients[part.columns] = part.probability * part.unserved()
+        return coefficients
