@@ -33,7 +33,7 @@ class Dispatcher:
     """One problem, built once and solved as often as grid limits are added to it.
 
     `grid_slack` lists the linear limits that the last schedule breaks. Costs inside are prices per MWh on
-    columns in kW; see `optimizer.model`.
+    columns in kW; see `optimizer.program`.
     """
 
     def __init__(self, problem: DispatchProblem) -> None:

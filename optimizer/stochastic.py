@@ -14,8 +14,16 @@ import numpy as np
 from energy.domain.documents import expand
 from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray
-from energy.domain.schedule import Conflict, Schedule, Status
-from energy.domain.uncertainty import Breach, BreachSample, ScenarioSchedule, ScenarioValue, Uncertainty
+from energy.domain.schedule import (
+    Breach,
+    BreachSample,
+    Conflict,
+    ScenarioSchedule,
+    ScenarioValue,
+    Schedule,
+    Status,
+    Uncertainty,
+)
 from optimizer.breaches import budget, level, needed
 from optimizer.conflicts import of_infeasible
 from optimizer.documents import Connection, Scenario

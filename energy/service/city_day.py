@@ -17,8 +17,7 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray
 from energy.domain.records import CarryOver
 from energy.domain.time import TimeGrid, format_instant
-from energy.service.city_units import DayBefore, unit_documents
-from energy.service.unit_operation import declared_kwh
+from energy.service.city_units import DayBefore, declared_kwh, unit_documents
 
 Information = Literal["perfect", "day-ahead"]
 INFORMATION: tuple[Information, ...] = ("perfect", "day-ahead")

@@ -183,6 +183,19 @@ def parts_of(unit: SiteUnit) -> tuple[str, str]:
     return unit.id, unit.id + EARLIER
 
 
+def declared_kwh(units: Sequence[SiteUnit]) -> dict[str, float]:
+    """What the stores of units hold as the city declares them, electricity that made it, kWh."""
+    held = {}
+    for unit in units:
+        fields = unit.fields
+        if unit.type == "hydrogen_station":
+            held[unit.id] = fields["tank"]["start_kg"] * fields["electrolyser"]["kwh_per_kg"]
+        elif unit.type == "swap_station":
+            start = fields["e_start_kwh"]
+            held[unit.id] = sum(start) if isinstance(start, list | tuple) else start * fields["slots"]
+    return held
+
+
 def _documents(
     unit: SiteUnit,
     known: Profiles,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +11,11 @@ from energy.domain.city import Profiles, SiteUnit
 from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule
 from energy.domain.time import TimeGrid
+from energy.service.city_day import CityDay
 from energy.service.city_units import ROLES, parts_of, unit_documents
 from optimizer.assets import ASSET_TYPES, Asset
 from optimizer.assets.hydrogen_station import HydrogenStation
 from optimizer.assets.swap_station import SwapStation
-
-if TYPE_CHECKING:
-    from energy.service.city_day import CityDay
 
 COST_PARTS = ("fuel", "start")
 """What units cost beside wear, which batteries cost too."""
@@ -130,19 +127,6 @@ def run_units(day: CityDay, schedules: Mapping[str, AssetSchedule], profiles: Pr
     return UnitOperation(
         city.units, time, p_mw, drawn_mw, drawn_mvar, series, cost, emitted_kg, unmet_kwh, tuple(tanks)
     )
-
-
-def declared_kwh(units: Sequence[SiteUnit]) -> dict[str, float]:
-    """What the stores of units hold as the city declares them, electricity that made it, kWh."""
-    held = {}
-    for unit in units:
-        fields = unit.fields
-        if unit.type == "hydrogen_station":
-            held[unit.id] = fields["tank"]["start_kg"] * fields["electrolyser"]["kwh_per_kg"]
-        elif unit.type == "swap_station":
-            start = fields["e_start_kwh"]
-            held[unit.id] = sum(start) if isinstance(start, list | tuple) else start * fields["slots"]
-    return held
 
 
 def _tank(unit: SiteUnit, asset: Asset, own: AssetSchedule, time: TimeGrid) -> UnitTank:

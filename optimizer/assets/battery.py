@@ -4,41 +4,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
 
-from energy.domain.documents import Items
 from energy.domain.errors import Fault
 from energy.domain.network import BoolArray, FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Conflict
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import (
-    Asset,
     AssetRows,
     Control,
-    Controllable,
     Flexibility,
     HardLimit,
     InverterPower,
     Kept,
-    Source,
-    Store,
-    StorePlan,
     TerminalPower,
 )
 from optimizer.assets.charging import SERVED_KWH, Charging
-from optimizer.assets.reach import battery_out_of_reach, relaxed_battery
-from optimizer.assets.wear import WearStep, curve_faults, depth_wear, segment_rows
-from optimizer.quantities import Efficiency, Positive
+from optimizer.assets.reach import REACHED_KWH, kwh
+from optimizer.assets.store import (
+    EnergyStore,
+    energy_faults,
+    least_power_faults,
+    store_flexibility,
+    stored_kwh,
+    wear_cost,
+)
+from optimizer.assets.wear import depth_wear, segment_rows
+from optimizer.quantities import Positive
 
 if TYPE_CHECKING:
-    from optimizer.assets.ev import ElectricVehicle, Session
     from optimizer.site import Site
 
 
-class Battery(Controllable, Asset):
+class Battery(EnergyStore):
     """A store of energy; `p_kw` ``+`` charges. Efficiencies are one-way, energies are in the battery.
 
     e' = e · (1 − self_discharge_per_hour)^h
@@ -48,27 +49,17 @@ class Battery(Controllable, Asset):
     it at `wear_cost_per_mwh`, or by depth along `wear_curve`.
     """
 
-    has_inverter: ClassVar[bool] = True
-
     type: Literal["battery"]
     charge_max_kw: Positive
     discharge_max_kw: Positive
     charge_min_kw: Positive = 0.0
     discharge_min_kw: Positive = 0.0
-    e_min_kwh: Positive = 0.0
-    e_max_kwh: Positive
-    e_start_kwh: Positive
     e_end_min_kwh: Positive | None = None
-    charge_efficiency: Efficiency = 1.0
-    discharge_efficiency: Efficiency = 1.0
     self_discharge_per_hour: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    wear_cost_per_mwh: Positive = 0.0
-    wear_curve: Items[WearStep] = ()
 
     def faults(self, path: str) -> Iterator[Fault]:
         yield from super().faults(path)
         yield from least_power_faults(path, self)
-        yield from curve_faults(path, self.wear_curve, self.wear_cost_per_mwh)
         yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh, self.e_end_min_kwh)
 
     def terminals(self) -> tuple[Terminal, ...]:
@@ -125,19 +116,51 @@ class Battery(Controllable, Asset):
         return limit != "export_limit_kw"
 
     def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
-        return battery_out_of_reach(self, time)
+        """Least energies above what full charging gives."""
+        gain = self.charge_efficiency * self.charge_max_kw * time.hours
+        retained, energy, missing, last = self.retained(time.hours), self.e_start_kwh, 0.0, 0
+        end_min = self.e_end_min_kwh or 0.0
+        for step in range(time.steps):
+            energy = min(self.e_max_kwh, energy * retained + gain)
+            if step < time.steps - 1 or end_min <= self.e_min_kwh:
+                short = self.e_min_kwh - energy
+                missing, last = max(missing, short), step if short > REACHED_KWH else last
+        hours = time.steps * time.hours
+        by_hand = f"{self.charge_max_kw:g} kW × {hours:g} h"
+        if self.charge_efficiency < 1:
+            by_hand += f" × {self.charge_efficiency:g}"
+        at_end = end_min - energy if end_min > self.e_min_kwh else 0.0
+        for limit, need, amount, end in (
+            ("e_min_kwh", self.e_min_kwh, missing, time.instant(last + 1)),
+            ("e_end_min_kwh", end_min, at_end, time.end),
+        ):
+            if amount > REACHED_KWH:
+                at = "at the end" if limit == "e_end_min_kwh" else "at all times"
+                needs, most = kwh(need, need - amount)
+                yield Conflict(
+                    (self.id,),
+                    self.connection,
+                    time.start,
+                    end,
+                    limit,
+                    amount,
+                    "kWh",
+                    f"asset {self.id!r}: needs {needs} {at} but can hold at most {most} "
+                    f"(from {self.e_start_kwh:g} kWh, {by_hand}). Lower {limit}, start fuller, or raise "
+                    "charge_max_kw.",
+                )
 
     def relaxed(self, conflicts: Sequence[Conflict], time: TimeGrid) -> Battery:
+        """The battery with its least energies lowered."""
         del time
-        return relaxed_battery(self, conflicts)
+        lowered = {
+            conflict.limit: max(0.0, getattr(self, conflict.limit) - conflict.relaxation)
+            for conflict in conflicts
+        }
+        return self.model_copy(update=lowered)
 
     def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
         return {time.steps - 1: (time.end, self.e_end_min_kwh)} if self.e_end_min_kwh else {}
-
-    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
-        del time
-        last = float(schedule.series["e_kwh"][-1])
-        return {"e_start_kwh": min(max(last, self.e_min_kwh), self.e_max_kwh)}
 
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         if self.wear_curve:
@@ -281,82 +304,3 @@ class BatteryRows(AssetRows):
             p_kw = x[self._charge.index[number]] - x[self._discharge.index[number]]
             energies = np.clip(battery.energies(p_kw, self._time), battery.e_min_kwh, battery.e_max_kwh)
             yield battery.id, AssetSchedule(p_kw, {"e_kwh": energies})
-
-
-def store_flexibility(
-    store: Battery | ElectricVehicle,
-    charging: tuple[IntArray, FloatArray],
-    discharging: tuple[IntArray, FloatArray],
-    energy: IntArray,
-    least_kwh: FloatArray,
-    plans: tuple[StorePlan, ...] = (),
-) -> Iterator[Flexibility]:
-    """What a store can hold: columns and largest powers each way, energies and their lower bounds.
-
-    "up" stops charging (a kWh called is charge_efficiency less in the store), then discharges. For "down"
-    the energy after a call is bounded by charge_efficiency × net power, which is exact from there on where
-    the store no longer discharges, and on the safe side where it does.
-    """
-    (charge, charge_max), (discharge, discharge_max) = charging, discharging
-    gain, loss = store.charge_efficiency, 1.0 / store.discharge_efficiency
-    none = np.zeros(len(energy))
-    up = Source(none, ((1.0, charge),), gain), Source(discharge_max, ((-1.0, discharge),), loss)
-    lowest = Store(energy, least_kwh, 1, plans=plans)
-    yield Flexibility(store.id, store.connection, "up", up, lowest)
-    down = (Source(charge_max, ((-1.0, charge), (1.0, discharge)), gain),)
-    highest = Store(energy, np.full(len(energy), store.e_max_kwh), -1, also=(loss - gain, discharge))
-    yield Flexibility(store.id, store.connection, "down", down, highest)
-
-
-def stored_kwh(
-    p_kw: FloatArray,
-    charge_efficiency: float | FloatArray,
-    discharge_efficiency: float | FloatArray,
-    hours: float,
-) -> FloatArray:
-    """What each step's power adds to the energy in a store, kWh."""
-    charge, discharge = np.clip(p_kw, 0, None), np.clip(-p_kw, 0, None)
-    return (charge * charge_efficiency - discharge / discharge_efficiency) * hours
-
-
-def wear_cost(p_kw: FloatArray, wear_cost_per_mwh: float, time: TimeGrid) -> float:
-    """What discharging costs, per MWh at the connection."""
-    if wear_cost_per_mwh == 0:
-        return 0.0
-    return float(np.clip(-p_kw, 0, None).sum()) * time.hours / 1000 * wear_cost_per_mwh
-
-
-def least_power_faults(path: str, powers: Battery | Session) -> Iterator[Fault]:
-    """Least powers above the largest."""
-    for way in ("charge", "discharge"):
-        least, most = getattr(powers, f"{way}_min_kw"), getattr(powers, f"{way}_max_kw")
-        if least > most:
-            yield Fault(f"{path}.{way}_min_kw", f"{least:g} kW is above {way}_max_kw {most:g}; lower it")
-
-
-def energy_faults(
-    path: str,
-    e_min_kwh: float,
-    e_start_kwh: float,
-    e_max_kwh: float,
-    e_end_min_kwh: float | None = None,
-) -> Iterator[Fault]:
-    """Energies of a store that contradict each other."""
-    if e_min_kwh > e_max_kwh:
-        yield Fault(
-            f"{path}.e_min_kwh", f"{e_min_kwh:g} kWh is above e_max_kwh {e_max_kwh:g}; swap or correct them"
-        )
-    if e_start_kwh > e_max_kwh:
-        yield Fault(
-            f"{path}.e_start_kwh",
-            f"{e_start_kwh:g} kWh is above e_max_kwh {e_max_kwh:g}; correct one of the two",
-        )
-    if e_start_kwh < e_min_kwh:
-        yield Fault(
-            f"{path}.e_start_kwh",
-            f"{e_start_kwh:g} kWh is below e_min_kwh {e_min_kwh:g}; raise it, or lower e_min_kwh",
-        )
-    if e_end_min_kwh is not None and e_end_min_kwh > e_max_kwh:
-        yield Fault(
-            f"{path}.e_end_min_kwh", f"{e_end_min_kwh:g} kWh is above e_max_kwh {e_max_kwh:g}; lower it"
-        )

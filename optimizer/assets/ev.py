@@ -1,205 +1,33 @@
-"""Electric vehicles: charging sessions, trips, V2G."""
+"""Electric vehicles: what they do, and what they need."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from math import ceil, floor
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from energy.domain.documents import Document, Instant, Items
-from energy.domain.errors import Fault
-from energy.domain.network import BoolArray, FloatArray, Terminal
+from energy.domain.network import FloatArray
 from energy.domain.schedule import AssetSchedule, Conflict, Shortfall
-from energy.domain.time import TimeGrid, format_instant
-from optimizer.assets.base import Asset, AssetRows, Burden, Controllable
-from optimizer.assets.battery import energy_faults, least_power_faults, stored_kwh, wear_cost
-from optimizer.assets.charging import Charged, Charging, uncharged, vehicle_charging, vehicle_shortfalls
+from energy.domain.time import TimeGrid
+from optimizer.assets.base import AssetRows, Burden
+from optimizer.assets.charging import SERVED_KWH, Charged, Charging, uncharged
 from optimizer.assets.fleet import FleetRows
-from optimizer.assets.reach import ev_out_of_reach, relaxed_ev
-from optimizer.assets.wear import WearStep, curve_faults, excess_wear
-from optimizer.quantities import Efficiency, Positive, Priority
+from optimizer.assets.reach import REACHED_KWH, kwh, when, window
+from optimizer.assets.store import stored_kwh, wear_cost
+from optimizer.assets.vehicle import Stay, Vehicle
+from optimizer.assets.wear import excess_wear
 
 if TYPE_CHECKING:
     from optimizer.site import Site
 
 
-class Session(Document):
-    """A stay at the charger. Power only from `arrival` to `departure`; each way it is nothing, or at least
-    its minimum (`charge_min_kw`, `discharge_min_kw`). `priority` replaces that of the EV for its need;
-    without `v2g_consent` there is no discharge, whatever `discharge_max_kw` says."""
-
-    arrival: Instant
-    departure: Instant
-    charge_max_kw: Positive
-    discharge_max_kw: Positive = 0.0
-    charge_min_kw: Positive = 0.0
-    discharge_min_kw: Positive = 0.0
-    e_departure_min_kwh: Positive | None = None
-    priority: Priority | None = None
-    v2g_consent: bool = True
-
-
-class Trip(Document):
-    """A drive that takes `energy_kwh` from the battery."""
-
-    departure: Instant
-    arrival: Instant
-    energy_kwh: Positive
-    distance_km: Positive | None = None
-
-
-class ElectricVehicle(Controllable, Asset):
-    """An EV at one connection; `p_kw` ``+`` charges, V2G is negative.
-
-    It discharges only in steps that end with at least `v2g_reserve_kwh`, and only with consent: its own
-    and that of the session. V2G wears it at `wear_cost_per_mwh`, or by depth along `wear_curve`; drives
-    then pay only what their depth is dearer than the first step.
-    """
-
-    has_inverter: ClassVar[bool] = True
+class ElectricVehicle(Vehicle):
+    """An EV as dispatched: steered in its sessions, charged at once where nobody steers it."""
 
     type: Literal["ev"]
-    e_min_kwh: Positive = 0.0
-    e_max_kwh: Positive
-    e_start_kwh: Positive
-    charge_efficiency: Efficiency = 1.0
-    discharge_efficiency: Efficiency = 1.0
-    wear_cost_per_mwh: Positive = 0.0
-    wear_curve: Items[WearStep] = ()
-    v2g_consent: bool = True
-    v2g_reserve_kwh: Positive = 0.0
-    sessions: Items[Session] = ()
-    trips: Items[Trip] = ()
-
-    def faults(self, path: str) -> Iterator[Fault]:
-        yield from super().faults(path)
-        yield from curve_faults(path, self.wear_curve, self.wear_cost_per_mwh)
-        yield from energy_faults(path, self.e_min_kwh, self.e_start_kwh, self.e_max_kwh)
-        if self.v2g_reserve_kwh > self.e_max_kwh:
-            yield Fault(
-                f"{path}.v2g_reserve_kwh",
-                f"{self.v2g_reserve_kwh:g} kWh is above e_max_kwh {self.e_max_kwh:g}; lower it",
-            )
-        for number, session in enumerate(self.sessions):
-            where = f"{path}.sessions[{number}]"
-            if session.departure < session.arrival:
-                yield Fault(
-                    f"{where}.departure",
-                    f"{format_instant(session.departure)} is before the arrival "
-                    f"{format_instant(session.arrival)}; swap or correct them",
-                )
-            yield from least_power_faults(where, session)
-            need = session.e_departure_min_kwh
-            if need is not None and need > self.e_max_kwh:
-                yield Fault(
-                    f"{where}.e_departure_min_kwh",
-                    f"{need:g} kWh is above e_max_kwh {self.e_max_kwh:g}; lower it",
-                )
-        for number, trip in enumerate(self.trips):
-            if trip.arrival < trip.departure:
-                yield Fault(
-                    f"{path}.trips[{number}].arrival",
-                    f"{format_instant(trip.arrival)} is before the departure "
-                    f"{format_instant(trip.departure)}; swap or correct them",
-                )
-        yield from self._overlaps(path)
-
-    def _overlaps(self, path: str) -> Iterator[Fault]:
-        if len(self.sessions) + len(self.trips) < 2:
-            return
-        stays = [(s.arrival, s.departure, "sessions", n) for n, s in enumerate(self.sessions)]
-        drives = [(t.departure, t.arrival, "trips", n) for n, t in enumerate(self.trips)]
-        intervals = sorted(item for item in stays + drives if item[0] < item[1])
-        latest = None
-        for item in intervals:
-            if latest is not None and item[0] < latest[1]:
-                yield Fault(
-                    f"{path}.{item[2]}[{item[3]}]",
-                    f"begins at {format_instant(item[0])}, before {latest[2]}[{latest[3]}] ends at "
-                    f"{format_instant(latest[1])}; an EV is in one place at a time",
-                )
-            if latest is None or item[1] > latest[1]:
-                latest = item
-
-    def notices(self, time: TimeGrid) -> Iterator[str]:
-        start, end = time.start, time.end
-        for session in self.sessions:
-            if session.departure == session.arrival:
-                fate = "lasts no time and is left out, with its departure need"
-            elif session.departure <= start or session.arrival >= end:
-                fate = "is outside the horizon and left out"
-            elif session.arrival < start or session.departure > end:
-                fate = "is clipped to the horizon"
-            else:
-                continue
-            span = f"the session {format_instant(session.arrival)} to {format_instant(session.departure)}"
-            yield f"asset {self.id!r}: {span} {fate}"
-        refused = 0
-        if any(s.discharge_max_kw > 0 and self.discharge_max_kw(s) == 0 for s in self.sessions):
-            stays = [stay.session for stay in self.stays(time)]
-            refused = sum(s.discharge_max_kw > 0 and self.discharge_max_kw(s) == 0 for s in stays)
-        if refused:
-            yield f"asset {self.id!r}: no V2G in {refused} of its sessions, for want of v2g_consent"
-        for trip in self.trips:
-            if not time.start <= trip.arrival < time.end:
-                yield (
-                    f"asset {self.id!r}: the trip that arrives at {format_instant(trip.arrival)} is outside "
-                    "the horizon and left out"
-                )
-
-    def terminals(self) -> tuple[Terminal, ...]:
-        found = [self.terminal(1)]
-        if any(self.discharge_max_kw(session) > 0 for session in self.sessions):
-            found.append(self.terminal(-1))
-        return tuple(dict.fromkeys(found))
-
-    @property
-    def least_wear_cost_per_mwh(self) -> float:
-        """What a MWh discharged costs at any depth."""
-        return self.wear_curve[0].cost_per_mwh if self.wear_curve else self.wear_cost_per_mwh
-
-    def discharge_max_kw(self, session: Session) -> float:
-        """The largest discharging power of a session: none without consent."""
-        return session.discharge_max_kw if self.v2g_consent and session.v2g_consent else 0.0
-
-    def priority_of(self, session: Session) -> float:
-        """What weighs the need of a session."""
-        return self.priority if session.priority is None else session.priority
-
-    def stays(self, time: TimeGrid) -> list[Stay]:
-        """The sessions inside the horizon, in order of arrival."""
-        found = []
-        # most have one, and fleets are long
-        ordered = self.sessions if len(self.sessions) < 2 else sorted(self.sessions, key=_arrival)
-        for session in ordered:
-            begin, end = time.position(session.arrival), time.position(session.departure)
-            begin = begin if begin > 0 else 0.0
-            need, at = session.e_departure_min_kwh or 0.0, session.departure
-            if end > time.steps:
-                outside = end - time.steps
-                need -= self.charge_efficiency * session.charge_max_kw * outside * time.hours
-                end, at = float(time.steps), time.end
-            if begin >= end:
-                continue
-            found.append(Stay(session, begin, end, floor(begin), ceil(end) - 1, need, at))
-        return found
-
-    def can_draw(self, time: TimeGrid) -> BoolArray:
-        steps = np.zeros(time.steps, bool)
-        for stay in self.stays(time):
-            steps[stay.first : stay.last + 1] |= stay.session.charge_max_kw > 0
-        return steps
-
-    def drives(self, time: TimeGrid) -> list[tuple[int, Trip]]:
-        """The trips that arrive inside the horizon, each with the step at whose end its energy leaves."""
-        ordered = sorted(self.trips, key=lambda trip: trip.arrival)
-        return [
-            (time.step_at(trip.arrival), trip) for trip in ordered if time.start <= trip.arrival < time.end
-        ]
 
     def energies(
         self, p_kw: FloatArray, unserved_trip_kwh: Mapping[int, float], time: TimeGrid
@@ -237,16 +65,145 @@ class ElectricVehicle(Controllable, Asset):
         return AssetSchedule(p_kw, {"e_kwh": self.energies(p_kw, unserved, time)})
 
     def charging(self, time: TimeGrid) -> Charging:
-        return vehicle_charging(self, time)
+        """Full power from each arrival until the departure need (without one: the full battery) is met."""
+        steps = time.steps
+        most, least, drives = np.zeros(steps), np.zeros(steps), np.zeros(steps)
+        target, due = np.full(steps, self.e_min_kwh), np.full(steps, steps - 1)
+        priority = np.full(steps, self.priority)
+        for step, trip in self.drives(time):
+            drives[step] += trip.energy_kwh
+        for stay in self.stays(time):
+            need = stay.session.e_departure_min_kwh
+            goal = np.full(stay.last + 1 - stay.first, self.e_max_kwh if need is None else need)
+            # the need holds before the energy of a drive that begins after the stay leaves
+            goal[-1] -= self._driven_after(stay.session.departure, stay.last, time)
+            touched = np.arange(stay.first, stay.last + 1)
+            share = np.minimum(touched + 1.0, stay.end) - np.maximum(touched, stay.begin)
+            most[touched] += stay.session.charge_max_kw * share
+            least[touched] += stay.session.charge_min_kw * share
+            target[touched] = np.maximum(target[touched], goal)
+            due[touched] = stay.last
+            priority[touched] = self.priority_of(stay.session)
+        return Charging(
+            e_start_kwh=self.e_start_kwh,
+            e_min_kwh=self.e_min_kwh,
+            e_max_kwh=self.e_max_kwh,
+            efficiency=self.charge_efficiency,
+            retained=1.0,
+            most_kw=most,
+            least_kw=least,
+            target_kwh=target,
+            drives_kwh=drives,
+            due=due,
+            priority=priority,
+        )
 
     def shortfalls_of(self, charged: Charged, time: TimeGrid) -> Iterator[Shortfall]:
-        return vehicle_shortfalls(self, charged, time)
+        """The needs that charging so leaves unmet."""
+        left = charged.unserved_kwh.copy()
+        for step, trip in reversed(self.drives(time)):
+            short = min(float(left[step]), trip.energy_kwh)
+            left[step] -= short
+            if short > SERVED_KWH:
+                yield Shortfall("trip_energy", trip.arrival, short, asset=self.id, since=trip.departure)
+        for stay in self.stays(time):
+            later = self._driven_after(stay.session.departure, stay.last, time)
+            served = float(charged.e_kwh[stay.last] + max(later - charged.unserved_kwh[stay.last], 0.0))
+            if stay.need_kwh > self.e_min_kwh and stay.need_kwh - served > SERVED_KWH:
+                short, since = stay.need_kwh - served, stay.session.arrival
+                yield Shortfall("departure_energy", stay.at, short, asset=self.id, since=since)
+
+    def _driven_after(self, departure: datetime, step: int, time: TimeGrid) -> float:
+        """What drives that begin after `departure` take in the step, kWh."""
+        return sum(t.energy_kwh for at, t in self.drives(time) if at == step and t.departure >= departure)
 
     def out_of_reach(self, time: TimeGrid) -> Iterator[Conflict]:
-        return ev_out_of_reach(self, time)
+        """Drives and departure needs beyond what full charging gives; each after those before it were eased.
+
+        Full power whenever it may charge gives the most energy there can be at the end of each step.
+        """
+        gain, energy = self.charge_efficiency * time.hours, self.e_start_kwh
+        drives, stays = defaultdict(list), defaultdict(list)
+        for step, drive in self.drives(time):
+            drives[step].append(drive)
+        for stay in self.stays(time):
+            for step in range(stay.first, stay.last + 1):
+                stays[step].append(stay)
+        for step in sorted({*drives, *stays}):
+            driven = {number: drive.energy_kwh for number, drive in enumerate(drives[step])}
+            charged = gain * sum(stay.power_max(step) for stay in stays[step])
+            energy = min(self.e_max_kwh, energy + charged - sum(driven.values()))
+            missing = self.e_min_kwh - energy
+            for number in sorted(driven, reverse=True):
+                if missing > REACHED_KWH and driven[number] > 0:
+                    short = min(missing, driven[number])
+                    drive = drives[step][number]
+                    needs, most = kwh(drive.energy_kwh, drive.energy_kwh - short)
+                    yield Conflict(
+                        (self.id,),
+                        self.connection,
+                        *window(drive.departure, drive.arrival, time),
+                        "energy_kwh",
+                        short,
+                        "kWh",
+                        f"asset {self.id!r}: the drive from {when(drive.departure, time)} to "
+                        f"{when(drive.arrival, time)} needs {needs} but has at most {most}. Shorten the "
+                        "drive, charge on the way, or allow a shortfall.",
+                    )
+                    driven[number] -= short
+                    missing -= short
+            energy = max(energy, self.e_min_kwh)
+            for stay in stays[step]:
+                if stay.last != step:
+                    continue
+                later = sum(
+                    driven[number]
+                    for number, drive in enumerate(drives[step])
+                    if drive.departure >= stay.session.departure
+                )
+                short = stay.need_kwh - later - energy
+                if short > REACHED_KWH:
+                    yield self._out_of_charge(stay, short, time)
+                    energy = min(self.e_max_kwh, energy + short)
+
+    def _out_of_charge(self, stay: Stay, short_kwh: float, time: TimeGrid) -> Conflict:
+        """A departure need, and the charging power that would meet it; raised power counts after the horizon
+        too, where a session goes on beyond it."""
+        session = stay.session
+        stays_hours = (time.position(session.departure) - stay.begin) * time.hours
+        take = self.charge_efficiency * session.charge_max_kw * stays_hours
+        needs, most = kwh(take + short_kwh, take)
+        by_hand = f"{session.charge_max_kw:g} kW × {stays_hours:.4g} h"
+        if self.charge_efficiency < 1:
+            by_hand += f" × {self.charge_efficiency:g}"
+        return Conflict(
+            (self.id,),
+            self.connection,
+            *window(session.arrival, session.departure, time),
+            "charge_max_kw",
+            short_kwh / (self.charge_efficiency * stays_hours),
+            "kW",
+            f"asset {self.id!r}: needs {needs} by {when(session.departure, time)} but can take at most "
+            f"{most} ({by_hand}). Move the departure, lower the target, or allow a shortfall.",
+        )
 
     def relaxed(self, conflicts: Sequence[Conflict], time: TimeGrid) -> ElectricVehicle:
-        return relaxed_ev(self, conflicts, time)
+        """The EV with stronger chargers and shorter drives."""
+        left: dict[tuple[object, ...], float] = defaultdict(float)
+        for one in conflicts:
+            left[one.limit, one.start, one.end] += one.relaxation
+        sessions, trips = list(self.sessions), list(self.trips)
+        for number, session in enumerate(self.sessions):
+            if time.start < session.departure and session.arrival < time.end:
+                more = left["charge_max_kw", *window(session.arrival, session.departure, time)]
+                sessions[number] = session.model_copy(update={"charge_max_kw": session.charge_max_kw + more})
+        for number, trip in enumerate(self.trips):
+            if time.start <= trip.arrival < time.end:
+                named = ("energy_kwh", *window(trip.departure, trip.arrival, time))
+                less = min(left[named], trip.energy_kwh)
+                left[named] -= less
+                trips[number] = trip.model_copy(update={"energy_kwh": trip.energy_kwh - less})
+        return self.model_copy(update={"sessions": tuple(sessions), "trips": tuple(trips)})
 
     def due_kwh(self, time: TimeGrid) -> Mapping[int, tuple[datetime, float]]:
         """Departure needs, and what drives leave."""
@@ -269,11 +226,6 @@ class ElectricVehicle(Controllable, Asset):
         del schedule, time
         return sum(shortfall.amount_kwh for shortfall in shortfalls)
 
-    def state_after(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, Any]:
-        del time
-        last = float(schedule.series["e_kwh"][-1])
-        return {"e_start_kwh": min(max(last, self.e_min_kwh), self.e_max_kwh)}
-
     def costs(self, schedule: AssetSchedule, time: TimeGrid) -> Mapping[str, float]:
         wear = wear_cost(schedule.p_kw, self.least_wear_cost_per_mwh, time)
         if self.wear_curve:
@@ -283,25 +235,3 @@ class ElectricVehicle(Controllable, Asset):
     @classmethod
     def rows(cls, site: Site, assets: Sequence[ElectricVehicle]) -> AssetRows:
         return FleetRows(site, assets)
-
-
-_arrival = attrgetter("arrival")
-
-
-class Stay(NamedTuple):
-    """A session inside the horizon, in steps: from `begin` to `end`, touching steps `first` to `last`.
-
-    `need_kwh` is due at the end of step `last`, reported at time `at`.
-    """
-
-    session: Session
-    begin: float
-    end: float
-    first: int
-    last: int
-    need_kwh: float
-    at: datetime
-
-    def power_max(self, step: int) -> float:
-        """Largest mean charging power in a step: the maximum times the covered share."""
-        return self.session.charge_max_kw * (min(step + 1.0, self.end) - max(float(step), self.begin))

@@ -34,12 +34,12 @@ from optimizer.assets.base import (
     StorePlan,
     TerminalPower,
 )
-from optimizer.assets.battery import store_flexibility, stored_kwh
 from optimizer.assets.charging import SERVED_KWH
+from optimizer.assets.store import store_flexibility, stored_kwh
+from optimizer.assets.vehicle import Vehicle
 from optimizer.assets.wear import FleetSegments
 
 if TYPE_CHECKING:
-    from optimizer.assets.ev import ElectricVehicle
     from optimizer.site import Columns, Site
 
 STATED = (
@@ -57,7 +57,7 @@ STATED = (
 class FleetRows(AssetRows):
     """All EVs of a problem as sparse rows."""
 
-    def __init__(self, site: Site, evs: Sequence[ElectricVehicle]) -> None:
+    def __init__(self, site: Site, evs: Sequence[Vehicle]) -> None:
         self._evs, self._time = evs, site.time
         self._stated = dict(zip(STATED, _table(evs, *STATED), strict=True))
         self._connections = sorted({ev.connection for ev in evs})

@@ -22,8 +22,8 @@ from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import HardLimit
-from optimizer.assets.battery import energy_faults
 from optimizer.assets.charging import SERVED_KWH
+from optimizer.assets.store import energy_faults
 from optimizer.quantities import Positive
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from energy.domain.network import FloatArray, IntArray, Terminal
 from energy.domain.schedule import AssetSchedule, Shortfall
 from energy.domain.time import TimeGrid
 from optimizer.assets.base import Asset, AssetRows, Control, TerminalPower
-from optimizer.assets.battery import stored_kwh
+from optimizer.assets.store import stored_kwh
 from optimizer.quantities import Efficiency, Positive, PositiveSeries
 
 if TYPE_CHECKING:

@@ -13,53 +13,17 @@ the first price besides. So V2G pays what it adds to the wear of the drives, bef
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import Field
 
-from energy.domain.documents import Document
-from energy.domain.errors import Fault
 from energy.domain.network import FloatArray, IntArray
 from optimizer.assets.base import Entries
-from optimizer.quantities import Positive
+from optimizer.assets.store import EnergyStore, WearStep
 
 if TYPE_CHECKING:
-    from optimizer.assets.battery import Battery
-    from optimizer.assets.ev import ElectricVehicle
     from optimizer.site import Columns, Site
-
-
-class WearStep(Document):
-    """What a MWh costs, at the connection, that is discharged at a depth of up to `depth` (share of
-    `e_max_kwh`), from the depth of the step before on."""
-
-    depth: Annotated[float, Field(gt=0, le=1)]
-    cost_per_mwh: Positive
-
-
-def curve_faults(path: str, curve: Sequence[WearStep], wear_cost_per_mwh: float) -> Iterator[Fault]:
-    """A curve that covers not all of the store, is not convex, or stands beside a flat cost."""
-    if not curve:
-        return
-    if wear_cost_per_mwh > 0:
-        yield Fault(f"{path}.wear_curve", "stands beside wear_cost_per_mwh; give one of the two")
-    for number in range(1, len(curve)):
-        before, step, where = curve[number - 1], curve[number], f"{path}.wear_curve[{number}]"
-        if step.depth <= before.depth:
-            yield Fault(f"{where}.depth", f"{step.depth:g} is not above {before.depth:g}; sort by depth")
-        if step.cost_per_mwh < before.cost_per_mwh:
-            yield Fault(
-                f"{where}.cost_per_mwh",
-                f"{step.cost_per_mwh:g} is below {before.cost_per_mwh:g} of the step before; wear must not "
-                "fall with depth, or the dispatch would empty the deepest segment first",
-            )
-    if curve[-1].depth != 1.0:
-        yield Fault(
-            f"{path}.wear_curve[{len(curve) - 1}].depth",
-            f"is {curve[-1].depth:g}; the last step must reach depth 1",
-        )
 
 
 def capacities_kwh(curve: Sequence[WearStep], e_max_kwh: float) -> FloatArray:
@@ -72,7 +36,7 @@ def filled_kwh(capacities: FloatArray, energy_kwh: float) -> FloatArray:
     return np.clip(energy_kwh - (np.cumsum(capacities) - capacities), 0.0, capacities)
 
 
-def drained_kwh(battery: Battery, p_kw: FloatArray, hours: float) -> FloatArray:
+def drained_kwh(battery: EnergyStore, p_kw: FloatArray, hours: float) -> FloatArray:
     """What its power takes from each segment in all, kWh in the store: the cheapest first.
 
     Nothing else costs less: at any time a cheap segment has given all that it could have given by then.
@@ -95,13 +59,15 @@ def drained_kwh(battery: Battery, p_kw: FloatArray, hours: float) -> FloatArray:
     return drained
 
 
-def depth_wear(battery: Battery, p_kw: FloatArray, hours: float) -> float:
+def depth_wear(battery: EnergyStore, p_kw: FloatArray, hours: float) -> float:
     """What discharging costs by depth, from its power alone."""
     costs = np.array([step.cost_per_mwh for step in battery.wear_curve])
     return float(costs @ drained_kwh(battery, p_kw, hours)) * battery.discharge_efficiency / 1000
 
 
-def segment_rows(site: Site, batteries: Sequence[Battery], charge: Columns, discharge: Columns) -> IntArray:
+def segment_rows(
+    site: Site, batteries: Sequence[EnergyStore], charge: Columns, discharge: Columns
+) -> IntArray:
     """The segments of the batteries that have a curve; rows of `charge` and `discharge` are batteries.
 
     Gives back the energies of their deepest segments, shape (batteries, steps).
@@ -151,7 +117,7 @@ def excess_costs(curve: Sequence[WearStep]) -> FloatArray:
     return costs - costs[:1]
 
 
-def excess_wear(ev: ElectricVehicle, e_kwh: FloatArray) -> float:
+def excess_wear(ev: EnergyStore, e_kwh: FloatArray) -> float:
     """What the segments below the first cost more than it, from the energy at the end of each step alone."""
     capacities, excess = capacities_kwh(ev.wear_curve, ev.e_max_kwh), excess_costs(ev.wear_curve)
     levels, drained = filled_kwh(capacities, ev.e_start_kwh), np.zeros(len(capacities))
@@ -175,7 +141,7 @@ class FleetSegments:
 
     def __init__(
         self,
-        evs: Sequence[ElectricVehicle],
+        evs: Sequence[EnergyStore],
         state_ev: IntArray,
         energy: IntArray,
         hours: float,
