@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from energy.carbon.breakdown import Cut
+from energy.carbon.market_based import MarketBased
+from energy.carbon.rates import ratio
+from energy.carbon.stores import Stores
 from energy.domain.network import FloatArray
-from energy.domain.period import CITY, Period
+from energy.domain.period import AccountedDay, Period
+
+_SHARE, _ESTIMATED = "renewable_share", "estimated_share"
 
 
 @dataclass(frozen=True)
@@ -55,47 +62,76 @@ def carbon_free_score(
     used_mwh = float(load_mwh.sum())
     if used_mwh == 0:
         raise ValueError("nothing is used in any step; there is no load to score")
-    direct = np.minimum(load_mwh, contracted_mwh)
-    free = direct + (load_mwh - direct) * grid_share
+    free = _met(load_mwh, contracted_mwh, grid_share)
     steps = np.divide(free, load_mwh, out=np.full_like(free, np.nan), where=load_mwh > 0)
     return CarbonFreeScore(steps, float(free.sum() / used_mwh), float(contracted_mwh.sum() / used_mwh))
 
 
-def carbon_free_scores(
-    period: Period,
-    carbon_free: Collection[str],
-    contracted_mwh: FloatArray | None = None,
-    grid_share: FloatArray | None = None,
-) -> dict[str, CarbonFreeScore]:
-    """Scores of every district that uses something, and of the ``city``, over the hours that are known.
+@dataclass(frozen=True)
+class CarbonFree:
+    """How much of what the places of `period` use is met by carbon-free energy in its own hour.
 
-    The load is end use and charging, less what storages give back. Contracted counts what carbon-free
-    plants in the district generate, and contracts. In the city's score a surplus of one district serves
-    the others in the same hour.
+    The load is end use and charging, less what storages give back. Contracted counts what carbon-free plants
+    of the place generate, and what `market` has matched there. Within a place a surplus of one asset serves
+    the others in the same hour: a place may score higher than all that it contains, and scores never add up.
 
-    Args:
+    Attributes:
         carbon_free: technologies that count as carbon-free (``pv``, ``wind`` …).
-        contracted_mwh: matched contracts and certificates, shape (hours, districts); none by default.
-        grid_share: carbon-free share of the grid, 0 to 1, shape (hours,); by default the renewable share
-            upstream, which leaves nuclear power out.
+        market: contracts and certificates that are matched hour by hour; none by default.
     """
-    table = period.actual.districts
-    load = np.maximum(table["energy_mwh"] + table["charged_mwh"] - table["discharged_mwh"], 0.0)
-    share = period.upstream["renewable_share"] if grid_share is None else grid_share
-    plants = np.array(
-        [
-            [float(asset.technology in carbon_free and asset.district == name) for name in period.districts]
-            for asset in period.assets
-        ]
-    ).reshape(len(period.assets), len(period.districts))
-    contracted = period.hourly(lambda day: day.injected_mwh @ plants, len(period.districts))
-    if contracted_mwh is not None:
-        contracted = contracted + contracted_mwh
-    known = np.isfinite(load).all(axis=1) & np.isfinite(contracted).all(axis=1) & np.isfinite(share)
-    places = {name: (load[known, k], contracted[known, k]) for k, name in enumerate(period.districts)}
-    places[CITY] = (load[known].sum(axis=1), contracted[known].sum(axis=1))
-    return {
-        name: carbon_free_score(used, supplied, share[known])
-        for name, (used, supplied) in places.items()
-        if used.any()
-    }
+
+    period: Period
+    carbon_free: Collection[str]
+    market: MarketBased | None = None
+
+    @cached_property
+    def _stores(self) -> Stores:
+        return Stores(self.period)
+
+    @cached_property
+    def _plants(self) -> FloatArray:
+        return np.array([float(asset.technology in self.carbon_free) for asset in self.period.assets])
+
+    def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
+        """What `score` is made of, of one day, shape (4, hours, places): MWh met, used and contracted, and
+        what part of the use rests on estimates. Of the grid's delivery the renewable share upstream is
+        carbon-free, which leaves nuclear power out."""
+        upstream = {name: self.period.upstream[name][day.hours, None] for name in (_SHARE, _ESTIMATED)}
+        flat = np.zeros_like(day.tank_mwh)
+        drawn = self._stores.net_use(day, day.drawn_mwh, day.injected_mwh, flat)
+        contracted = day.injected_mwh * self._plants
+        if self.market is not None:
+            contracted = contracted + self.market.matched(self.carbon_free, day.hours)
+        load, supplied = np.maximum(cut.placed(drawn), 0.0), cut.placed(contracted)
+        doubt = cut.placed(np.abs(drawn) * cut.doubt)
+        values = (
+            _met(load, supplied, upstream[_SHARE]),
+            load,
+            supplied,
+            np.maximum(load * upstream[_ESTIMATED], np.minimum(doubt, load)),
+        )
+        known = np.isfinite(values[0])
+        return np.stack([np.where(known, value, 0.0) for value in values])
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """The score of a place over some hours: `score` and `annual_match` as in `CarbonFreeScore`, NaN where
+    nothing is used. estimated_share: of the energy used, 0 to 1."""
+
+    score: float
+    annual_match: float
+    used_mwh: float
+    estimated_share: float
+
+
+def score(tallied: FloatArray) -> Score:
+    """The score of some sums of `CarbonFree.tallies`, shape (4,)."""
+    met, used, contracted, doubtful = tallied.tolist()
+    return Score(ratio(met, used), ratio(contracted, used), used, doubtful / used if used else 0.0)
+
+
+def _met(load: FloatArray, contracted: FloatArray, grid_share: FloatArray) -> FloatArray:
+    """What carbon-free energy meets of a load in each hour."""
+    direct = np.minimum(load, contracted)
+    return np.asarray(direct + (load - direct) * grid_share)

@@ -18,11 +18,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from energy.carbon.breakdown import Cut
 from energy.carbon.gaps import GapRule, filled
 from energy.carbon.rates import Amount, Rate
 from energy.carbon.stores import Stores
 from energy.domain.network import BoolArray, FloatArray
-from energy.domain.period import CITY, USER_CLASSES, AssetEntry, Period, UserClass
+from energy.domain.period import CITY, USER_CLASSES, AccountedDay, AssetEntry, Period, UserClass
 
 Key = TypeVar("Key")
 
@@ -69,6 +70,19 @@ class GridAverage:
 
     def city(self) -> Use:
         return self._sums([CITY], lambda _: {CITY: 1.0})[CITY]
+
+    def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
+        """`Cut.tallies` of a day at the average factor, and after them those at the loss factor where there
+        is one."""
+        hours, mwh = day.hours, self.energy_mwh[day.hours]
+        rates = [rate for rate in (self.factor, self.losses) if rate is not None]
+        doubtful = [np.where(self.estimated[hours], 1.0, rate.estimated[hours]) for rate in rates]
+        return np.concatenate(
+            [
+                cut.tallies(mwh, *rate.ends(mwh, hours), estimated)
+                for rate, estimated in zip(rates, doubtful, strict=True)
+            ]
+        )
 
     def _sums(
         self, keys: Sequence[Key], shares: Callable[[AssetEntry], Mapping[Key, float]]

@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from energy.carbon.breakdown import Cut
 from energy.carbon.rates import Amount, carbon_kg
 from energy.domain.network import BoolArray, FloatArray
 from energy.domain.period import AccountedDay, Period
@@ -52,6 +53,13 @@ class Marginal:
             return kg
         # a day has rates of all its buses or of none
         return np.where(self.by_dispatch[day.hours, None], day.marginal_kg, kg)
+
+    def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
+        """`Cut.tallies` of a day: of the net draw, without ends."""
+        kg = self.kg(day)
+        unknown = np.full_like(kg, np.nan)
+        share = self.period.upstream["estimated_share"][day.hours]
+        return cut.tallies(day.drawn_mwh - day.injected_mwh, kg, unknown, unknown, share)
 
     @property
     def method(self) -> MarginalMethod:

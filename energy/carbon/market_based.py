@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
+from energy.carbon.breakdown import ROWS, Cut, amount, cut
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.instruments import (
     Certificate,
@@ -32,10 +33,12 @@ from energy.carbon.instruments import (
 from energy.carbon.rates import Amount, Rate, local_days, together
 from energy.domain.errors import Fault, InputError
 from energy.domain.network import BoolArray, FloatArray, IntArray
-from energy.domain.period import CITY, USER_CLASSES, AssetEntry, Period, UserClass
+from energy.domain.period import CITY, USER_CLASSES, AccountedDay, AssetEntry, Period, UserClass
 
 Matching = Literal["annual", "hourly"]
 Key = TypeVar("Key")
+_BLOCK = 240
+"""Hours whose assets are looked at at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,11 @@ class MarketUse:
         return together((self.contracts, self.certificates, self.rest))
 
 
+def market_use(tallied: FloatArray) -> MarketUse:
+    """What some sums of `MarketBased.tallies` say, shape (18,)."""
+    return MarketUse(*(amount(part) for part in np.split(tallied, range(ROWS, len(tallied), ROWS))))
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """The use of one district and user class that all instruments treat alike: of those assets that none of
@@ -76,18 +84,23 @@ class MarketBased:
     """The ledger of a period; arrays have shape (hours, units).
 
     Attributes:
-        energy_mwh: net use, of which hours in which an asset feeds back more than it draws have nothing to
-            cover. estimated: hours in which it is an estimate, shape (hours,).
+        shares: of each asset's use, how much belongs to each unit, shape (assets, units).
+        asset_mwh: net use of each asset, shape (hours, assets); `energy_mwh` that of the units, of which
+            hours in which an asset feeds back more than it draws have nothing to cover: `demand_mwh` is what
+            there is to cover. estimated: hours in which they are estimates, shape (hours,).
         contract_mwh, contract_kg, certificate_mwh, certificate_kg: what covers it.
         residual: factor of the rest. fallback: what stands in for a residual mix; empty where there is one.
         cancellations: new ones, at most one per certificate. left_mwh: by certificate of this period or
             year, what stays unused. outside: certificates of other hours or years, not touched.
-        matched_mwh: by technology of the instruments, shape (hours, districts): for the 24/7 score.
+        matched_mwh: by technology of the instruments: for the 24/7 score.
     """
 
     units: tuple[Unit, ...]
     districts: tuple[str, ...]
+    shares: FloatArray
+    asset_mwh: FloatArray
     energy_mwh: FloatArray
+    demand_mwh: FloatArray
     estimated: BoolArray
     contract_mwh: FloatArray
     contract_kg: FloatArray
@@ -109,6 +122,49 @@ class MarketBased:
 
     def by_class(self) -> dict[UserClass, MarketUse]:
         return self._sums(USER_CLASSES, lambda unit: unit.user)
+
+    def by_asset(self, period: Period) -> dict[str, MarketUse]:
+        """By asset id, whatever its entries; `period` is that of the ledger."""
+        of_assets = cut(period, "asset")
+        blocks = (slice(first, first + _BLOCK) for first in range(0, len(self.asset_mwh), _BLOCK))
+        found = np.sum([self._tallies(hours, of_assets).sum(axis=1) for hours in blocks], axis=0)
+        return {
+            place.name: market_use(found[:, k]) for k, place in enumerate(of_assets.places) if place.above
+        }
+
+    def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
+        """`Cut.tallies` of a day, of contracts, certificates and the rest: see `market_use`.
+
+        Of what covers a unit in an hour each asset has the share that it has in what the unit uses.
+        """
+        return self._tallies(day.hours, cut)
+
+    def matched(self, technologies: Collection[str], hours: slice) -> FloatArray:
+        """What instruments of some technologies cover of each asset's use, shape (len(hours), assets)."""
+        chosen = [mwh[hours] for name, mwh in self.matched_mwh.items() if name in technologies]
+        return self._of_assets(np.sum(chosen, axis=0), hours) if chosen else 0.0 * self.asset_mwh[hours]
+
+    def _tallies(self, hours: slice, cut: Cut) -> FloatArray:
+        mwh = self.asset_mwh[hours]
+        contract_mwh, contract_kg, certificate_mwh, certificate_kg = (
+            self._of_assets(values[hours], hours)
+            for values in (self.contract_mwh, self.contract_kg, self.certificate_mwh, self.certificate_kg)
+        )
+        rest = mwh - contract_mwh - certificate_mwh
+        declared = np.zeros(len(mwh))
+        estimated = np.where(self.estimated[hours], 1.0, self.residual.estimated[hours])
+        parts = (
+            (contract_mwh, contract_kg, contract_kg, contract_kg, declared),
+            (certificate_mwh, certificate_kg, certificate_kg, certificate_kg, declared),
+            (rest, *self.residual.ends(rest, hours), estimated),
+        )
+        return np.concatenate([cut.tallies(*part) for part in parts])
+
+    def _of_assets(self, covered: FloatArray, hours: slice) -> FloatArray:
+        """The part of each asset in what covers the units in some hours, shape (len(hours), assets)."""
+        demand = self.demand_mwh[hours]
+        part = np.divide(covered, demand, out=np.zeros_like(covered), where=demand > 0)
+        return np.asarray(np.maximum(np.nan_to_num(self.asset_mwh[hours]), 0.0) * (part @ self.shares.T))
 
     def _sums(self, keys: Sequence[Key], key: Callable[[Unit], Key]) -> dict[Key, MarketUse]:
         place = {name: k for k, name in enumerate(keys)}
@@ -185,7 +241,10 @@ def market_based(
     return MarketBased(
         units=cover.units,
         districts=period.districts,
+        shares=shares,
+        asset_mwh=ledger.energy_mwh,
         energy_mwh=cover.energy,
+        demand_mwh=cover.demand,
         estimated=ledger.estimated,
         contract_mwh=contract_mwh,
         contract_kg=contract_kg,
@@ -223,9 +282,6 @@ class _Cover:
         self.days, self.day_of_hour = local_days(period.time, period.zone)
         self.years = np.array([_reporting_year(self.days[k], first_month) for k in self.day_of_hour])
         self.first_month = first_month
-        self.district = np.array(
-            [[float(unit.district == name) for name in period.districts] for unit in self.units]
-        ).reshape(len(self.units), len(period.districts))
         self.known = np.isfinite(ledger.energy_mwh).all(axis=1)
         self._of_consumer: dict[str, IntArray] = {}
 
@@ -280,8 +336,7 @@ class _Cover:
         self.open[chosen] = np.maximum(self.open[chosen] - covered, 0.0)
         self.mwh[chosen] += covered
         self.kg[chosen] += covered * row.g_per_kwh
-        table = self.matched.setdefault(row.technology, np.zeros((len(self.mwh), self.district.shape[1])))
-        table[rows] += covered @ self.district[columns]
+        self.matched.setdefault(row.technology, np.zeros_like(self.mwh))[chosen] += covered
 
 
 def _alike(

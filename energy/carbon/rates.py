@@ -85,6 +85,11 @@ class Rate:
         """Carbon of `mwh`, shape (hours, …), hour by hour; hours of unknown energy stay NaN."""
         return carbon_kg(mwh, self.g_per_kwh)
 
+    def ends(self, mwh: FloatArray, hours: slice) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Carbon of `mwh` in some of the hours, shape (len(hours), …), and its low and high ends."""
+        kg, low, high = (carbon_kg(mwh, values[hours]) for values in (self.g_per_kwh, self.low, self.high))
+        return kg, low, high
+
     def amounts(self, mwh: FloatArray, estimated: BoolArray | None = None) -> tuple[Amount, ...]:
         """The whole of each column of `mwh`, shape (hours, n). Hours of unknown energy are left out:
         `Period.covered` says how many. `estimated` marks hours whose energy is an estimate."""

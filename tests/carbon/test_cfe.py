@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from energy.carbon.cfe import carbon_free_score, carbon_free_scores
-from energy.domain.period import Period
-from tests.carbon.periods import periods
+from energy.carbon.cfe import carbon_free_score
 
 CASE = Path(__file__).parents[1] / "cases" / "cfe_24x7" / "original.json"
 STEPS = 6
@@ -57,18 +55,3 @@ def test_what_cannot_be_scored_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         carbon_free_score(np.array(load), np.array(contracted), np.array(grid))
-
-
-@settings(max_examples=15)
-@given(periods())
-def test_districts_and_city_are_scored_and_contracts_only_help(period: Period) -> None:
-    local = carbon_free_scores(period, {"pv_rooftop", "wind_onshore"})
-    none = carbon_free_scores(period, ())
-    contracted = carbon_free_scores(
-        period, {"pv_rooftop", "wind_onshore"}, np.full((period.time.steps, len(period.districts)), 0.5)
-    )
-    assert set(local) == {"east", "west", "city"}
-    for place in local:
-        assert 0.0 <= none[place].score <= local[place].score + 1e-12 <= contracted[place].score + 2e-12
-        assert contracted[place].score <= 1.0 + 1e-12
-        assert len(local[place].steps) == np.isfinite(period.actual.city["end_use_kg"]).sum()

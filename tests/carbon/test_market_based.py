@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy.carbon.cfe import carbon_free_scores
+from energy.carbon.breakdown import cut, sums
+from energy.carbon.cfe import CarbonFree, score
 from energy.carbon.grid_average import grid_average
 from energy.carbon.instruments import Certificates, Contracts
 from energy.carbon.market_based import MarketBased, Unit, market_based
@@ -119,9 +120,9 @@ def test_every_kwh_is_covered_once_and_no_certificate_beyond_its_volume(
     use = grid_average(period, flat(period, 500.0)).city().scope2
     assert close(city.total.mwh, use.mwh)
     assert close(city.total.kg, city.contracts.kg + city.certificates.kg + city.rest.mwh * 700.0)
-    for cut in (found.by_district(), found.by_class()):
-        assert close(sum(group.total.kg for group in cut.values()), city.total.kg)
-        assert close(sum(group.total.mwh for group in cut.values()), city.total.mwh)
+    for groups in (found.by_district(), found.by_class(), found.by_asset(period)):
+        assert close(sum(group.total.kg for group in groups.values()), city.total.kg)
+        assert close(sum(group.total.mwh for group in groups.values()), city.total.mwh)
     # no hour is covered beyond what its assets use
     covered = found.contract_mwh + found.certificate_mwh
     assert (covered <= used_by_unit(period, found) * (1 + 1e-9) + 1e-12).all()
@@ -183,9 +184,17 @@ def test_a_declared_fallback_is_an_estimate() -> None:
 def test_matched_energy_feeds_the_hourly_score() -> None:
     period = build(4, DAY, 1)
     rows = [certificate(k, period.time.instant(k), 1, 1000.0) for k in range(24)]
-    matched = ledger(period, (), rows, matching="hourly").matched_mwh["wind_onshore"]
-    none, all_ = (carbon_free_scores(period, (), c)["city"].score for c in (None, matched))
-    assert none < all_ <= 1.0
+    matched = ledger(period, (), rows, matching="hourly")
+    city = cut(period, "city")
+    none, all_, other = (
+        score(sums(period, {"": rule}, city, np.zeros(1, dtype=np.int64))[""][:, 0, 0]).score
+        for rule in (
+            CarbonFree(period, ()),
+            CarbonFree(period, ("wind_onshore",), matched),
+            CarbonFree(period, ("hydro",), matched),
+        )
+    )
+    assert none == other < all_ <= 1.0
 
 
 def test_files_are_read_with_their_lines() -> None:

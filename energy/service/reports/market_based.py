@@ -5,32 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from energy.carbon.cfe import CarbonFreeScore, carbon_free_scores
-from energy.carbon.instruments import (
-    Certificates,
-    Contracts,
-    certificate_faults,
-    contract_faults,
-    in_one_hour,
-)
-from energy.carbon.market_based import MarketBased, MarketUse, Matching, market_based
+import numpy as np
+
+from energy.carbon.breakdown import cut, sums
+from energy.carbon.cfe import score
+from energy.carbon.market_based import MarketBased, MarketUse
 from energy.carbon.rates import Amount
-from energy.domain.errors import InputError
-from energy.domain.factors import Factor
-from energy.domain.report import Cell, Column, Figure, Report, Table, Words
+from energy.domain.report import Cell, Column, Figure, Report, Table
 from energy.service.reports.figures import DISTRICT, figure, of_amount, span, words
+from energy.service.reports.matched import MATCHING, Market, carbon_free, market
 from energy.service.reports.official import (
     FIRST_MONTH,
     GAPS,
     HOURS,
     estimated_hours,
     official,
-    residual_rate,
 )
-from energy.service.reports.registry import Choice, Context, report
+from energy.service.reports.registry import Context, report
 
 CANCELLATIONS = "cancellations"
-_MATCHING = Choice("matching", ("annual", "hourly"), "annual")
 
 
 @report(
@@ -41,34 +34,13 @@ _MATCHING = Choice("matching", ("annual", "hourly"), "annual")
         "each hour?",
         "契約と証書は何を賄い、何が残余ミックスに残り、各時間はどれだけカーボンフリーか。",
     ),
-    (_MATCHING, GAPS, HOURS, FIRST_MONTH),
+    (MATCHING, GAPS, HOURS, FIRST_MONTH),
 )
 def market_based_report(context: Context) -> Report:
     """By district: contracts, certificates, rest, beside the official average; cancellations; 24/7."""
     ledger = official(context)
-    residual, fallback = residual_rate(context)
-    contracts, certificates = _instruments(context)
-
-    def matched(certificates: Certificates, matching: Matching) -> MarketBased:
-        return market_based(
-            context.period,
-            ledger,
-            residual,
-            context.city.grid_zone,
-            contracts,
-            certificates,
-            matching=matching,
-            cancelled_mwh=context.cancelled_mwh,
-            elsewhere=context.cancelled_elsewhere,
-            fallback=fallback,
-            first_month=int(context.choices[FIRST_MONTH.name]),
-        )
-
-    matching: Matching = "hourly" if context.choices[_MATCHING.name] == "hourly" else "annual"
-    found = matched(certificates, matching)
-    # the 24/7 score knows only hours: what is certified for more than one serves none of them
-    granular = Certificates(rows=tuple(row for row in certificates.rows if in_one_hour(row)))
-    hourly = found if matching == "hourly" else matched(granular, "hourly")
+    instruments = market(context, ledger)
+    found = instruments.found
     days = span(context.period)
     uses = {**found.by_district(), "": found.city()}
     average = {**ledger.by_district(), "": ledger.city()}
@@ -85,17 +57,7 @@ def market_based_report(context: Context) -> Report:
             days=days,
         )
         rows.append((name, *_use(context, at, use, found), beside))
-    kept = {factor.key: factor for factor in (*ledger.factor.factors, *residual.factors)}
-    factors: tuple[Factor, ...] = tuple(kept.values())
-    notices = (*estimated_hours(ledger), *_unknown(context, contracts, certificates))
-    if fallback:
-        notices = (
-            *notices,
-            words(
-                "No residual mix is known for the zone: the grid average stands in, flagged as an estimate.",
-                "残余ミックスが不明のため、系統平均を推計として代用する。",
-            ),
-        )
+    kept = {factor.key: factor for factor in (*ledger.factor.factors, *instruments.factors)}
     return context.report(
         "market-based",
         Table(
@@ -117,37 +79,12 @@ def market_based_report(context: Context) -> Report:
             tuple(rows),
         ),
         _cancellations(found, context.cancelled_mwh),
-        _scores(context, hourly, found),
+        _scores(context, instruments),
         methods=("market-based", "grid-average", "cfe"),
-        factors=factors,
+        factors=tuple(kept.values()),
         inputs=context.officer.files,
-        notices=notices,
+        notices=(*estimated_hours(ledger), *instruments.notices),
     )
-
-
-def _instruments(context: Context) -> tuple[Contracts, Certificates]:
-    """The officer's instruments; `InputError` with every fault of both files, of cells and of meaning."""
-    period, zone = context.period, context.city.grid_zone
-    contracts, unread_contracts = Contracts.read(context.officer.contracts)
-    certificates, unread = Certificates.read(context.officer.certificates)
-    if unread_contracts or unread:
-        hourly = context.choices["matching"] == "hourly"
-        raise InputError(
-            [
-                *unread_contracts,
-                *contract_faults(contracts, period, zone),
-                *unread,
-                *certificate_faults(
-                    certificates,
-                    period,
-                    zone,
-                    context.cancelled_mwh,
-                    hourly=hourly,
-                    elsewhere=context.cancelled_elsewhere,
-                ),
-            ]
-        )
-    return contracts, certificates
 
 
 def _use(context: Context, at: str, use: MarketUse, found: MarketBased) -> tuple[Cell, ...]:
@@ -224,67 +161,37 @@ def _cancellations(found: MarketBased, before: Mapping[str, float]) -> Table:
     )
 
 
-def _carbon_free(context: Context) -> set[str]:
-    """Technologies that count as carbon-free: those the factors call renewable, and nuclear power."""
-    return {
-        factor.technology
-        for factor in context.factors.factors
-        if factor.kind == "generation" and (factor.renewable or factor.technology == "nuclear")
+def _scores(context: Context, instruments: Market) -> Table:
+    """The 24/7 score: contracts and certificates in their own hour, and beside it what matching as chosen
+    claims."""
+    of_districts = cut(context.period, "district", doubt=context.doubt)
+    ledgers = {
+        "own_hour": carbon_free(context, instruments.hourly),
+        "claim": carbon_free(context, instruments.found),
     }
-
-
-def _unknown(context: Context, contracts: Contracts, certificates: Certificates) -> tuple[Words, ...]:
-    """Instruments of a technology that the factors do not know: carbon-free or not, nobody can tell."""
-    known = context.factors.technologies
-    named = {row.technology for row in contracts.rows} | {row.technology for row in certificates.rows}
-    found = sorted(named - known - {""})
-    if not found:
-        return ()
-    names, choice = ", ".join(found), ", ".join(sorted(known))
-    return (
-        words(
-            "Technologies of contracts or certificates that no factor has count as carbon-free nowhere: "
-            f"{names}. Known: {choice}.",
-            f"契約・証書のうち係数表にない技術はカーボンフリーに算入されない：{names}。既知の技術：{choice}。",
-        ),
-    )
-
-
-def _scores(context: Context, hourly: MarketBased, found: MarketBased) -> Table:
-    """24/7 by district: local carbon-free plants, contracts and certificates in their own hour, and beside
-    it what matching as in `found` claims."""
-    free = _carbon_free(context)
-
-    def scores(ledger: MarketBased) -> dict[str, CarbonFreeScore]:
-        contracted = sum(
-            (mwh for technology, mwh in ledger.matched_mwh.items() if technology in free),
-            start=0.0 * context.period.actual.districts["energy_mwh"],
-        )
-        return carbon_free_scores(context.period, free, contracted)
-
-    claims = scores(found)
+    found = sums(context.period, ledgers, of_districts, np.zeros(1, dtype=np.int64))
     days = span(context.period)
     rows: list[tuple[Cell, ...]] = []
-    for place, score in scores(hourly).items():
-        at, name = (
-            ("city", context.city.name) if place == "city" else (f"district/{place}", context.place[place])
-        )
+    for k, place in enumerate(of_districts.places):
+        own_hour, claim = (score(found[name][:, 0, k]) for name in ledgers)
+        if not own_hour.used_mwh:
+            continue
         rows.append(
             (
-                name,
+                context.place[place.name] if place.above else context.city.name,
                 figure(
-                    f"{at}/cfe_score",
-                    score.score,
+                    f"{place.id}/cfe_score",
+                    own_hour.score,
                     "",
                     ledger="cfe",
                     method="cfe",
-                    estimated_share=context.traced_share(),
+                    estimated_share=own_hour.estimated_share,
                     inputs=("upstream mix",),
                     days=days,
                 ),
                 figure(
-                    f"{at}/annual_match",
-                    claims[place].annual_match,
+                    f"{place.id}/annual_match",
+                    claim.annual_match,
                     "",
                     ledger="cfe",
                     method="cfe",

@@ -19,7 +19,7 @@ from energy.domain.documents import nearest
 from energy.domain.errors import Fault, InputError
 from energy.domain.factors import Factor, FactorRegistry
 from energy.domain.network import FloatArray
-from energy.domain.period import DataSource, Period
+from energy.domain.period import AssetEntry, DataSource, Period
 from energy.domain.report import FactorUse, Figure, InputUse, Plot, Report, Table, Words
 from energy.feeds.officer import OfficerInputs
 from energy.feeds.reports.cells import SETTINGS
@@ -82,6 +82,10 @@ class Context:
     def ev_share(self) -> float:
         """Share of estimated input of what EVs charge and drive: of profiles and sessions."""
         return max(self.energy_share, self._largest(lambda series: series == EV_SESSIONS))
+
+    def doubt(self, asset: AssetEntry) -> float:
+        """Share of estimated input of what an asset draws and injects."""
+        return self.ev_share if asset.kind == "ev" else self.energy_share
 
     def traced_share(self, mwh: FloatArray | None = None) -> float:
         """Share of estimated input of traced carbon: of the upstream intensity, by |`mwh`| (default: every
