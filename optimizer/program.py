@@ -73,7 +73,7 @@ class Program:
     """A linear program of one problem, or of several scenarios of one, and what its columns mean.
 
     Columns and rows beyond those of its parts tie the parts together. Of the columns `past` it is known what
-    they did: no minimum and no reserve applies to them.
+    they did: no minimum, exclusion or reserve applies to them.
     """
 
     linear: LinearProgram
@@ -115,7 +115,7 @@ class Program:
     def pin(self, pins: Pins) -> None:
         """Close the bounds of its columns around the controls of `pins`, as near as they allow.
 
-        Those of the past are facts: they keep their values whatever minimum or reserve these break.
+        Those of the past are facts: they keep their values whatever minimum, ramp or reserve these break.
         """
         (part,) = self.parts
         linear = self.linear
@@ -143,25 +143,49 @@ class Program:
                     if control.slot >= series.shape[1]:
                         continue
                     series = series[:, control.slot]
-                value = np.clip(control.sign * series[control.steps], 0.0, None) * control.share
+                value = control.stated(series)
                 until = pins.until if control.promised else pins.past
                 kept = (control.steps < until) & np.isfinite(value)
                 columns = control.columns[kept]
                 value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
                 linear.lower[columns] = linear.upper[columns] = value
                 done.append(columns[control.steps[kept] < pins.past])
-        self.past = np.concatenate(done)
+        self.past = np.concatenate([*done, self._hold_facts(pins)])
+
+    def _hold_facts(self, pins: Pins) -> IntArray:
+        """Hold what machines did before step `pins.past`; limits of theirs give way to that, and to going on.
+
+        Gives back the columns that are held.
+        """
+        (part,), linear = self.parts, self.linear
+        stated = [item for rows in part.assets for item in rows.going_on(pins.assets, pins.past)]
+        if not stated:
+            return np.zeros(0, np.int64)
+        columns, steps, values = (np.concatenate([item[k] for item in stated]) for k in range(3))
+        past = steps < pins.past
+        linear.lower[columns[past]] = linear.upper[columns[past]] = values[past]
+        # rows that reach back before now, and tie nothing but these columns
+        own = linear.matrix[:, columns]
+        of_past, count = own[:, past], linear.matrix.shape[0]
+        entries = np.bincount(linear.matrix.indices, minlength=count)
+        whole = np.bincount(own.indices, minlength=count) == entries
+        reaching = np.flatnonzero(whole & (np.bincount(of_past.indices, minlength=count) > 0))
+        activity = (own @ values)[reaching]
+        linear.row_lower[reaching] = np.minimum(linear.row_lower[reaching], activity)
+        linear.row_upper[reaching] = np.maximum(linear.row_upper[reaching], activity)
+        return columns[past]
 
     @cached_property
     def exclusive(self) -> IntArray:
         """Pairs of columns of which one must be zero, shape (pairs, 2)."""
-        return np.concatenate(
+        pairs = np.concatenate(
             [
                 pairs + part.columns.start
                 for part in self.parts
                 for pairs in (part.connections.exclusive, *(rows.exclusive for rows in part.assets))
             ]
         )
+        return pairs[~np.isin(pairs, self.past).all(axis=1)]
 
     @cached_property
     def imports(self) -> IntArray:

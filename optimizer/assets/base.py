@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import combinations
 from math import sqrt
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
@@ -23,6 +24,8 @@ from optimizer.quantities import Phases, Positive, Priority
 if TYPE_CHECKING:
     from optimizer.site import Site
 
+SAME_KW = 1e-6
+"""Powers that differ by less are the same."""
 Burden = Literal["curtailment", "charging"]
 BURDENS: tuple[Burden, ...] = get_args(Burden)
 """What districts may have to bear for others: curtailed generation, unmet charging."""
@@ -341,10 +344,11 @@ class Asset(Document):
 
 @dataclass(frozen=True)
 class Control:
-    """Columns that a schedule states: `share` of the part of its `series` that has the sign.
+    """Columns that a schedule states: the part of its `series` that has the sign.
 
     Of a series by slot, `slot` says which. One that is not `promised` follows from what happens: it is kept
-    of the past alone.
+    of the past alone. Where several columns share a step, the power is divided over them; each is zero or
+    between its `least` and its `most`, kW, as far as there is such a division.
     """
 
     asset: str
@@ -352,9 +356,38 @@ class Control:
     steps: IntArray
     columns: IntArray
     sign: Literal[1, -1] = 1
-    share: FloatArray | float = 1.0
+    least: FloatArray | None = None
+    most: FloatArray | None = None
     slot: int | None = None
     promised: bool = True
+
+    def stated(self, series: FloatArray) -> FloatArray:
+        """What a series, shape (steps,), says of each column; NaN where it says nothing."""
+        values = np.clip(self.sign * series[self.steps], 0.0, None)
+        if self.least is None or self.most is None:
+            return values
+        for step in np.unique(self.steps[1:][np.diff(self.steps) == 0]):
+            shared = self.steps == step
+            values[shared] = divided(float(values[shared][0]), self.least[shared], self.most[shared])
+        return values
+
+
+def divided(p_kw: float, least: FloatArray, most: FloatArray) -> FloatArray:
+    """A power over several columns, each zero or between `least` and `most`: over as many as can carry it.
+
+    Where none can, in proportion to `most`.
+    """
+    for count in range(len(most), 0, -1):
+        for some in combinations(range(len(most)), count):
+            chosen = list(some)
+            low, room = float(least[chosen].sum()), float((most - least)[chosen].sum())
+            if low - SAME_KW <= p_kw <= low + room + SAME_KW:
+                parts = np.zeros(len(most))
+                above = (p_kw - low) / room if room > 0 else 0.0
+                parts[chosen] = least[chosen] + above * (most - least)[chosen]
+                return parts
+    whole = float(most.sum())
+    return p_kw * most / whole if whole > 0 else np.zeros(len(most))
 
 
 class Controllable(Document):
@@ -413,6 +446,15 @@ class AssetRows(ABC):
         was by the schedules `known`: the energies of these steps do not hold it, for they are free."""
         del known, until
         return np.zeros(0, np.int64), np.zeros(0)
+
+    def going_on(
+        self, known: Mapping[str, AssetSchedule], until: int
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Columns of power and of being on, their steps, and their values: before step `until` what the
+        schedules `known` say was done, after it what follows if that goes on. The limits that tie these
+        columns, and no others, give way to both."""
+        del known, until
+        yield from ()
 
     def terminal_powers(self) -> Iterator[TerminalPower]:
         """Which columns draw where; the inflexible power of a terminal comes from `constant_powers`."""

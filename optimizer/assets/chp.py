@@ -177,6 +177,11 @@ class ChpRows(AssetRows):
     def controls(self, steps: int) -> IntArray:
         return np.concatenate([self._units.controls(steps), self._boilers.before(steps)])
 
+    def going_on(
+        self, known: Mapping[str, AssetSchedule], until: int
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        return self._units.going_on(known, until)
+
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()
 

@@ -432,6 +432,31 @@ class CommitmentRows:
 
         site.rows("unit_ramp_from_start", len(known), rule=unit_ramp_from_start)
 
+    def going_on(
+        self, known: Mapping[str, AssetSchedule], until: int
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Powers, on-states, starts and stops: as they were, then as in the last step before `until`.
+
+        A unit was on where it had power, and where it is said to have been on and may be so without power.
+        """
+        steps = np.arange(self._time.steps)
+        row_of = {number: row for row, number in enumerate(self._committed)}
+        for number, (unit, limits) in enumerate(zip(self._units, self._limits, strict=True)):
+            if unit.id not in known or not until:
+                continue
+            power = np.clip(known[unit.id].p_kw, 0.0, limits.most)
+            on = np.ones(len(steps))
+            if number in row_of:
+                idle = (known[unit.id].series.get("on", np.zeros(len(steps))) > 0) & (limits.least <= 0)
+                on = ((power > RUNNING_KW) | idle).astype(float)
+                on[until:] = on[until - 1]
+                change = np.diff(on, prepend=float(limits.was_on))
+                turns = on, np.clip(change, 0.0, None), np.clip(-change, 0.0, None)
+                for columns, values in zip(self._turns[:, row_of[number]], turns, strict=True):
+                    yield columns, steps, values
+            power[until:] = on[until:] * np.clip(power[until - 1], limits.least, limits.most)[until:]
+            yield self.power.index[number], steps, power
+
     def controls(self, steps: int) -> IntArray:
         """Power and on-states of the first steps."""
         return np.concatenate([self.power.before(steps), self.on.before(steps)])
@@ -470,4 +495,6 @@ class CommitmentRows:
                 yield p_kw, (p_kw > RUNNING_KW).astype(float)
                 continue
             on = np.round(x[self.on.index[row_of[number]]])
-            yield np.where(on > 0, np.clip(p_kw, limits.least, limits.most), 0.0), on
+            near = np.clip(p_kw, limits.least, limits.most)
+            # what was metered before now may be below the minimum: only noise is clipped
+            yield np.where(on > 0, np.where(np.abs(p_kw - near) <= RUNNING_KW, near, p_kw), 0.0), on

@@ -260,26 +260,28 @@ class FleetRows(AssetRows):
         return np.concatenate([self._energies, self.first_column + deepest]), np.append(steps, steps[at])
 
     def stated_controls(self) -> Iterator[Control]:
-        steps = self._time.steps
-        key = self._piece_ev * steps + self._piece_step
-        # where two stays share a step, so do their powers
-        whole = np.bincount(key, self._charge_max, len(self._evs) * steps)[key]
-        share = np.divide(self._charge_max, whole, out=np.zeros(len(key)), where=whole > 0)
-        back = np.bincount(key[self._v2g], self._discharge_max[self._v2g], len(self._evs) * steps)
-        share_back = self._discharge_max[self._v2g] / back[key[self._v2g]]
         edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))
         v2g_edges = np.searchsorted(self._piece_ev[self._v2g], np.arange(len(self._evs) + 1))
         for number, ev in enumerate(self._evs):
-            pieces = np.arange(edges[number], edges[number + 1])
-            yield Control(ev.id, "p_kw", self._piece_step[pieces], self._charge[pieces], share=share[pieces])
-            some = np.arange(v2g_edges[number], v2g_edges[number + 1])
+            own = np.arange(edges[number], edges[number + 1])
             yield Control(
                 ev.id,
                 "p_kw",
-                self._piece_step[self._v2g[some]],
+                self._piece_step[own],
+                self._charge[own],
+                least=self._charge_min[own],
+                most=self._charge_max[own],
+            )
+            some = np.arange(v2g_edges[number], v2g_edges[number + 1])
+            back = self._v2g[some]
+            yield Control(
+                ev.id,
+                "p_kw",
+                self._piece_step[back],
                 self._discharge[some],
                 -1,
-                share_back[some],
+                least=self._discharge_min[back],
+                most=self._discharge_max[back],
             )
 
     def left_unserved(self, known: Mapping[str, AssetSchedule], until: int) -> tuple[IntArray, FloatArray]:

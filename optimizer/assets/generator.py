@@ -56,6 +56,11 @@ class GeneratorRows(AssetRows):
         for number, generator in enumerate(self._generators):
             yield Control(generator.id, "p_kw", steps, self._units.power.index[number])
 
+    def going_on(
+        self, known: Mapping[str, AssetSchedule], until: int
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        return self._units.going_on(known, until)
+
     def terminal_powers(self) -> Iterator[TerminalPower]:
         return self._units.terminal_powers()
 

@@ -273,8 +273,8 @@ class HydrogenRows(AssetRows):
         steps, power = site.time.steps, self._power.variable
         prices = np.array([item.machine.start_cost for item in machines]) / site.mwh_per_kw
         self._on = site.columns("machine_on", labels, upper=1.0, integer=True)
-        starts = site.columns("machine_starts", labels, upper=1.0, price=prices[:, None])
-        on, start = self._on.variable, starts.variable
+        self._starts = site.columns("machine_starts", labels, upper=1.0, price=prices[:, None])
+        on, start = self._on.variable, self._starts.variable
 
         def machine_most(_: Any, number: int, step: int) -> Any:
             most = machines[number].machine.p_max_kw
@@ -355,6 +355,30 @@ class HydrogenRows(AssetRows):
             item = self._machines[row]
             station = self._stations[item.station].id
             yield Control(station, f"{item.name}_on", steps, self._on.index[k])
+
+    def going_on(
+        self, known: Mapping[str, AssetSchedule], until: int
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Powers, on-states and starts of the machines that have on-states.
+
+        A machine was on where it had power, and where it is said to have been on and may be so without power.
+        """
+        steps = np.arange(self._time.steps)
+        for k, row in enumerate(self._committed):
+            item = self._machines[row]
+            machine, own = item.machine, known.get(self._stations[item.station].id)
+            if own is None or f"{item.name}_kw" not in own.series or not until:
+                continue
+            series = own.series
+            power = np.clip(series[f"{item.name}_kw"], 0.0, machine.p_max_kw)
+            idle = series.get(f"{item.name}_on", np.zeros(len(steps))) > 0
+            on = ((power > RUNNING_KW) | (idle & (machine.p_min_kw <= 0))).astype(float)
+            on[until:] = on[until - 1]
+            power[until:] = on[until - 1] * np.clip(power[until - 1], machine.p_min_kw, machine.p_max_kw)
+            starts = np.clip(np.diff(on, prepend=float(machine.on_at_start)), 0.0, None)
+            yield self._on.index[k], steps, on
+            yield self._starts.index[k], steps, starts
+            yield self._power.index[row], steps, power
 
     def stores(self) -> Iterator[Kept]:
         for number, station in enumerate(self._stations):

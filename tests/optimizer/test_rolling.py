@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from energy.domain.errors import DeadlineError, InputError
 from energy.domain.schedule import Schedule
-from optimizer import Dispatcher, DispatchProblem, dispatch
+from optimizer import Dispatcher, DispatchProblem, dispatch, uncontrolled
+from optimizer.assets.base import divided
 from optimizer.rolling import Previous, replan
 from tests.optimizer.builders import (
     Document,
@@ -30,6 +32,7 @@ from tests.optimizer.builders import (
 from tests.optimizer.stations import hydrogen_station
 from tests.optimizer.test_determinism import EXAMPLES
 from tests.optimizer.test_fallback import sites
+from tests.optimizer.units import chp, generator
 
 PRICES = [50.0, 200.0, 60.0, 180.0, 70.0, 150.0]
 
@@ -185,6 +188,117 @@ def test_two_stays_within_a_past_step_are_held_below_their_minima() -> None:
     answer = follow(problem_of([car], options={"now": at(2)}), known)
     assert answer["status"] == "optimal"
     assert answer["assets"]["ev1"]["p_kw"][1] == pytest.approx(4.0)
+
+
+def test_a_committed_step_of_two_stays_is_kept_with_the_minimum_of_each() -> None:
+    """In the step that the stays share, each draws nothing or at least 3 kW: 4 kW are of one of them."""
+    stays = [session(at, at + 1.5, charge_max_kw=8.0, charge_min_kw=6.0) for at in (0.0, 1.5)]
+    stays[0]["e_departure_min_kwh"] = 6.0
+    document = problem_of([ev(stays, e_start_kwh=2.0)], import_price_per_mwh=[90.0, 10.0, 90.0, 90.0])
+    before = plan_of(document)
+    assert before.assets["ev1"].p_kw == pytest.approx([0.0, 4.0, 0.0, 0.0])
+    answer = follow(document | {"options": {"change_threshold": 1.0}}, before)
+    assert answer["revision"]["kept_steps"] == 4
+    assert answer["revision"]["changed"] == []
+
+
+@given(
+    least=st.lists(st.floats(0.0, 5.0), min_size=1, max_size=4),
+    room=st.lists(st.floats(0.0, 5.0), min_size=4, max_size=4),
+    on=st.lists(st.booleans(), min_size=4, max_size=4),
+    above=st.floats(0.0, 1.0),
+)
+def test_a_power_is_divided_within_minima_wherever_it_can_be(
+    least: list[float], room: list[float], on: list[bool], above: float
+) -> None:
+    low = np.array(least)
+    most = low + np.array(room[: len(low)])
+    p_kw = float(((low + above * (most - low)) * np.array(on[: len(low)])).sum())
+    parts = divided(p_kw, low, most)
+    assert parts.sum() == pytest.approx(p_kw, abs=1e-5)
+    assert ((parts == 0) | ((parts >= low - 1e-6) & (parts <= most + 1e-5))).all()
+
+
+def metered(schedule: Schedule, asset: str, **series: Any) -> Schedule:
+    """`schedule` with what was measured in place of what was planned."""
+    own = schedule.assets[asset]
+    found = {name: np.array(values, float) for name, values in series.items()}
+    p_kw = found.pop("p_kw", own.p_kw)
+    new = replace(own, p_kw=p_kw, series={**own.series, **found})
+    return replace(schedule, assets={**schedule.assets, asset: new})
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        generator(),
+        generator(start_cost=1.0, min_up="PT4H"),
+        generator(ramp_kw_per_h=30.0, start_ramp_kw=50.0),
+        chp(start_cost=1.0, heat_demand_kw=0.0),
+    ],
+    ids=["minimum", "start", "ramp", "chp"],
+)
+def test_a_unit_metered_below_its_minimum_right_before_now_goes_on(unit: Document) -> None:
+    """10 kW of a unit that has at least 20: a fact, after which it keeps what it is committed to."""
+    document = problem_of([load(50.0), unit], steps=6, import_price_per_mwh=100.0)
+    before = plan_of(document)
+    planned = before.assets[unit["id"]].p_kw
+    assert planned == pytest.approx([50.0] * 6)
+    known = metered(before, unit["id"], p_kw=[50.0, 10.0, *planned[2:]])
+    asked = document | {"options": {"now": at(2)}}
+    answer = replan(DispatchProblem.from_document(asked), previous_of(known), dispatch)
+    assert answer.status == "optimal"
+    # from 10 kW its ramp leads to 40
+    later = [40.0, 50.0, 50.0, 50.0] if "ramp_kw_per_h" in unit else [50.0] * 4
+    assert answer.assets[unit["id"]].p_kw == pytest.approx([50.0, 10.0, *later])
+    assert answer.objective["start"] == pytest.approx(unit.get("start_cost", 0.0))
+    assert answer.best_bound == pytest.approx(answer.objective["total"])
+
+
+@pytest.mark.parametrize("start_cost", [0.0, 1.0])
+@pytest.mark.parametrize("cell_kw", [0.0, 5.0])
+def test_machines_metered_below_their_minima_and_together_go_on(start_cost: float, cell_kw: float) -> None:
+    station = hydrogen_station(demand_kg=[0.6] * 6)
+    station["electrolyser"]["start_cost"] = start_cost
+    document = problem_of([load(5.0), station], steps=6, import_price_per_mwh=100.0)
+    before = plan_of(document)
+    made, cell = (before.assets["h2"].series[name].copy() for name in ("electrolyser_kw", "fuel_cell_kw"))
+    made[1], cell[1] = 10.0, cell_kw
+    known = metered(before, "h2", p_kw=made - cell, electrolyser_kw=made, fuel_cell_kw=cell)
+    answer = replan(
+        DispatchProblem.from_document(document | {"options": {"now": at(2)}}), previous_of(known), dispatch
+    )
+    assert answer.status == "optimal"
+    assert answer.shortfalls == ()
+    assert answer.assets["h2"].p_kw[1] == pytest.approx(10.0 - cell_kw)
+    later = answer.assets["h2"].series["electrolyser_kw"][2:]
+    assert ((later == 0) | (later >= 20.0 - 1e-6)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    p_kw=st.lists(st.sampled_from([0.0, 5.0, 20.0, 60.0, 100.0]), min_size=3, max_size=3),
+    up=st.integers(1, 4),
+    down=st.integers(1, 4),
+    ramp_kw=st.sampled_from([None, 10.0, 40.0]),
+    turn_kw=st.sampled_from([None, 20.0, 50.0]),
+    state=st.sampled_from([{}, {"on_at_start": True, "p_start_kw": 40.0, "time_in_state": "PT1H"}]),
+)
+def test_no_past_of_a_unit_leaves_it_without_a_future(
+    p_kw: list[float], up: int, down: int, ramp_kw: float | None, turn_kw: float | None, state: Document
+) -> None:
+    """Whatever minimum, ramp or minimum time was broken before now: it runs within its limits after."""
+    turns = {"start_ramp_kw": turn_kw, "stop_ramp_kw": turn_kw}
+    unit = generator(min_up=f"PT{up}H", min_down=f"PT{down}H", ramp_kw_per_h=ramp_kw, **turns, **state)
+    document = problem_of([load(50.0), unit], steps=6, import_price_per_mwh=[50.0, 50.0, 50.0, 70, 50, 70])
+    problem = DispatchProblem.from_document(document | {"options": {"now": at(3)}})
+    known = metered(uncontrolled(problem), "g1", p_kw=[*p_kw, 0.0, 0.0, 0.0])
+    answer = replan(problem, previous_of(known), dispatch)
+    assert answer.status == "optimal"
+    found = answer.assets["g1"].p_kw
+    assert found[:3] == pytest.approx(p_kw)
+    assert ((found[3:] == 0) | (found[3:] >= 20.0 - 1e-6)).all()
+    assert answer.best_bound == pytest.approx(answer.objective["total"], rel=1e-4, abs=1e-6)
 
 
 def test_what_was_discharged_is_held_below_the_reserve() -> None:
