@@ -18,7 +18,7 @@ from energy.domain.city import (
     SiteLoad,
 )
 from energy.domain.network import OperatingLimits
-from energy.domain.period import AssetEntry, Coupling, DataSource
+from energy.domain.period import ENDS, AssetEntry, Coupling, DataSource, end_name
 from energy.domain.plan import Plan, SeriesTable
 from energy.domain.records import CarryOver, DayAccounts, RunRecord
 from energy.domain.time import TimeGrid
@@ -117,8 +117,9 @@ def accounts_of(
     districts: tuple[str, ...] = DISTRICTS,
     house: str = "harbour",
     storages: tuple[str, ...] = ("b1", "ev1"),
+    ranged: bool = True,
 ) -> DayAccounts:
-    """Hourly accounts beside `plan`: random, the same for the same day."""
+    """Hourly accounts beside `plan`: random, the same for the same day; with `ranged` carbon has its ends."""
     random = np.random.default_rng([2, *plan.day.encode()])
     hours = TimeGrid(plan.time.start, timedelta(hours=1), plan.time.steps // 4)
 
@@ -131,17 +132,22 @@ def accounts_of(
         *(AssetEntry(key, key, "battery", 1, "old_town", {"energy_industries": 1.0}) for key in storages),
     ]
     ids = [entry.id for entry in entries]
+    ends = ENDS if ranged else ()
+    emissions = ("emissions_kg", *(end_name("emissions_kg", end) for end in ends))
     tables = {
         f"{case}.district": table(
-            *(f"{name}/{key}" for name in ("energy_mwh", "emissions_kg") for key in districts)
+            *(f"{name}/{key}" for name in ("energy_mwh", *emissions) for key in districts)
         )
         for case in ("planned", "uncontrolled", *(["actual"] if plan.information == "day-ahead" else []))
     }
-    tables |= {name.replace("district", "city"): table("end_use_kg", "cost") for name in tables}
+    end_use = ("end_use_kg", *(end_name("end_use_kg", end) for end in ends))
+    tables |= {name.replace("district", "city"): table(*end_use, "cost") for name in tables}
     tables |= {name: table(*ids) for name in ("drawn_mwh", "drawn_kg", "injected_mwh", "injected_kg")}
     tables |= {
         name: table(*storages) for name in ("driven_mwh", "driven_kg", "distance_km", "tank_mwh", "tank_kg")
     }
+    tables |= {end_name(name, end): table(*ids) for end in ends for name in ("drawn_kg", "injected_kg")}
+    tables |= {end_name(name, end): table(*storages) for end in ends for name in ("driven_kg", "tank_kg")}
     tables["bus_carbon_g_per_kwh"] = table("0", "1")
     tables["upstream"] = table("carbon_g_per_kwh", "marginal_g_per_kwh", "renewable_share", "estimated_share")
     tables["prices"] = table("import_price_per_mwh", "export_price_per_mwh")
@@ -155,6 +161,7 @@ def accounts_of(
         tables=tables,
         opening_mwh=dict.fromkeys(storages, 0.5),
         opening_kg=dict.fromkeys(storages, 200.0),
+        opening_range_kg=(dict.fromkeys(storages, 100.0), dict.fromkeys(storages, 300.0)) if ranged else None,
         sources=(
             DataSource("load", "made for a test", "1", 0.0, hash="sha256:1"),
             DataSource("local generation", "factors", "1", 0.0, factors=load_factors().factors[:2]),

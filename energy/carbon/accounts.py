@@ -10,13 +10,13 @@ the network and tanks: shown per district, never part of the city's total.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.sparse import csr_array
 
-from energy.carbon.bookings import Account, Booked, Sums, blanked, book
+from energy.carbon.bookings import Account, Booked, Sums, book
 from energy.carbon.mixing import (
     CARBON,
     CLASSES,
@@ -101,6 +101,33 @@ def account(
     ).account()
 
 
+@dataclass(frozen=True)
+class _Places:
+    """Where things are used or lost: the distinct pairs of a node, whose mix they have, and a district.
+
+    Attributes:
+        node: shape (places,). district: one-hot, shape (places, districts).
+        of_items: the share of each item in each place, shape (items, places).
+    """
+
+    node: IntArray
+    district: csr_array
+    of_items: csr_array
+
+    def by_district(self, p_mw: FloatArray, per_mw: FloatArray) -> FloatArray:
+        """What `p_mw` (steps, places) takes of what a MW at each node carries (steps, nodes), by district."""
+        taken: FloatArray = (p_mw * per_mw[:, self.node]) @ self.district
+        return taken
+
+
+def _places(node: IntArray, shares: FloatArray) -> _Places:
+    """The places of some items, each at one node and with its share of each district (items, districts)."""
+    item, district = np.nonzero(shares)
+    pairs, place = np.unique(np.stack([node[item], district]), axis=1, return_inverse=True)
+    of_items = csr_array((shares[item, district], (item, place.ravel())), shape=(len(node), pairs.shape[1]))
+    return _Places(pairs[0], incidence(pairs[1], shares.shape[1]), of_items)
+
+
 class _Accountant:
     """One call of `account`: what stays the same over the blocks of steps."""
 
@@ -131,6 +158,10 @@ class _Accountant:
         self.losses_on_loads = losses_on_loads
         self.ranged = supply.carbon_range is not None and upstream.carbon_range is not None
         self.carbons = [CARBON, LOW, HIGH] if self.ranged else [CARBON]
+        self.supply_g_per_kwh = (supply.carbon_g_per_kwh, *(supply.carbon_range or ()))[: len(self.carbons)]
+        self.upstream_g_per_kwh = (upstream.carbon_g_per_kwh, *(upstream.carbon_range or ()))[
+            : len(self.carbons)
+        ]
         self.first_class = RANGED_CLASSES if self.ranged else CLASSES
         self.hours = flows.time.hours
         buses = sorted(flows.node_of_bus)
@@ -145,21 +176,27 @@ class _Accountant:
         self.import_column = column[IMPORT]
         self.supply_column = np.array([column[name] for name in supply.technology], dtype=np.int64)
         self.node_district = self._node_districts()
-        self.branch_district = (self.node_district[flows.from_node] + self.node_district[flows.to_node]) / 2.0
-        # loads of one node and one district draw the same mix: they are one column from here on
-        pairs = [(flows.node_of_bus[int(bus)], self._district(bus)) for bus in use.buses]
-        distinct = sorted(set(pairs))
-        position = {pair: k for k, pair in enumerate(distinct)}
-        self.use_mw = use.p_mw @ incidence(
-            np.array([position[pair] for pair in pairs], dtype=np.int64), len(distinct)
+        branch_district = (self.node_district[flows.from_node] + self.node_district[flows.to_node]) / 2.0
+        self.lost = _places(
+            np.concatenate([flows.from_node, flows.to_node, np.arange(flows.node_count)]),
+            np.vstack([branch_district, branch_district, self.node_district]),
         )
-        self.use_node = np.array([node for node, _ in distinct], dtype=np.int64)
-        self.use_district = self._one_hot([district for _, district in distinct])
+        shunts = np.flatnonzero(flows.shunt_mw.any(axis=0))
+        self.used = _places(
+            np.concatenate([self._nodes(use.buses), shunts]),
+            np.vstack(
+                [
+                    self._one_hot([self._district(bus) for bus in use.buses]).toarray(),
+                    self.node_district[shunts],
+                ]
+            ),
+        )
+        self.use_mw = np.hstack([use.p_mw, flows.shunt_mw[:, shunts]]) @ self.used.of_items
         self.supply_node = self._nodes(supply.buses)
         self.supply_district = self._one_hot([self._district(bus) for bus in supply.buses])
         self.slack_district = self.node_district[flows.slack_node]
         count = flows.node_count
-        self.use_at = incidence(self.use_node, count)
+        self.use_at = incidence(self.used.node, count)
         self.supply_at = incidence(self.supply_node, count)
         self.slack_at = incidence(flows.slack_node, count)
         self.storage_at = incidence(np.zeros(0, np.int64), count)
@@ -181,7 +218,7 @@ class _Accountant:
         topology = Topology(flows.node_count, flows.from_node, flows.to_node)
         oriented = OrientedFlows(topology, flows.p_from_mw, flows.p_to_mw)
         tracer = Tracer(topology, steps)
-        sums: list[Sums] = []
+        total: Sums | None = None
         records: list[TankRecord] = []
         for first in range(0, steps, _BLOCK):
             window = slice(first, min(first + _BLOCK, steps))
@@ -197,15 +234,13 @@ class _Accountant:
             self._check_balance(part, injected, drawn, storages, window)
             local = self._local(drawn, window) if self.coupling == "aggregated" else None
             mixes = follow(tracer, part, injected, self.hours, storages, local)
-            sums.append(self._sum(tracer, part, mixes, drawn, storages, window))
+            sums = self._sum(tracer, part, mixes, drawn, storages, window)
+            total = total or sums.room(steps)
+            total.put(window, sums)
             if mixes.record is not None:
                 records.append(mixes.record)
-        total = Sums(
-            *(
-                blanked(~self.solved, np.concatenate([getattr(part, item.name) for part in sums]))
-                for item in fields(Sums)
-            )
-        )
+        assert total is not None  # a time grid has a step
+        total.blank(~self.solved)
         booked = Booked(
             time=flows.time,
             coupling=self.coupling,
@@ -223,14 +258,12 @@ class _Accountant:
     def _injected(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What sources inject: (steps, nodes, columns)."""
         injected = self._fed(window)
-        upstream = self.upstream
         bought = np.maximum(self.flows.slack_p_mw[window], 0.0) @ self.slack_at
         if storages is not None:
             bought += (storages.charge_mw * ~self.solved[window, None]) @ self.storage_at
         injected[:, :, POWER] += bought
-        injected[:, :, RENEWABLE] += bought * upstream.renewable_share[window, None]
-        ends = (upstream.carbon_g_per_kwh, *(upstream.carbon_range or ()))
-        for column, intensity in zip(self.carbons, ends, strict=False):
+        injected[:, :, RENEWABLE] += bought * self.upstream.renewable_share[window, None]
+        for column, intensity in zip(self.carbons, self.upstream_g_per_kwh, strict=True):
             injected[:, :, column] += bought * intensity[window, None]
         injected[:, :, self.import_column] += bought
         return injected
@@ -244,8 +277,7 @@ class _Accountant:
         p_mw = supply.p_mw[window]
         fed[:, :, POWER] = p_mw @ self.supply_at
         fed[:, :, RENEWABLE] = (p_mw * supply.renewable) @ self.supply_at
-        ends = (supply.carbon_g_per_kwh, *(supply.carbon_range or ()))
-        for column, intensity in zip(self.carbons, ends, strict=False):
+        for column, intensity in zip(self.carbons, self.supply_g_per_kwh, strict=True):
             fed[:, :, column] = (p_mw * intensity) @ self.supply_at
         for column in np.unique(self.supply_column):
             fed[:, :, column] = np.where(self.supply_column == column, p_mw, 0.0) @ self.supply_at
@@ -259,7 +291,7 @@ class _Accountant:
     def _drawn(self, storages: StorageFlows | None, window: slice) -> FloatArray:
         """What is drawn at nodes without branches: use, charging, exports, shunts."""
         sold = np.maximum(-self.flows.slack_p_mw[window], 0.0)
-        drawn = self.use_mw[window] @ self.use_at + sold @ self.slack_at + self.flows.shunt_mw[window]
+        drawn = self.use_mw[window] @ self.use_at + sold @ self.slack_at
         if storages is None:
             return drawn
         unknown_mw = storages.discharge_mw * ~self.solved[window, None]
@@ -297,14 +329,13 @@ class _Accountant:
         storages: StorageFlows | None,
         window: slice,
     ) -> Sums:
-        flows, hours, carbon = self.flows, self.hours, mixes.node[:, :, CARBON]
+        flows, hours, steps = self.flows, self.hours, window.stop - window.start
         rest = drawn - mixes.local_mw
         traced_mw = np.where(rest > SERVED_SHARE * drawn, rest, 0.0)
         through = mixes.traced[:, :, POWER] + part.inflow_mw
         # what AC leaves unbalanced is a loss: then what all accounts hold is what was injected
         mismatch = through - traced_mw - part.outflow_mw
-        loss_from, loss_to = part.loss_mw
-        loss_mw = (loss_from + loss_to) @ self.branch_district + mismatch @ self.node_district
+        lost_mw = np.hstack([*part.loss_mw, mismatch]) @ self.lost.of_items
         gross, extra = None, None
         if self.losses_on_loads or self.losses == "loads":
             carbons = self.carbons if self.losses == "loads" else [CARBON]
@@ -318,46 +349,55 @@ class _Accountant:
         if self.losses == "loads" and extra is not None:
             carried = np.array(mixes.demand)
             carried[:, :, self.carbons] += extra
-        shunt = flows.shunt_mw[window]
 
         def used(per_mw: FloatArray) -> FloatArray:
             """By district, what use at every node takes of a column."""
-            taken: FloatArray = (self.use_mw[window] * per_mw[:, self.use_node]) @ self.use_district
-            return taken + (shunt * per_mw) @ self.node_district
+            return self.used.by_district(self.use_mw[window], per_mw)
 
         p_mw, slack_mw = self.supply.p_mw[window], flows.slack_p_mw[window]
         bought, sold = np.maximum(slack_mw, 0.0), np.maximum(-slack_mw, 0.0)
-        charged_mw = discharged_mw = charged_kg = discharged_kg = np.zeros((len(p_mw), len(self.districts)))
+        charged_mw = discharged_mw = np.zeros((steps, len(self.districts)))
+        charged_kg = discharged_kg = np.zeros((steps, len(self.carbons), len(self.districts)))
         supplied = mixes.traced[:, :, self.first_class :].sum(axis=1)
         if mixes.served is not None:
             supplied += mixes.served[:, :, self.first_class :].sum(axis=1)
         if storages is not None and mixes.record is not None:
             charged_mw = storages.charge_mw @ self.storage_district
             discharged_mw = storages.discharge_mw @ self.storage_district
-            charged_kg = mixes.record.charged[:, :, 0] @ self.storage_district
-            discharged_kg = mixes.record.discharged[:, :, 0] @ self.storage_district
+            charged_kg, discharged_kg = (
+                _by_end(content[:, :, k - CARBON] @ self.storage_district for k in self.carbons)
+                for content in (mixes.record.charged, mixes.record.discharged)
+            )
         return Sums(
             use=np.stack([used(carried[:, :, k]) for k in range(self.columns)], axis=2) * hours,
-            use_with_losses_kg=np.zeros_like(loss_mw)
+            use_with_losses_kg=np.zeros_like(charged_mw)
             if extra is None
             else used(mixes.demand[:, :, CARBON] + extra[:, :, 0]) * hours,
-            loss_mwh=loss_mw * hours,
-            loss_kg=self._loss_kg_h(tracer, part, mixes, traced_mw, through, mismatch, gross, extra, window)
+            loss_mwh=lost_mw @ self.lost.district * hours,
+            loss_kg=_by_end(
+                self._loss_kg_h(tracer, part, mixes, traced_mw, through, lost_mw, gross, extra, window)
+            )
             * hours,
             charged_mwh=charged_mw * hours,
             charged_kg=charged_kg,
             discharged_mwh=discharged_mw * hours,
             discharged_kg=discharged_kg,
             generated_mwh=p_mw @ self.supply_district * hours,
-            generated_kg=(p_mw * self.supply.carbon_g_per_kwh) @ self.supply_district * hours,
+            generated_kg=_by_end((p_mw * g) @ self.supply_district for g in self.supply_g_per_kwh) * hours,
             import_mwh=bought @ self.slack_district * hours,
-            import_kg=(bought * self.upstream.carbon_g_per_kwh[window, None]) @ self.slack_district * hours,
+            import_kg=_by_end(
+                (bought * g[window, None]) @ self.slack_district for g in self.upstream_g_per_kwh
+            )
+            * hours,
             export_mwh=sold @ self.slack_district * hours,
-            export_kg=(sold * carbon[:, flows.slack_node]) @ self.slack_district * hours,
+            export_kg=_by_end(
+                (sold * mixes.node[:, flows.slack_node, k]) @ self.slack_district for k in self.carbons
+            )
+            * hours,
             mismatch_mw=np.abs(mismatch).max(axis=1),
             supply_mw=supplied,
-            node_g_per_kwh=carbon,
-            node_use_g_per_kwh=carried[:, :, CARBON],
+            node_g_per_kwh=mixes.node[:, :, CARBON],
+            node_use_g_per_kwh=_by_end(carried[:, :, k] for k in self.carbons),
             node_through_mw=through,
         )
 
@@ -368,26 +408,25 @@ class _Accountant:
         mixes: Mixes,
         traced_mw: FloatArray,
         through: FloatArray,
-        mismatch: FloatArray,
+        lost_mw: FloatArray,
         gross: Gross | None,
         extra: FloatArray | None,
         window: slice,
-    ) -> FloatArray:
-        """The account of losses by district, kg/h: all of them, or those that nobody else carries."""
-        flows, carbon = self.flows, mixes.node[:, :, CARBON]
+    ) -> Iterator[FloatArray]:
+        """The account of losses by district at each end, kg/h: all of them, or those that nobody else
+        carries."""
         if self.losses == "generators":
             lost = lost_share_of_generation(tracer, part, traced_mw, through)
-            on_generators: FloatArray = (mixes.traced[:, :, CARBON] * lost) @ self.node_district
-            return on_generators
-        if self.losses == "loads" and gross is not None and extra is not None:
+            for k in self.carbons:
+                yield (mixes.traced[:, :, k] * lost) @ self.node_district
+        elif self.losses == "loads" and gross is not None and extra is not None:
             # drawn by no end use: what is charged and exported has its losses in the account
-            others = traced_mw + mixes.local_mw - self.use_mw[window] @ self.use_at - flows.shunt_mw[window]
-            return (others * extra[:, :, 0] + gross.unreached[:, :, 1]) @ self.node_district
-        loss_from, loss_to = part.loss_mw
-        at_branches = (
-            loss_from * carbon[:, flows.from_node] + loss_to * carbon[:, flows.to_node]
-        ) @ self.branch_district
-        return at_branches + (mismatch * carbon) @ self.node_district
+            others = traced_mw + mixes.local_mw - self.use_mw[window] @ self.use_at
+            for k in range(len(self.carbons)):
+                yield (others * extra[:, :, k] + gross.unreached[:, :, 1 + k]) @ self.node_district
+        else:
+            for k in self.carbons:
+                yield self.lost.by_district(lost_mw, mixes.node[:, :, k])
 
     def _nodes(self, buses: IntArray) -> IntArray:
         return np.array([self.flows.node_of_bus[int(bus)] for bus in buses], dtype=np.int64)
@@ -422,6 +461,11 @@ class _Accountant:
             unknown &= ~found
         weight[unknown, self.districts.index(BOUNDARY)] = 1.0
         return weight
+
+
+def _by_end(accounts: Iterable[FloatArray]) -> FloatArray:
+    """Accounts at each end (the value, its low and its high end) as the second axis."""
+    return np.stack(list(accounts), axis=1)
 
 
 def _without(

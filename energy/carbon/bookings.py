@@ -11,16 +11,19 @@ import numpy as np
 from energy.carbon.mixing import CARBON, HIGH, LOW, POWER, RENEWABLE, TankRecord
 from energy.carbon.participants import Range, Storage
 from energy.domain.network import BoolArray, FloatArray, IntArray
-from energy.domain.period import Coupling, LossTreatment
+from energy.domain.period import ENDS, Coupling, LossTreatment, end_name
 from energy.domain.plan import SeriesTable
 from energy.domain.time import TimeGrid
 
 
 @dataclass(frozen=True)
 class Sums:
-    """What is summed per district and step. Energies in MWh, carbon in kg, shape (steps, districts);
-    `use` (steps, districts, columns) is end use by column of the mix; (steps,) for city figures; (steps,
-    nodes) for what stands at nodes.
+    """What is summed per district and step.
+
+    Energies in MWh, shape (steps, districts). Carbon in kg, shape (steps, ends, districts): the value and,
+    where factors have ranges, its low and its high end. `use` (steps, districts, columns) is end use by
+    column of the mix; (steps,) for city figures; (steps, nodes) for what stands at nodes, and (steps, ends,
+    nodes) for `node_use_g_per_kwh`. `use_with_losses_kg` is the value alone, shape (steps, districts).
     """
 
     use: FloatArray
@@ -43,6 +46,20 @@ class Sums:
     node_use_g_per_kwh: FloatArray
     node_through_mw: FloatArray
 
+    def room(self, steps: int) -> Sums:
+        """Room for the same of `steps` steps."""
+        return Sums(*(np.empty((steps, *getattr(self, item.name).shape[1:])) for item in fields(Sums)))
+
+    def put(self, window: slice, part: Sums) -> None:
+        """Write the sums of some steps to their place."""
+        for item in fields(Sums):
+            getattr(self, item.name)[window] = getattr(part, item.name)
+
+    def blank(self, steps: BoolArray) -> None:
+        """Nothing is known of `steps`."""
+        for item in fields(Sums):
+            getattr(self, item.name)[steps] = np.nan
+
 
 @dataclass(frozen=True)
 class AtBuses:
@@ -54,12 +71,14 @@ class AtBuses:
         use_g_per_kwh: what end use at the node is accounted with; with aggregated coupling, or with losses
             on loads, it differs from the former.
         through_mw: the power that flows through.
+        use_range_g_per_kwh: the low and high ends of `use_g_per_kwh`; None where they are unknown.
     """
 
     node_of_bus: Mapping[int, int]
     carbon_g_per_kwh: FloatArray
     use_g_per_kwh: FloatArray
     through_mw: FloatArray
+    use_range_g_per_kwh: Range | None = None
 
     def nodes(self, buses: IntArray) -> IntArray:
         """The node of each of `buses`."""
@@ -81,16 +100,19 @@ class Account:
             ``discharged_kg``, ``local_generation_mwh``, ``exchange_mwh``, ``exchange_kg``) and
             ``emissions_with_losses_kg`` (if asked for). Ratios are NaN where a district uses nothing.
         district_sums: tables by the names of `energy.domain.period.Account`, only what can be summed;
-            ``emissions_low_kg`` and ``emissions_high_kg`` are NaN where the range of a source is unknown.
+            carbon also at the low and high ends of the factors (``emissions_low_kg`` …), NaN where the range
+            of a source is unknown.
         district_source_mwh: end use by ``district/technology``, MWh.
         supply_mw: what feeds the network by technology, MW.
         steps: the city's series: ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
             ``ev_driven_kg``, ``storage_change_kg``, ``residual_kg``, ``emissions_kg`` (end use, losses
             and driving), ``import_kg``, ``import_mw``, ``export_mw``, ``losses_mw``, ``carbon_g_per_kwh``
-            and ``renewable_share`` (of end use), ``mismatch_mw`` (largest at a node).
+            and ``renewable_share`` (of end use), ``mismatch_mw`` (largest at a node). Those in kg also at
+            both ends, as in `district_sums`.
         at_buses: what flows through the nodes.
         storage_ids: order of the columns of the following, shape (steps, assets); states at step end.
-        tank_carbon_range_kg: the low and high ends of `tank_carbon_kg`; None where they are unknown.
+        tank_carbon_range_kg, charged_range_kg, discharged_range_kg, driven_range_kg: the low and high ends
+            of `tank_carbon_kg`, `charged_kg`, `discharged_kg` and `driven_kg`; None where they are unknown.
     """
 
     time: TimeGrid
@@ -116,6 +138,9 @@ class Account:
     driven_kg: FloatArray
     distance_km: FloatArray
     is_ev: BoolArray
+    charged_range_kg: Range | None = None
+    discharged_range_kg: Range | None = None
+    driven_range_kg: Range | None = None
 
     def balance(self, first: int = 0, last: int | None = None) -> dict[str, float]:
         """``carbon.balance`` of ``wattshed.plan/1`` over the steps `first` to before `last`, kg."""
@@ -172,74 +197,60 @@ class Booked:
     with_losses: bool
 
 
+_COLUMNS = (CARBON, LOW, HIGH)
+"""Of the mix, by end; those of a tank's content begin with carbon."""
+
+
 def book(of: Booked, sums: Sums, records: list[TankRecord]) -> Account:
     """The account of a horizon from its sums and what its tanks did."""
     hours, steps, storage = of.time.hours, of.time.steps, of.storage
-    energy, emissions = sums.use[:, :, POWER], sums.use[:, :, CARBON]
-    exchange_mwh, exchange_kg = _exchange(sums)
+    tank = _joined(records, steps)
+    energy, ends = sums.use[:, :, POWER], range(3 if of.ranged else 1)
+    by_district = [_district_kg(sums, end) for end in ends]
+    by_city = [_city_kg(sums, by_district[end], tank, storage, end) for end in ends]
+    emissions, exchange_mwh = by_district[0]["emissions_kg"], _exchange_mwh(sums)
     tables = {
         "energy_mwh": energy,
         "emissions_kg": emissions,
-        "loss_emissions_kg": sums.loss_kg,
+        "loss_emissions_kg": by_district[0]["loss_emissions_kg"],
         "carbon_g_per_kwh": _ratio(emissions, energy),
         "renewable_share": _ratio(sums.use[:, :, RENEWABLE], energy),
-        "charged_kg": sums.charged_kg,
-        "discharged_kg": sums.discharged_kg,
+        "charged_kg": by_district[0]["charged_kg"],
+        "discharged_kg": by_district[0]["discharged_kg"],
         "local_generation_mwh": sums.generated_mwh,
         "exchange_mwh": exchange_mwh,
-        "exchange_kg": exchange_kg,
+        "exchange_kg": by_district[0]["exchange_kg"],
     }
     if of.with_losses:
         tables["emissions_with_losses_kg"] = sums.use_with_losses_kg
-    unknown = np.full_like(energy, np.nan)
     summed = {
         "energy_mwh": energy,
-        "emissions_kg": emissions,
-        "emissions_low_kg": sums.use[:, :, LOW] if of.ranged else unknown,
-        "emissions_high_kg": sums.use[:, :, HIGH] if of.ranged else unknown,
         "renewable_mwh": sums.use[:, :, RENEWABLE],
         "loss_mwh": sums.loss_mwh,
-        "loss_emissions_kg": sums.loss_kg,
         "charged_mwh": sums.charged_mwh,
-        "charged_kg": sums.charged_kg,
         "discharged_mwh": sums.discharged_mwh,
-        "discharged_kg": sums.discharged_kg,
         "local_generation_mwh": sums.generated_mwh,
-        "local_generation_kg": sums.generated_kg,
         "exchange_mwh": exchange_mwh,
-        "exchange_kg": exchange_kg,
+        **_named(by_district),
     }
-    tank = _joined(records, steps)
-    is_ev = np.zeros(0, np.bool_) if storage is None else np.asarray(storage.is_ev, np.bool_)
-    driven_kg = tank.driven[:, :, 0]
-    stored_kg = tank.content[:, :, 0].sum(axis=1)
-    started_kg = 0.0 if storage is None else float(np.sum(storage.carbon_start_kg))
-    sources_kg = (sums.generated_kg + sums.import_kg).sum(axis=1)
-    end_use_kg, exports_kg = emissions.sum(axis=1), sums.export_kg.sum(axis=1)
-    # what an emptied tank still carried (less than 1e-9 kWh of energy) went with its standing losses
-    losses_kg = sums.loss_kg.sum(axis=1) + tank.residual[:, :, 0].sum(axis=1)
-    ev_driven_kg = driven_kg.sum(axis=1)
-    change_kg = np.diff(stored_kg, prepend=started_kg)
     city_mwh = energy.sum(axis=1)
     series = {
-        "sources_kg": sources_kg,
-        "end_use_kg": end_use_kg,
-        "losses_kg": losses_kg,
-        "exports_kg": exports_kg,
-        "ev_driven_kg": ev_driven_kg,
-        "storage_change_kg": change_kg,
-        "residual_kg": sources_kg - end_use_kg - losses_kg - exports_kg - ev_driven_kg - change_kg,
-        "emissions_kg": end_use_kg + losses_kg + ev_driven_kg,
-        "import_kg": sums.import_kg.sum(axis=1),
+        **_named(by_city),
         "import_mw": sums.import_mwh.sum(axis=1) / hours,
         "export_mw": sums.export_mwh.sum(axis=1) / hours,
         "losses_mw": sums.loss_mwh.sum(axis=1) / hours,
-        "carbon_g_per_kwh": _ratio(end_use_kg, city_mwh),
+        "carbon_g_per_kwh": _ratio(by_city[0]["end_use_kg"], city_mwh),
         "renewable_share": _ratio(sums.use[:, :, RENEWABLE].sum(axis=1), city_mwh),
         "mismatch_mw": sums.mismatch_mw,
     }
     nothing = np.zeros((steps, 0))
     first_class = sums.use.shape[2] - len(of.technologies)
+    node_use = np.moveaxis(sums.node_use_g_per_kwh, 1, 0)
+
+    def ends_of(content: FloatArray) -> Range | None:
+        low, high = (content[:, :, column - CARBON] for column in _COLUMNS[1:]) if of.ranged else (None, None)
+        return None if low is None or high is None else (low, high)
+
     return Account(
         time=of.time,
         coupling=of.coupling,
@@ -253,24 +264,90 @@ def book(of: Booked, sums: Sums, records: list[TankRecord]) -> Account:
             sums.use[:, :, first_class:].reshape(steps, -1),
         ),
         supply_mw=SeriesTable(of.technologies, sums.supply_mw),
-        steps={name: blanked(~of.solved, values) for name, values in series.items()},
-        at_buses=AtBuses(of.node_of_bus, sums.node_g_per_kwh, sums.node_use_g_per_kwh, sums.node_through_mw),
+        steps={name: _blanked(~of.solved, values) for name, values in series.items()},
+        at_buses=AtBuses(
+            of.node_of_bus,
+            sums.node_g_per_kwh,
+            node_use[0],
+            sums.node_through_mw,
+            (node_use[1], node_use[2]) if of.ranged else None,
+        ),
         storage_ids=() if storage is None else storage.ids,
         tank_e_mwh=tank.energy_mwh,
         tank_carbon_kg=tank.content[:, :, 0],
-        tank_carbon_range_kg=(tank.content[:, :, 2], tank.content[:, :, 3]) if of.ranged else None,
+        tank_carbon_range_kg=ends_of(tank.content),
         tank_renewable_mwh=tank.content[:, :, 1],
         charged_mwh=nothing if storage is None else storage.charge_mw * hours,
         charged_kg=tank.charged[:, :, 0],
+        charged_range_kg=ends_of(tank.charged),
         discharged_kg=tank.discharged[:, :, 0],
+        discharged_range_kg=ends_of(tank.discharged),
         driven_mwh=nothing if storage is None else storage.drive_mwh,
-        driven_kg=driven_kg,
+        driven_kg=tank.driven[:, :, 0],
+        driven_range_kg=ends_of(tank.driven),
         distance_km=nothing if storage is None else storage.distance_km,
-        is_ev=is_ev,
+        is_ev=np.zeros(0, np.bool_) if storage is None else np.asarray(storage.is_ev, np.bool_),
     )
 
 
-def blanked(steps: BoolArray, values: FloatArray) -> FloatArray:
+def _named(by_end: list[dict[str, FloatArray]]) -> dict[str, FloatArray]:
+    """Accounts of carbon by name, with those of both ends by theirs; NaN where there is no range."""
+    value, *ranged = by_end
+    named = dict(value)
+    for k, end in enumerate(ENDS):
+        named |= {
+            end_name(name, end): ranged[k][name] if ranged else np.full_like(values, np.nan)
+            for name, values in value.items()
+        }
+    return named
+
+
+def _district_kg(sums: Sums, end: int) -> dict[str, FloatArray]:
+    """Carbon by district at one end, shape (steps, districts)."""
+    emissions = sums.use[:, :, _COLUMNS[end]]
+    loss, charged, discharged, generated = (
+        table[:, end] for table in (sums.loss_kg, sums.charged_kg, sums.discharged_kg, sums.generated_kg)
+    )
+    received = (
+        emissions + loss + charged + sums.export_kg[:, end] - discharged - generated - sums.import_kg[:, end]
+    )
+    return {
+        "emissions_kg": emissions,
+        "loss_emissions_kg": loss,
+        "charged_kg": charged,
+        "discharged_kg": discharged,
+        "local_generation_kg": generated,
+        "exchange_kg": received,
+    }
+
+
+def _city_kg(
+    sums: Sums, districts: dict[str, FloatArray], tank: TankRecord, storage: Storage | None, end: int
+) -> dict[str, FloatArray]:
+    """The city's balance of carbon at one end, shape (steps,)."""
+    held = _COLUMNS[end] - CARBON
+    started = 0.0 if storage is None else float(np.sum(storage.carbon_start_ends_kg[end]))
+    imported = sums.import_kg[:, end]
+    sources = (districts["local_generation_kg"] + imported).sum(axis=1)
+    end_use, exports = districts["emissions_kg"].sum(axis=1), sums.export_kg[:, end].sum(axis=1)
+    # what an emptied tank still carried (less than 1e-9 kWh of energy) went with its standing losses
+    losses = districts["loss_emissions_kg"].sum(axis=1) + tank.residual[:, :, held].sum(axis=1)
+    driven = tank.driven[:, :, held].sum(axis=1)
+    change = np.diff(tank.content[:, :, held].sum(axis=1), prepend=started)
+    return {
+        "sources_kg": sources,
+        "end_use_kg": end_use,
+        "losses_kg": losses,
+        "exports_kg": exports,
+        "ev_driven_kg": driven,
+        "storage_change_kg": change,
+        "residual_kg": sources - end_use - losses - exports - driven - change,
+        "emissions_kg": end_use + losses + driven,
+        "import_kg": imported.sum(axis=1),
+    }
+
+
+def _blanked(steps: BoolArray, values: FloatArray) -> FloatArray:
     """`values` (steps first) with NaN in `steps`."""
     if not steps.any():
         return values
@@ -279,9 +356,9 @@ def blanked(steps: BoolArray, values: FloatArray) -> FloatArray:
     return left
 
 
-def _exchange(sums: Sums) -> tuple[FloatArray, FloatArray]:
-    """What a district uses, loses, stores and exports, and does not feed itself, it has received: MWh, kg."""
-    received_mwh = (
+def _exchange_mwh(sums: Sums) -> FloatArray:
+    """What a district uses, loses, stores and exports, and does not feed itself, it has received."""
+    received: FloatArray = (
         sums.use[:, :, POWER]
         + sums.loss_mwh
         + sums.charged_mwh
@@ -290,16 +367,7 @@ def _exchange(sums: Sums) -> tuple[FloatArray, FloatArray]:
         - sums.generated_mwh
         - sums.import_mwh
     )
-    received_kg = (
-        sums.use[:, :, CARBON]
-        + sums.loss_kg
-        + sums.charged_kg
-        + sums.export_kg
-        - sums.discharged_kg
-        - sums.generated_kg
-        - sums.import_kg
-    )
-    return received_mwh, received_kg
+    return received
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

@@ -4,7 +4,9 @@ Charging adds the traced carbon of its bus and hour to the battery, a perfect mi
 driving and V2G take the tank's mix out. So g/km is what was really driven on, not an average of the grid,
 and for any group of vehicles and any hours
 
-    driven + exported + residual + change of the tanks = charged.
+    driven + exported + residual + change of the tanks = charged
+
+and so at either end of the factors' ranges, each an account of its own.
 
 V2G exports carry their carbon to whoever uses them; no "avoided" grams are deducted. What charging causes
 at the margin is another question with its own figure (`EvGroup.marginal`), never added to this one.
@@ -13,7 +15,7 @@ at the margin is another question with its own figure (`EvGroup.marginal`), neve
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -22,20 +24,12 @@ import numpy as np
 from energy.carbon.marginal import TALLIES, Marginal, amount, tallies
 from energy.carbon.rates import Amount, ratio
 from energy.carbon.stores import Stores
-from energy.domain.network import BoolArray, FloatArray
-from energy.domain.period import AssetEntry, Period
+from energy.domain.network import BoolArray, FloatArray, IntArray
+from energy.domain.period import AccountedDay, AssetEntry, Period, TracedCarbon
 
 Key = TypeVar("Key", bound=Hashable)
-_FLOWS = (
-    "charged_mwh",
-    "charged_kg",
-    "exported_mwh",
-    "exported_kg",
-    "driven_mwh",
-    "driven_kg",
-    "distance_km",
-    "change_kg",
-)
+_CARBON = ("charged_kg", "exported_kg", "driven_kg", "change_kg")
+_FLOWS = ("charged_mwh", "exported_mwh", "driven_mwh", "distance_km", *_CARBON)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +43,8 @@ class EvGroup:
         marginal: what charging less V2G causes at the margin; None where not asked for, kg NaN where the
             marginal intensity is not known (NE).
         estimated_share: share of the charged energy's upstream intensity that is an estimate, 0 to 1.
+        ends: the same with all factors at the low, and all at the high end of their ranges; None where an
+            hour of it has no ends.
     """
 
     charged_mwh: float
@@ -61,6 +57,12 @@ class EvGroup:
     change_kg: float
     estimated_share: float
     marginal: Amount | None = None
+    ends: tuple[EvGroup, EvGroup] | None = None
+
+    def at_ends(self, of: Callable[[EvGroup], float]) -> tuple[float, float]:
+        """A figure at the low and at the high end; NaN where these are not known."""
+        nan = float("nan")
+        return (nan, nan) if self.ends is None else (of(self.ends[0]), of(self.ends[1]))
 
     @property
     def g_per_km(self) -> float:
@@ -94,8 +96,9 @@ class EvLedger:
 
     Attributes:
         of_ev, of_hour: sums over all hours and over all EVs of the same rows, shape (rows, evs) and (rows,
-            hours): the flows of `EvGroup` in its order, then the tallies (`marginal.tallies`) of what is
-            charged and, where it was asked for, of what charging less V2G causes at the margin.
+            hours): energies, km and carbon of `EvGroup`; that carbon at the low and at the high end (NaN
+            where not known); the tallies (`marginal.tallies`) of what is charged and, where it was asked
+            for, of what charging less V2G causes at the margin.
         known: hours in which some EV is known, shape (hours,).
     """
 
@@ -145,21 +148,22 @@ def ev_ledger(period: Period, marginal: Marginal | None = None, kinds: Collectio
     """The EVs of `period`, every asset of `kinds`; with `marginal` the consequential statement too."""
     plug = np.array([k for k, asset in enumerate(period.assets) if asset.kind in kinds], dtype=np.int64)
     evs, stores = tuple(period.assets[k] for k in plug), Stores(period)
-    rows = len(_FLOWS) + TALLIES * (1 if marginal is None else 2)
+    rows = len(_FLOWS) + 2 * len(_CARBON) + TALLIES * (1 if marginal is None else 2)
     of_hour = np.zeros((rows, period.time.steps))
     known = np.zeros(period.time.steps, dtype=np.bool_)
     of_days = [np.zeros((rows, len(evs)))]
     for day in period.by_day if evs else ():
-        at_plug = (day.drawn_mwh, day.drawn_kg, day.injected_mwh, day.injected_kg)
-        in_battery = (day.driven_mwh, day.driven_kg, day.distance_km, day.tank_change_kg)
-        flows: FloatArray = np.stack(
-            [table[:, plug] for table in at_plug]
-            + [stores.by_entry(day, table, plug) for table in in_battery]
-        )
+        moved = (stores.by_entry(day, table, plug) for table in (day.driven_mwh, day.distance_km))
+        traced = _carbon(stores, day, day.carbon, plug)
+        flows = np.stack([day.drawn_mwh[:, plug], day.injected_mwh[:, plug], *moved, *traced])
         # an hour of which a part is unknown is left out as a whole: what remains closes
         unknown: BoolArray = np.logical_not(np.isfinite(flows).all(axis=0))
-        charged, _, exported, *_ = np.where(unknown, np.nan, flows)
-        parts = [np.where(unknown, 0.0, flows), tallies(period, day, charged, np.zeros_like(charged))]
+        charged, exported, *_ = np.where(unknown, np.nan, flows)
+        ends = [np.full_like(traced, np.nan)] * 2
+        if day.ends is not None:
+            ends = [_carbon(stores, day, end, plug) for end in day.ends]
+        parts = [np.where(unknown, 0.0, table) for table in (flows, *ends)]
+        parts.append(tallies(period, day, charged, np.zeros_like(charged)))
         if marginal is not None:
             parts.append(tallies(period, day, charged - exported, marginal.kg(day)[:, plug]))
         tables = np.concatenate(parts)
@@ -167,6 +171,12 @@ def ev_ledger(period: Period, marginal: Marginal | None = None, kinds: Collectio
         known[day.hours] = ~unknown.all(axis=1)
         of_days.append(tables.sum(axis=1))
     return EvLedger(period, evs, np.sum(of_days, axis=0), of_hour, known)
+
+
+def _carbon(stores: Stores, day: AccountedDay, of: TracedCarbon, plug: IntArray) -> FloatArray:
+    """The carbon of `_CARBON` on a day, at the plug and in the battery, shape (4, hours, evs)."""
+    in_battery = (stores.by_entry(day, kg, plug) for kg in (of.driven_kg, of.tank_change_kg))
+    return np.stack([of.drawn_kg[:, plug], of.injected_kg[:, plug], *in_battery])
 
 
 def _groups(sums: FloatArray, keys: Sequence[Key]) -> dict[Key, EvGroup]:
@@ -178,9 +188,16 @@ def _groups(sums: FloatArray, keys: Sequence[Key]) -> dict[Key, EvGroup]:
 
 
 def _group(sums: FloatArray) -> EvGroup:
-    flows, *tallied = np.split(sums, range(len(_FLOWS), len(sums), TALLIES))
-    return EvGroup(
+    width, first = len(_CARBON), len(_FLOWS)
+    flows, low, high, *tallied = np.split(
+        sums, [first, first + width, *range(first + 2 * width, len(sums), TALLIES)]
+    )
+    group = EvGroup(
         **dict(zip(_FLOWS, flows.tolist(), strict=True)),
         estimated_share=amount(tallied[0]).estimated_share,
         marginal=amount(tallied[1]) if len(tallied) > 1 else None,
     )
+    if not np.isfinite([low, high]).all():
+        return group
+    of_end = (dict(zip(_CARBON, end.tolist(), strict=True)) for end in (low, high))
+    return replace(group, ends=(replace(group, **next(of_end)), replace(group, **next(of_end))))

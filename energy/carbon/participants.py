@@ -78,14 +78,19 @@ class Storage:
     technology: tuple[str, ...] | None = None
     carbon_start_range_kg: Range | None = None
 
+    @property
+    def carbon_start_ends_kg(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """`carbon_start_kg` with its low and its high end."""
+        start = self.carbon_start_kg
+        return (start, *(self.carbon_start_range_kg or (start, start)))
+
     def tanks(self, hours: float, *, ranged: bool = False) -> Tanks:
         """The tanks before the first step (MWh and kg, with renewable MWh); one step lasts `hours`.
 
         With `ranged` they hold the low and high ends of their carbon too.
         """
-        contents = [self.carbon_start_kg, self.e_start_mwh * self.renewable_start_share]
-        if ranged:
-            contents += self.carbon_start_range_kg or (self.carbon_start_kg, self.carbon_start_kg)
+        carbon, *ends = self.carbon_start_ends_kg
+        contents = [carbon, self.e_start_mwh * self.renewable_start_share, *(ends if ranged else ())]
         return Tanks(
             self.e_start_mwh,
             np.stack(contents, axis=1),

@@ -26,8 +26,25 @@ USER_CLASSES: tuple[UserClass, ...] = get_args(UserClass)
 CITY = "city"
 """What ledgers call all districts together, beside the districts by name."""
 
+End = Literal["low", "high"]
+ENDS: tuple[End, ...] = get_args(End)
+"""Of an interval: the same with all factors at the lower, and all at the upper end of their ranges."""
+
 Coupling = Literal["direct", "aggregated"]
 LossTreatment = Literal["account", "loads", "generators"]
+
+
+def end_name(name: str, end: End) -> str:
+    """What a figure of carbon is called at one end: ``loss_emissions_kg`` → ``loss_emissions_low_kg``."""
+    unit = next(unit for unit in ("g_per_kwh", "kg") if name.endswith(f"_{unit}"))
+    return f"{name.removesuffix(f'_{unit}')}_{end}_{unit}"
+
+
+def ends_of(table: Mapping[str, FloatArray], name: str) -> tuple[FloatArray, FloatArray]:
+    """The low and high ends of a series of carbon, from the same `table`; NaN where they are not known."""
+    unknown = np.full_like(table[name], np.nan)
+    low, high = (table.get(end_name(name, end), unknown) for end in ENDS)
+    return low, high
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +120,7 @@ class Account:
     """What happened in the city, or would have happened: series by name.
 
     * `districts`, shape (hours, districts): ``energy_mwh`` (end use), ``emissions_kg``,
-      ``emissions_low_kg``, ``emissions_high_kg``, ``renewable_mwh``, ``loss_mwh``, ``loss_emissions_kg``,
+      ``renewable_mwh``, ``loss_mwh``, ``loss_emissions_kg``,
       ``charged_mwh``, ``charged_kg``, ``discharged_mwh``, ``discharged_kg``, ``local_generation_mwh``,
       ``local_generation_kg``, ``exchange_mwh``, ``exchange_kg`` (``+`` is received)
     * `city`, shape (hours,): ``sources_kg``, ``end_use_kg``, ``losses_kg``, ``exports_kg``,
@@ -111,10 +128,29 @@ class Account:
       ``storage_change_mwh`` (of what all tanks hold, may be negative), ``import_mwh``, ``import_kg``,
       ``export_mwh``, ``losses_mwh``, ``cost`` (in the city's currency, may be negative),
       ``peak_import_mw`` (the hour's highest mean of a step)
+
+    What is in kg also stands at both ends of the factors' ranges (`ends_of`), NaN in hours whose day was
+    stored without; each end is an account of its own, in which everything adds up.
     """
 
     districts: Mapping[str, FloatArray]
     city: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class TracedCarbon:
+    """The traced carbon of a day by one set of factors, kg: as of the same names in `AccountedDay`."""
+
+    drawn_kg: FloatArray
+    injected_kg: FloatArray
+    driven_kg: FloatArray
+    tank_kg: FloatArray
+    opening_kg: FloatArray
+
+    @property
+    def tank_change_kg(self) -> FloatArray:
+        """As `AccountedDay.tank_change_mwh`, of the carbon in the tanks."""
+        return np.diff(self.tank_kg, axis=0, prepend=self.opening_kg[None])
 
 
 @dataclass(frozen=True)
@@ -134,6 +170,8 @@ class AccountedDay:
             `Period.buses`. None on a day without any.
         hydrogen_kg: what vehicles took of stations, kg of hydrogen, columns as `Period.storages`; None on a
             day that was stored without.
+        ends: the carbon with all factors at the low, and all at the high end of their ranges; None on a day
+            that was stored without, or has a source without range.
     """
 
     hours: slice
@@ -152,6 +190,12 @@ class AccountedDay:
     marginal_kg: FloatArray | None = None
     marginal_at_bus: FloatArray | None = None
     hydrogen_kg: FloatArray | None = None
+    ends: tuple[TracedCarbon, TracedCarbon] | None = None
+
+    @property
+    def carbon(self) -> TracedCarbon:
+        """The carbon of the day."""
+        return TracedCarbon(self.drawn_kg, self.injected_kg, self.driven_kg, self.tank_kg, self.opening_kg)
 
     @property
     def tank_change_mwh(self) -> FloatArray:
@@ -162,7 +206,7 @@ class AccountedDay:
     @property
     def tank_change_kg(self) -> FloatArray:
         """The same of the carbon in it."""
-        return np.diff(self.tank_kg, axis=0, prepend=self.opening_kg[None])
+        return self.carbon.tank_change_kg
 
 
 @dataclass(frozen=True)
@@ -181,11 +225,13 @@ class Period:
         by_day: what each of them did, day by day as in `days`. Every time it is gone through the days are
             unpacked anew, one after the other: those of a year are more than memory should hold at once.
         upstream: ``carbon_g_per_kwh``, ``marginal_g_per_kwh`` (NaN where not known), ``renewable_share``,
-            ``estimated_share`` (0 measured, 1 a model's estimate), shape (hours,).
+            ``estimated_share`` (0 measured, 1 a model's estimate), shape (hours,); ``carbon_g_per_kwh`` also
+            at both ends of its range (`ends_of`).
         import_price_per_mwh, export_price_per_mwh: at the root, shape (hours,).
         coupling, losses: how carbon was traced; the same over the whole period.
         marginal_at_root: means of the marginal rates of the planned dispatch at the root, g/kWh, shape
             (hours,). NaN in hours whose day has none; None where no day has any.
+        without_ends: stored days whose version kept no low and high ends of all their carbon.
     """
 
     city: str
@@ -208,6 +254,7 @@ class Period:
     coupling: Coupling
     losses: LossTreatment
     marginal_at_root: FloatArray | None = None
+    without_ends: tuple[str, ...] = ()
 
     def hourly(self, of: Callable[[AccountedDay], FloatArray], columns: int) -> FloatArray:
         """`of` every stored day, shape (its hours, `columns`), over all hours: NaN where no day is stored."""

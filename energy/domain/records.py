@@ -58,11 +58,13 @@ class DayAccounts:
               ``actual``): columns ``QUANTITY/DISTRICT``; ``CASE.city``: a column per quantity
             * ``drawn_mwh``, ``drawn_kg``, ``injected_mwh``, ``injected_kg``: asset ids
             * ``driven_mwh``, ``driven_kg``, ``distance_km``, ``tank_mwh``, ``tank_kg``: ids of storages
+            * where all factors have ranges, what of these is in kg also at their ends (``drawn_low_kg`` …)
             * ``hydrogen_kg``: ids of hydrogen stations; what vehicles took
             * where the marginal ledger follows the dispatch: ``marginal_kg``: asset ids;
               ``bus_marginal_g_per_kwh``: ``grid`` and buses as text
             * ``bus_carbon_g_per_kwh``: buses as text; ``upstream``, ``prices``: a column per series
-        opening_mwh, opening_kg: what the tanks held at the start of the day, by id.
+        opening_mwh, opening_kg: what the tanks held at the start of the day, by id. opening_range_kg: the low
+            and high ends of that carbon; None where factors have no ranges.
         sources: of the series that the day used; empty where they were not kept.
     """
 
@@ -75,6 +77,7 @@ class DayAccounts:
     tables: Mapping[str, SeriesTable]
     opening_mwh: Mapping[str, float]
     opening_kg: Mapping[str, float]
+    opening_range_kg: tuple[Mapping[str, float], Mapping[str, float]] | None = None
     sources: tuple[DataSource, ...] = ()
 
 
@@ -85,7 +88,7 @@ class StoredAccounts:
     Attributes:
         run: that made them.
         columns: of the tables, by name.
-        opening_mwh, opening_kg: columns as of ``tank_mwh``.
+        opening_mwh, opening_kg, opening_range_kg: columns as of ``tank_mwh``.
         unpack: the values of all tables by name, read anew each time.
     """
 
@@ -99,6 +102,7 @@ class StoredAccounts:
     opening_mwh: FloatArray
     opening_kg: FloatArray
     unpack: Callable[[], Mapping[str, FloatArray]]
+    opening_range_kg: tuple[FloatArray, FloatArray] | None = None
 
 
 @dataclass(frozen=True)

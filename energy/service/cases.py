@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -180,6 +180,8 @@ def run_case(
     supply, storage = _supply(operation, factors), _storage(day, operation)
     use = _use(operation)
     upstream = _upstream(city.market, market, day.time)
+    if not day.tanks_ranged:  # what they deliver mixes with all the rest: the day has no ends
+        upstream = replace(upstream, carbon_range=None)
     return Case(
         operation=operation,
         state=state,
@@ -289,6 +291,7 @@ def _storage(day: CityDay, operation: Operation) -> Storage:
     batteries, vehicles, units = day.city.batteries, day.city.vehicles, operation.units.tanks
     stores: list[SiteBattery | Vehicle | UnitTank] = [*batteries, *vehicles, *units]
     tanks = [day.tanks[store.id] for store in stores]
+    ends = [tank.carbon_range_kg for tank in tanks if tank.carbon_range_kg is not None]
     p_mw = np.hstack([operation.battery_mw, operation.vehicle_mw])
     stays = np.zeros_like(operation.battery_mw)
 
@@ -312,10 +315,9 @@ def _storage(day: CityDay, operation: Operation) -> Storage:
             + [unit.e_start_mwh for unit in units]
         ),
         carbon_start_kg=np.array([tank.carbon_kg for tank in tanks]),
-        carbon_start_range_kg=(
-            np.array([tank.ends_kg[0] for tank in tanks]),
-            np.array([tank.ends_kg[1] for tank in tanks]),
-        ),
+        carbon_start_range_kg=(np.array([low for low, _ in ends]), np.array([high for _, high in ends]))
+        if len(ends) == len(tanks)
+        else None,
         renewable_start_share=np.array(
             [tank.renewable_kwh / tank.e_kwh if tank.e_kwh else 0.0 for tank in tanks]
         ),

@@ -25,13 +25,16 @@ ROOT = "grid"
 """The id of the city's one connection, in its problems and schedules."""
 MIP_GAP = 1e-3
 """Of the day's cost: closing the rest for units that are on or off can take hours."""
+ACCOUNTS_FORMAT = 2
+"""Of the hourly accounts: a day that was stored with another one is planned again. 2: all carbon has ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tank:
     """Energy in a battery at the start of the day, the carbon booked to it, and its renewable part.
 
-    `carbon_range_kg`: the low and high ends of that carbon; None where it is declared without a range.
+    `carbon_range_kg`: the low and high ends of that carbon; None where they are not known: the day before
+    has left none.
     """
 
     e_kwh: float
@@ -39,10 +42,10 @@ class Tank:
     renewable_kwh: float = 0.0
     carbon_range_kg: tuple[float, float] | None = None
 
-    @property
-    def ends_kg(self) -> tuple[float, float]:
-        """The low and high ends of the carbon; what is declared without a range is its own ends."""
-        return self.carbon_range_kg or (self.carbon_kg, self.carbon_kg)
+    @staticmethod
+    def declared(e_kwh: float, carbon_kg: float) -> Tank:
+        """A tank whose carbon is declared: it is its own ends."""
+        return Tank(e_kwh, carbon_kg, carbon_range_kg=(carbon_kg, carbon_kg))
 
 
 @dataclass(frozen=True)
@@ -138,6 +141,11 @@ class CityDay:
             },
         }
 
+    @property
+    def tanks_ranged(self) -> bool:
+        """Whether the low and high ends of what every tank holds are known."""
+        return all(tank.carbon_range_kg is not None for tank in self.tanks.values())
+
     def input_hash(self, problem_hash: str, factors_version: str) -> str:
         """SHA-256 over everything the plan is a function of: city, day, problem, tanks, factors."""
         inputs = {
@@ -146,7 +154,7 @@ class CityDay:
             "information": self.information,
             "problem": problem_hash,
             "carbon_kg": {key: tank.carbon_kg for key, tank in self.tanks.items()},
-            "carbon_range_kg": {key: list(tank.ends_kg) for key, tank in self.tanks.items()},
+            "carbon_range_kg": {key: tank.carbon_range_kg for key, tank in self.tanks.items()},
             "renewable_kwh": {key: tank.renewable_kwh for key, tank in self.tanks.items()},
             "factors": factors_version,
         }
@@ -324,6 +332,7 @@ def start_hash(
         "peak_mw": metered_peak_mw,
         "units_before": day_before,
         "factors": factors_version,
+        "accounts": ACCOUNTS_FORMAT,
     }
     return sha256(inputs)
 
@@ -359,17 +368,19 @@ def tanks_at(city: City, start: datetime, carry: CarryOver | None) -> dict[str, 
     charged at full power since they arrived. Nothing of what is declared counts as renewable.
     """
     tanks = {
-        battery.id: Tank(battery.e_start_mwh * 1000, battery.e_start_mwh * battery.carbon_start_g_per_kwh)
+        battery.id: Tank.declared(
+            battery.e_start_mwh * 1000, battery.e_start_mwh * battery.carbon_start_g_per_kwh
+        )
         for battery in city.batteries
     }
     for vehicle in city.vehicles:
         e_kwh = _declared_kwh(vehicle, start)
-        tanks[vehicle.id] = Tank(e_kwh, e_kwh * vehicle.carbon_start_g_per_kwh / 1000)
+        tanks[vehicle.id] = Tank.declared(e_kwh, e_kwh * vehicle.carbon_start_g_per_kwh / 1000)
     declared = declared_kwh(city.units)
     for unit in city.units:
         if unit.id in declared:
             e_kwh = declared[unit.id]
-            tanks[unit.id] = Tank(e_kwh, e_kwh * unit.carbon_start_g_per_kwh / 1000)
+            tanks[unit.id] = Tank.declared(e_kwh, e_kwh * unit.carbon_start_g_per_kwh / 1000)
     if carry is not None:
         # an asset that joined the city since starts as declared, one that left leaves its tank behind
         known = tanks.keys() & carry.energy_kwh.keys()

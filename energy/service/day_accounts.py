@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from energy.carbon.inventory import references_of
+from energy.carbon.participants import Range
 from energy.domain.city import BOUNDARY, UNCLASSIFIED, City
 from energy.domain.network import FloatArray
-from energy.domain.period import AssetEntry, UserClass
+from energy.domain.period import ENDS, AssetEntry, UserClass, end_name
 from energy.domain.plan import SeriesTable
 from energy.domain.records import DayAccounts
 from energy.domain.time import TimeGrid
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from energy.service.city_day import CityDay
 
 HOUR = timedelta(hours=1)
+T = TypeVar("T")
 _GENERATION: Mapping[UserClass, float] = {"energy_industries": 1.0}
 _CHARGING: Mapping[UserClass, float] = {"transport": 1.0}
 _UNIT_CLASSES: Mapping[str, Mapping[UserClass, float]] = {
@@ -61,7 +63,8 @@ def day_accounts(
     for name, case in cases.items():
         tables[f"{name}.district"] = _districts(hourly, case)
         tables[f"{name}.city"] = _city(hourly, case)
-    storages = happened.account.storage_ids
+    storages, (start_kg, *start_ends_kg) = happened.account.storage_ids, happened.storage.carbon_start_ends_kg
+    low_kg, high_kg = (dict(zip(storages, end.tolist(), strict=True)) for end in start_ends_kg)
     return DayAccounts(
         time=hourly.time,
         start_hash=start_hash,
@@ -75,7 +78,8 @@ def day_accounts(
         | _storages(hourly, happened)
         | _market(hourly, day, happened),
         opening_mwh=dict(zip(storages, happened.storage.e_start_mwh.tolist(), strict=True)),
-        opening_kg=dict(zip(storages, happened.storage.carbon_start_kg.tolist(), strict=True)),
+        opening_kg=dict(zip(storages, start_kg.tolist(), strict=True)),
+        opening_range_kg=None if happened.account.tank_carbon_range_kg is None else (low_kg, high_kg),
         sources=day.city.sources,
     )
 
@@ -154,7 +158,7 @@ def _districts(hourly: _Hourly, case: Case) -> SeriesTable:
 def _city(hourly: _Hourly, case: Case) -> SeriesTable:
     account, hours = case.account, case.account.time.hours
     steps = account.steps
-    names = (
+    carbon = (
         "sources_kg",
         "end_use_kg",
         "losses_kg",
@@ -164,6 +168,7 @@ def _city(hourly: _Hourly, case: Case) -> SeriesTable:
         "residual_kg",
         "import_kg",
     )
+    names = (*carbon, *(end_name(name, end) for end in ENDS for name in carbon))
     stored = account.tank_e_mwh.sum(axis=1)
     change = np.diff(stored, prepend=float(case.storage.e_start_mwh.sum()))
     series = {name: hourly.total(steps[name]) for name in names}
@@ -181,20 +186,48 @@ def _city(hourly: _Hourly, case: Case) -> SeriesTable:
 def _assets(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:
     """What each asset draws from the network and injects, columns as `asset_entries`."""
     account, use, supply, storage = case.account, case.use, case.supply, case.storage
-    hours = account.time.hours
+    hours, at = account.time.hours, account.at_buses
     # without an AC solution nothing is known to have flowed
     solved = np.where(case.state.converged, 1.0, np.nan)[:, None]
-    per_mwh = account.at_buses.use_g_per_kwh[:, account.at_buses.nodes(use.buses)]
+    nodes = at.nodes(use.buses)
     used, generated = use.p_mw * solved * hours, supply.p_mw * solved * hours
     nothing = np.zeros_like
-    values = {
+    values: dict[str, tuple[FloatArray, ...]] = {
         "drawn_mwh": (used, nothing(generated), storage.charge_mw * solved * hours),
-        "drawn_kg": (used * per_mwh, nothing(generated), account.charged_kg * solved),
         "injected_mwh": (nothing(used), generated, storage.discharge_mw * solved * hours),
-        "injected_kg": (nothing(used), generated * supply.carbon_g_per_kwh, account.discharged_kg * solved),
     }
+
+    def carbon(
+        use_g_per_kwh: FloatArray, supply_g_per_kwh: FloatArray, charged: FloatArray, discharged: FloatArray
+    ) -> dict[str, tuple[FloatArray, ...]]:
+        return {
+            "drawn_kg": (used * use_g_per_kwh[:, nodes], nothing(generated), charged * solved),
+            "injected_kg": (nothing(used), generated * supply_g_per_kwh, discharged * solved),
+        }
+
+    values |= carbon(at.use_g_per_kwh, supply.carbon_g_per_kwh, account.charged_kg, account.discharged_kg)
+    ranges = (
+        at.use_range_g_per_kwh,
+        supply.carbon_range,
+        account.charged_range_kg,
+        account.discharged_range_kg,
+    )
+    values |= _at_ends(ranges, carbon)
     ids = (*use.ids, *supply.ids, *storage.ids)
     return {name: SeriesTable(ids, hourly.total(np.hstack(parts))) for name, parts in values.items()}
+
+
+def _at_ends(ranges: Sequence[Range | None], carbon: Callable[..., Mapping[str, T]]) -> dict[str, T]:
+    """What `carbon` makes of the low ends of all `ranges`, and of the high ones; nothing where one has
+    none."""
+    known = [ends for ends in ranges if ends is not None]
+    if len(known) < len(ranges):
+        return {}
+    return {
+        end_name(name, end): made
+        for k, end in enumerate(ENDS)
+        for name, made in carbon(*(ends[k] for ends in known)).items()
+    }
 
 
 def _at_margin(hourly: _Hourly, case: Case, rates: SeriesTable) -> dict[str, SeriesTable]:
@@ -216,12 +249,16 @@ def _at_margin(hourly: _Hourly, case: Case, rates: SeriesTable) -> dict[str, Ser
 
 def _storages(hourly: _Hourly, case: Case) -> dict[str, SeriesTable]:
     account = case.account
+
+    def carbon(driven: FloatArray, held: FloatArray) -> dict[str, FloatArray]:
+        return {"driven_kg": hourly.total(driven), "tank_kg": hourly.ending(held)}
+
     values = {
         "driven_mwh": hourly.total(account.driven_mwh),
-        "driven_kg": hourly.total(account.driven_kg),
         "distance_km": hourly.total(account.distance_km),
         "tank_mwh": hourly.ending(account.tank_e_mwh),
-        "tank_kg": hourly.ending(account.tank_carbon_kg),
+        **carbon(account.driven_kg, account.tank_carbon_kg),
+        **_at_ends((account.driven_range_kg, account.tank_carbon_range_kg), carbon),
     }
     tables = {name: SeriesTable(account.storage_ids, table) for name, table in values.items()}
     hydrogen = {
@@ -243,8 +280,15 @@ def _market(hourly: _Hourly, day: CityDay, case: Case) -> dict[str, SeriesTable]
     carried = hourly.total(at.carbon_g_per_kwh * at.through_mw)
     carbon = np.divide(carried, through, out=np.full_like(carried, np.nan), where=through > 0)
     estimated = [source.estimated_share for source in day.city.sources if source.series == INTENSITY]
+    ends = zip(ENDS, (terms.carbon_low, terms.carbon_high), strict=True)
     upstream = {
         "carbon_g_per_kwh": real.window(terms.carbon, time),
+        **{
+            end_name("carbon_g_per_kwh", end): np.full(time.steps, np.nan)
+            if column is None
+            else real.window(column, time)
+            for end, column in ends
+        },
         "marginal_g_per_kwh": real.window(terms.marginal_carbon, time),
         "renewable_share": real.window(terms.upstream_renewable_share, time),
         "estimated_share": np.full(time.steps, max(estimated, default=1.0)),

@@ -13,7 +13,15 @@ import numpy as np
 from energy.domain.city import City
 from energy.domain.errors import Fault, InputError, UnknownError
 from energy.domain.network import FloatArray
-from energy.domain.period import Account, AccountedDay, AssetEntry, Period
+from energy.domain.period import (
+    Account,
+    AccountedDay,
+    AssetEntry,
+    End,
+    Period,
+    TracedCarbon,
+    end_name,
+)
 from energy.domain.records import StoredAccounts
 from energy.domain.time import TimeGrid
 from energy.service.city_day import INFORMATION, ROOT
@@ -156,6 +164,15 @@ class _Days:
         def of_storages(name: str) -> FloatArray:
             return _placed(tables[name], columns[name], self.storages)
 
+        def at_end(end: End, opening_kg: FloatArray) -> TracedCarbon:
+            return TracedCarbon(
+                drawn_kg=of_assets(end_name("drawn_kg", end)),
+                injected_kg=of_assets(end_name("injected_kg", end)),
+                driven_kg=of_storages(end_name("driven_kg", end)),
+                tank_kg=of_storages(end_name("tank_kg", end)),
+                opening_kg=opening(opening_kg),
+            )
+
         def opening(held: FloatArray) -> FloatArray:
             return _placed(held[None], columns["tank_mwh"], self.storages)[0]
 
@@ -179,17 +196,22 @@ class _Days:
             marginal_kg=of_assets("marginal_kg") if "marginal_kg" in tables else None,
             marginal_at_bus=of_buses(_AT_MARGIN) if _AT_MARGIN in tables else None,
             hydrogen_kg=of_storages("hydrogen_kg") if "hydrogen_kg" in tables else None,
+            ends=None
+            if day.opening_range_kg is None
+            else (at_end("low", day.opening_range_kg[0]), at_end("high", day.opening_range_kg[1])),
         )
 
     def joined(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, FloatArray]:
         """Columns of small tables over all hours, shape (hours, columns): NaN where a day is not stored or
-        has no such table, 0 where it has no such column."""
+        has no such table or quantity, 0 where a quantity it has is not of that place."""
         found = {name: np.full((self.time.steps, len(columns)), np.nan) for name, columns in wanted.items()}
         for day in self.stored:
             tables = day.unpack()
             for name, columns in wanted.items():
                 if name in tables:
-                    found[name][self._hours(day)] = _placed(tables[name], day.columns[name], tuple(columns))
+                    found[name][self._hours(day)] = _of_places(
+                        tables[name], day.columns[name], tuple(columns)
+                    )
         return found
 
     def _hours(self, day: StoredAccounts) -> slice:
@@ -247,6 +269,11 @@ def _period(city: City, label: str, days: Sequence[date], by_day: _Days) -> Peri
         coupling=stored[0].coupling,
         losses=stored[0].losses,
         marginal_at_root=tables[_AT_MARGIN][:, 0] if at_margin else None,
+        without_ends=tuple(
+            day.run.day
+            for day in stored
+            if end_name("end_use_kg", "low") not in day.columns[f"{happened}.city"]
+        ),
     )
 
 
@@ -260,6 +287,15 @@ def _placed(
     kept = [k for k, column in enumerate(found) if column in position]
     placed = np.full((len(values), len(columns)), absent)
     placed[:, [position[found[k]] for k in kept]] = values[:, kept]
+    return placed
+
+
+def _of_places(values: FloatArray, found: tuple[str, ...], columns: tuple[str, ...]) -> FloatArray:
+    """As `_placed`; columns ``QUANTITY/PLACE`` (or ``QUANTITY``) of a quantity not found at all are NaN."""
+    if found == columns:
+        return values
+    placed, known = _placed(values, found, columns), {name.split("/", 1)[0] for name in found}
+    placed[:, [name.split("/", 1)[0] not in known for name in columns]] = np.nan
     return placed
 
 

@@ -347,6 +347,11 @@ def _notices(day: CityDay) -> list[str]:
             "no stored plan of the day before: batteries start as declared, vehicles full or as charging "
             "at full power since their arrival leaves them"
         )
+    if not day.tanks_ranged:
+        notices.append(
+            "the stored plan of the day before left the carbon of storages without low and high end: the "
+            "day's figures have no interval; operate the days before again"
+        )
     if day.city.units and day.units_before is None:
         notices.append("no stored plan of the day before: units start as declared")
     notices.append(

@@ -45,6 +45,9 @@ def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
         "tables": {name: list(table.columns) for name, table in accounts.tables.items()},
         "opening_mwh": dict(accounts.opening_mwh),
         "opening_kg": dict(accounts.opening_kg),
+        "opening_range_kg": None
+        if accounts.opening_range_kg is None
+        else [dict(end) for end in accounts.opening_range_kg],
         "sources": _SOURCES.dump_json(accounts.sources).decode(),
     }
     values = [accounts.tables[name].values.ravel() for name in sorted(accounts.tables)]
@@ -79,10 +82,10 @@ def stored_accounts(
             first = last
         return found
 
-    opening_mwh, opening_kg = (
-        np.array([document[name].get(key, 0.0) for key in columns["tank_mwh"]], dtype=np.float64)
-        for name in ("opening_mwh", "opening_kg")
-    )
+    def opening(held: Mapping[str, float]) -> FloatArray:
+        return np.array([held.get(key, 0.0) for key in columns["tank_mwh"]], dtype=np.float64)
+
+    ends = document.get("opening_range_kg")
     return StoredAccounts(
         run=run,
         time=time,
@@ -92,9 +95,10 @@ def stored_accounts(
         losses=document["losses"],
         assets=assets,
         columns=columns,
-        opening_mwh=opening_mwh,
-        opening_kg=opening_kg,
+        opening_mwh=opening(document["opening_mwh"]),
+        opening_kg=opening(document["opening_kg"]),
         unpack=tables,
+        opening_range_kg=None if ends is None else (opening(ends[0]), opening(ends[1])),
     )
 
 

@@ -89,7 +89,7 @@ def random_city(
     seed: int, *, nodes: int = 20, steps: int = 8, vehicles: int = 6, batteries: int = 2
 ) -> tuple[NetworkFlows, Supply, Use, Storage, UpstreamMix, dict[int, str]]:
     """The arguments of `account` for a radial city of one bus per node, except that the last two buses
-    share a node and lie in different districts; flows with losses, PV that at times exports.
+    share a node and lie in different districts; flows with losses and shunts, PV that at times exports.
     """
     random = np.random.default_rng(seed)
     parent = np.array([random.integers(max(0, k - 3), k) for k in range(1, nodes)])
@@ -132,6 +132,9 @@ def random_city(
         [node_of_bus[int(bus)] for bus in storage.buses],
         (storage.charge_mw - storage.discharge_mw).T,
     )
+    shunt_mw = np.zeros((steps, nodes))
+    shunt_mw[:, [1, nodes - 1]] = random.uniform(0.0, 0.05, (steps, 2))
+    drawn += shunt_mw
     p_from, p_to = np.zeros((steps, nodes - 1)), np.zeros((steps, nodes - 1))
     for node in range(nodes - 1, 0, -1):
         needed = drawn[:, node]
@@ -149,7 +152,7 @@ def random_city(
         p_to_mw=p_to,
         slack_node=np.array([0]),
         slack_p_mw=drawn[:, :1],
-        shunt_mw=np.zeros((steps, nodes)),
+        shunt_mw=shunt_mw,
     )
     upstream = UpstreamMix(random.uniform(200.0, 600.0, steps), random.uniform(0.0, 0.6, steps))
     districts = {bus: f"q{bus % 3}" for bus in range(1, nodes + 1)}

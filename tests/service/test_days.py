@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from energy.domain.city import City
 from energy.domain.errors import Fault, InputError
+from energy.domain.period import ends_of
 from energy.domain.progress import Progress
 from energy.service.cities import init_city, open_city
 from energy.service.city_day import Information
 from energy.service.days import DayOutcome, DaysOperation
+from energy.service.period import load_period
 from energy.service.service import Service
 from energy.store import Store
 
@@ -60,14 +66,20 @@ def kept_bytes(store: Path, city: str) -> Stored:
 
 
 @pytest.fixture(scope="module")
-def day_by_day(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Stored]:
+def filled(directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the days, planned one by one."""
     store = tmp_path_factory.mktemp("one") / "store.db"
     service = service_of(directory, store)
-    (city,) = service.city_ids()
     for day in DAYS:
-        service.plan(city, day)
+        service.plan(*service.city_ids(), day)
     service.close()
-    return city, kept_bytes(store, city)
+    return store
+
+
+@pytest.fixture(scope="module")
+def day_by_day(directory: Path, filled: Path) -> tuple[str, Stored]:
+    city = open_city(directory).id
+    return city, kept_bytes(filled, city)
 
 
 def test_a_range_that_was_killed_goes_on_where_it_stopped(
@@ -125,6 +137,72 @@ def test_days_are_planned_again_from_the_first_whose_start_has_changed(
     again.operate_days(city, "2016-06-19", LAST)
     again.close()
     assert kept_bytes(tmp_path / "again.db", city) == after
+
+
+def test_tanks_carry_both_ends_of_their_carbon_from_day_to_day(directory: Path, filled: Path) -> None:
+    city, store = open_city(directory), Store.open(f"sqlite:///{filled}")
+    period = load_period(store, city, f"{FIRST}/{LAST}")
+    assert period.without_ends == ()
+    column = [[asset.id for asset in period.assets].index(name) for name in period.storages]
+    days = list(period.by_day)
+    widths = []
+    for k in range(3):
+        made = [day.carbon if k == 0 or day.ends is None else day.ends[k - 1] for day in days]
+        for before, after in pairwise(made):
+            np.testing.assert_allclose(after.opening_kg, before.tank_kg[-1], rtol=1e-12)
+        flows = sum((day.drawn_kg - day.injected_kg)[:, column].sum(axis=0) for day in made)
+        held = made[0].opening_kg + flows - sum(day.driven_kg.sum(axis=0) for day in made)
+        np.testing.assert_allclose(held, made[-1].tank_kg[-1], rtol=1e-9, atol=1e-9 * held.max())
+        widths.append(made[-1].tank_kg[-1].sum())
+        series = {
+            name: period.actual.city[name] if k == 0 else ends_of(period.actual.city, name)[k - 1]
+            for name in ("sources_kg", "end_use_kg", "losses_kg", "exports_kg", "ev_driven_kg")
+        }
+        changes = sum(day.tank_change_kg.sum() for day in made)
+        booked = sum(values.sum() for name, values in series.items() if name != "sources_kg")
+        assert booked + changes == pytest.approx(series["sources_kg"].sum(), rel=1e-9)
+    value, low, high = widths
+    assert low < value < high
+    store.close()
+
+
+def test_days_stored_in_an_older_format_are_planned_again(
+    directory: Path, filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = Path(shutil.copy(filled, tmp_path))
+    service = service_of(directory, file)
+    (city,) = service.city_ids()
+    assert service.operate_days(city, FIRST, FIRST)["kept"] == 1
+    monkeypatch.setattr("energy.service.city_day.ACCOUNTS_FORMAT", 1)
+    assert service.operate_days(city, FIRST, FIRST)["planned"] == 1
+    service.close()
+
+
+def test_tanks_without_ends_leave_the_next_day_without_an_interval(
+    directory: Path, filled: Path, tmp_path: Path
+) -> None:
+    """As a store has them that is older than the ends: not zero, not the carbon itself, and said."""
+    file = Path(shutil.copy(filled, tmp_path))
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE carry_overs SET carbon_low_kg = NULL, carbon_high_kg = NULL")
+    service = service_of(directory, file)
+    (city,) = service.city_ids()
+    plan = service.plan(city, LAST)
+    service.close()
+    assert any(
+        "figures have no interval; operate the days before" in text for text in plan.document["notices"]
+    )
+    store = Store.open(f"sqlite:///{file}")
+    period = load_period(store, open_city(directory), LAST)
+    (day,) = period.by_day
+    assert day.ends is None
+    assert np.isfinite(period.actual.city["end_use_kg"]).all()
+    for end in ends_of(period.actual.city, "end_use_kg"):
+        assert np.isnan(end).all()
+    carry = store.carry_over(city, "2016-06-23")
+    assert carry is not None
+    assert not carry.carbon_range_kg
+    store.close()
 
 
 def test_a_day_without_a_schedule_is_told_and_the_next_goes_on(directory: Path) -> None:

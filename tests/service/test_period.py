@@ -15,6 +15,7 @@ import pytest
 from energy.carbon.ev import ev_ledger
 from energy.carbon.marginal import marginal
 from energy.domain.errors import InputError, UnknownError
+from energy.domain.period import ENDS, end_name, ends_of
 from energy.domain.plan import SeriesTable
 from energy.domain.records import DayAccounts
 from energy.service.period import days_of, load_period
@@ -112,6 +113,33 @@ def test_what_a_city_no_longer_has_is_zero_on_those_days(store: Store) -> None:
     assert (drawn_kg[24:, houses[0]] == 0).all()
     assert (drawn_kg[:24, houses[1]] == 0).all()
     assert period.assets[houses[0]].classes == {"residential": 0.75, "commercial": 0.25}
+
+
+def test_of_days_stored_without_the_ends_no_interval_is_known(store: Store) -> None:
+    """Neither zero nor the value itself, and the period names them."""
+    save(store, "2016-06-21", ranged=False)
+    kept = save(store, "2016-06-22")
+    period = load_period(store, CITY, "2016-06-21/2016-06-22")
+    assert period.without_ends == ("2016-06-21",)
+    for account, name in (
+        (period.actual.districts, "emissions_kg"),
+        (period.uncontrolled.city, "end_use_kg"),
+    ):
+        assert np.isfinite(account[name]).all()
+        for end in ends_of(account, name):
+            assert np.isnan(end[:24]).all()
+            assert np.isfinite(end[24:]).all()
+    before, after = period.by_day
+    assert before.ends is None
+    assert after.ends is not None
+    assert [end.opening_kg.tolist() for end in after.ends] == [[100.0, 100.0], [300.0, 300.0]]
+    for end, carbon in zip(ENDS, after.ends, strict=True):
+        for name in ("drawn_kg", "injected_kg", "driven_kg", "tank_kg"):
+            np.testing.assert_array_equal(getattr(carbon, name), kept.tables[end_name(name, end)].values)
+    assert ev_ledger(period, kinds=("battery",)).city().ends is None
+    later = ev_ledger(load_period(store, CITY, "2016-06-22"), kinds=("battery",)).city()
+    assert later.ends is not None
+    assert later.ends[0].driven_kg != later.driven_kg
 
 
 def test_days_of_different_coupling_are_refused_by_name(store: Store) -> None:

@@ -78,6 +78,7 @@ def test_hourly_accounts_come_back_with_the_run_that_made_them(store: Store) -> 
     for held, expected_held in (
         (accounts.opening_mwh, expected.opening_mwh),
         (accounts.opening_kg, expected.opening_kg),
+        *zip(accounts.opening_range_kg or (), expected.opening_range_kg or (), strict=True),
     ):
         assert dict(zip(accounts.columns["tank_mwh"], held.tolist(), strict=True)) == expected_held
     tables = accounts.unpack()
