@@ -61,10 +61,10 @@ def report_command(
     from energy.service.reports.desk import find_key
 
     if language not in ("en", "ja"):
-        raise InputError(Fault("--language", f"{language!r} is none; en or ja"))
+        raise InputError(Fault("--language", f"{language!r} is not a language of reports; give en or ja"))
     chosen = format_name or (Path(output).suffix[1:].lower() if output and Path(output).suffix else "json")
     if chosen not in FORMATS:
-        raise InputError(Fault("--format", f"{chosen!r} is none; {nearest(chosen, FORMATS)}"))
+        raise InputError(Fault("--format", f"{chosen!r} is not a format; {nearest(chosen, FORMATS)}"))
     service, city_id = _open(city)
     if number is None:
         made, edition = service.reports.make(
@@ -158,7 +158,7 @@ def inventory_command(
     from energy.service.inventory import EntryDraft
 
     if whole and source is None:
-        raise InputError(Fault("--all", "goes with --set FILE"))
+        raise InputError(Fault("--all", "needs --set FILE, the rows to store; give both, or leave it out"))
     draft = None
     if source is not None:
         draft = (

@@ -61,7 +61,7 @@ class Dispatcher:
         from optimizer.model import build
 
         if problem.scenarios or self._scenarios is not None:
-            raise ValueError("a dispatcher of scenarios is made anew")
+            raise ValueError("a dispatcher of scenarios cannot be updated; make a new one")
         started = clock.monotonic()
         program = build(problem)
         warm = self._stages.take_over(program)
@@ -140,7 +140,7 @@ class Dispatcher:
         try:
             conflicts, open_question = of_shortfalls(self.problem, schedule, self._stages)
         except DeadlineError:
-            notice = "the deadline passed before it was found what would serve the shortfalls"
+            notice = "the deadline passed before it was known what would serve the shortfalls"
             return replace(schedule, notices=(*schedule.notices, notice))
         asked = () if open_question is None else (open_question,)
         return replace(schedule, conflicts=conflicts, notices=(*schedule.notices, *asked))
@@ -169,7 +169,7 @@ class Dispatcher:
             why = "the deadline passed before prices were found" if late else "no prices were found"
             notices.append(f"{why}: price_per_mwh is zero")
         if solution.status == "feasible":
-            why = "the deadline passed" if late else "the solver's tolerances left no better"
+            why = "the deadline passed" if late else "the solver's tolerances allowed nothing better"
             notices.append(f"{why}: cost and shortfalls may be higher than they must be")
         self.grid_slack = self._stages.grid.slacks(x)
         for kind in UNITS:
@@ -255,7 +255,7 @@ class Dispatcher:
         problem, notices = self.problem, list(self.problem.notices)
         conflicts: tuple[Conflict, ...] = ()
         if problem.pins is not None:
-            notices.append("what is given by the previous schedule contradicts the limits")
+            notices.append("what the previous schedule fixes contradicts the limits")
         elif self._stages.limits_emissions:
             notices.append("no schedule emits so little")
         elif self._scenarios is None:

@@ -71,7 +71,9 @@ class Islandable(Document):
         if not self.island:
             for name in ("island_from", "island_duration", "island_return_ramp_kw_per_h"):
                 if getattr(self, name) is not None:
-                    yield Fault(f"{path}.{name}", "stands without an island; set island to true or remove it")
+                    yield Fault(
+                        f"{path}.{name}", "is given, but island is false; set island to true or remove it"
+                    )
             return
         duration = self.island_duration
         if duration is not None and duration <= timedelta(0):
@@ -149,14 +151,18 @@ class Connection(Islandable):
         for name in MARKET_OF_ROOT:
             if self.parent is not None and getattr(self, name) is not None:
                 yield Fault(
-                    f"{path}.{name}", "stands at a child connection; only roots buy and sell: remove it"
+                    f"{path}.{name}",
+                    "is given for a child connection, but only roots buy and sell; remove it",
                 )
         for way in ("import", "export"):
             tariff: Tariff | None = getattr(self, f"{way}_tariff")
             if tariff is None:
                 continue
             if getattr(self, f"{way}_price_per_mwh") is not None:
-                yield Fault(f"{path}.{way}_tariff", f"stands beside {way}_price_per_mwh; give one of the two")
+                yield Fault(
+                    f"{path}.{way}_tariff",
+                    f"is given together with {way}_price_per_mwh; give only one of the two",
+                )
             yield from tariff.faults(f"{path}.{way}_tariff")
         if self.import_blocks is not None:
             yield from self.import_blocks.faults(f"{path}.import_blocks")
@@ -176,7 +182,9 @@ class Connection(Islandable):
             and interval > resolution > timedelta(0)
             and interval % resolution != timedelta(0)
         ):
-            yield Fault(f"{path}.peak_interval", "is no multiple of time.resolution; change one of the two")
+            yield Fault(
+                f"{path}.peak_interval", "is not a multiple of time.resolution; change one of the two"
+            )
 
     def expanded(self, time: TimeGrid) -> Connection:
         """The same connection with price series in the place of its tariffs."""

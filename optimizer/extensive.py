@@ -96,8 +96,10 @@ def extensive(problem: DispatchProblem, alone: Sequence[Program]) -> Program:
     common = [part.columns.start + first_stage_controls(part, problem.first_stage_steps) for part in parts]
     for label, columns in zip(labels[1:], common[1:], strict=True):
         if len(columns) != len(common[0]):
-            what = f"{label!r} and {labels[0]!r} leave different decisions: a p_min_kw is zero in one of them"
-            raise InputError(Fault("scenarios", f"{what}; give it the same sign in both"))
+            what = (
+                f"{label!r} and {labels[0]!r} leave different decisions open: a p_min_kw is zero in one alone"
+            )
+            raise InputError(Fault("scenarios", f"{what}; make it zero in both, or in neither"))
         names = [f"common_control({label},{position})" for position in range(len(columns))]
         ties.add(names, [(columns, 1.0), (common[0], -1.0)], 0.0, 0.0)
     for connection in problem.connections.values():

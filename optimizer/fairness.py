@@ -38,7 +38,7 @@ class Fairness(Document):
                 yield Fault(
                     f"assets[{number}].district",
                     f"is missing, but objective.fairness.{asset.bears} is {self.weights[asset.bears]:g}; "
-                    "say whose share it counts to",
+                    "name the district whose share it counts towards",
                 )
 
     def report(

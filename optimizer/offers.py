@@ -85,7 +85,7 @@ def offer_faults(
             continue
         path = f"offers[{number}]"
         if offer.id in seen:
-            yield Fault(f"{path}.id", f"{offer.id!r} stands twice; ids are unique over offers")
+            yield Fault(f"{path}.id", f"{offer.id!r} is used twice; ids of offers must be unique")
         seen.add(offer.id)
         if offer.end <= offer.start:
             yield Fault(
@@ -96,7 +96,7 @@ def offer_faults(
         for name in ("start", "end") if time is not None else ():
             assert time is not None
             if not time.position(getattr(offer, name)).is_integer():
-                yield Fault(f"{path}.{name}", "is not where a step begins; move it there")
+                yield Fault(f"{path}.{name}", "is not the start of a step; move it to one")
         if offer.duration <= timedelta(0):
             yield Fault(f"{path}.duration", "must be positive")
         for name in ("min_kw", "committed_kw"):
@@ -110,12 +110,15 @@ def offer_faults(
             )
         if offer.connection not in parents:
             known = f"; {nearest(offer.connection, parents)}" if parents else ""
-            yield Fault(f"{path}.connection", f"{offer.connection!r} is no connection{known}")
+            yield Fault(
+                f"{path}.connection", f"{offer.connection!r} is not a connection of this problem{known}"
+            )
             continue
         for position, provider in enumerate(offer.providers or ()):
             where = f"{path}.providers[{position}]"
             if provider not in at:
-                yield Fault(where, f"{provider!r} is no asset; {nearest(provider, at) if at else ''}")
+                known = f"; {nearest(provider, at)}" if at else ""
+                yield Fault(where, f"{provider!r} is not an asset of this problem{known}")
             elif offer.connection not in _above(at[provider], parents):
                 yield Fault(
                     where, f"{provider!r} is not at or below connection {offer.connection!r}; leave it out"

@@ -81,7 +81,7 @@ def _read_assets(documents: Any, faults: list[Fault]) -> list[Asset | None]:
             what = "is missing" if kind is None else f"{kind!r} is not supported"
             hint = f"; {nearest(kind, ASSET_TYPES)}" if isinstance(kind, str) else ""
             faults.append(
-                Fault(f"{path}.type", f"{what}; asset types here: {known}{hint if 'mean' in hint else ''}")
+                Fault(f"{path}.type", f"{what}; known asset types: {known}{hint if 'mean' in hint else ''}")
             )
         else:
             try:
@@ -115,12 +115,13 @@ def _contradictions(
         items, connections, objective, resolution, needs_carbon=document.get("frontier") is not None
     )
     if not items and isinstance(document.get("connections"), list | tuple):
-        yield Fault("connections", "is empty; at least one is needed, to buy from and sell to")
+        yield Fault("connections", "is empty; at least one connection is needed, to buy from and sell to")
     if network is not None:
         roots = [str(item.get("id")) for item in items if item.get("parent") is None]
         if len(roots) != 1:
             yield Fault(
-                "connections", f"with network exactly one root is needed; these are {', '.join(roots)}"
+                "connections",
+                f"a problem with a network needs exactly one root; the roots here are {', '.join(roots)}",
             )
         if network.vm_min_pu >= network.vm_max_pu:
             yield Fault("network.vm_min_pu", "is not below vm_max_pu; swap or correct them")
@@ -219,7 +220,7 @@ def _connection_faults(
         if isinstance(key, str):
             if key in parents:
                 yield Fault(
-                    f"connections[{number}].id", f"{key!r} stands twice; ids are unique over connections"
+                    f"connections[{number}].id", f"{key!r} is used twice; ids of connections must be unique"
                 )
             parents[key] = item.get("parent")
     for number, connection in enumerate(connections):
@@ -277,20 +278,24 @@ def _uncertainty_faults(
         if connection is None or connection.breach_probability == 0:
             continue
         if not scenarios:
-            yield Fault(path, "stands without scenarios, which say how likely a breach is; add them")
+            yield Fault(path, "needs scenarios, which say how likely a breach is; add them")
         if document.get("offers"):
             yield Fault(
                 path,
-                "stands beside offers: where a limit may be exceeded, delivery within it cannot be "
+                "cannot be combined with offers: where a limit may be exceeded, delivery within it cannot be "
                 "guaranteed; remove one of the two",
             )
         if connection.import_limit_kw is None and connection.export_limit_kw is None:
-            yield Fault(path, "stands without import_limit_kw or export_limit_kw; there is nothing to breach")
+            yield Fault(
+                path,
+                "needs import_limit_kw or export_limit_kw: there is no limit to breach; add one, or remove "
+                "this",
+            )
     stage = document.get("first_stage")
     if stage is None:
         return
     if not scenarios:
-        yield Fault("first_stage", "stands without scenarios; add them or remove it")
+        yield Fault("first_stage", "needs scenarios; add them or remove it")
     try:
         length = _Resolution.model_validate({"resolution": stage}).resolution
     except ValidationError:
@@ -298,7 +303,7 @@ def _uncertainty_faults(
     if time is None:
         return
     if length <= timedelta(0) or length % time.resolution:
-        yield Fault("first_stage", "is no positive multiple of time.resolution; change one of the two")
+        yield Fault("first_stage", "is not a positive multiple of time.resolution; change one of the two")
     elif length > time.resolution * time.steps:
         yield Fault("first_stage", "is longer than the horizon; shorten it")
 
@@ -307,12 +312,12 @@ def _confidence_faults(
     path: str, connection: Connection, scenarios: Sequence[Mapping[str, Any]]
 ) -> Iterator[Fault]:
     if connection.breach_probability == 0:
-        yield Fault(path, "stands without a breach_probability to be kept; add it")
+        yield Fault(path, "needs a breach_probability above zero; add one")
     chances = [c for item in scenarios if isinstance(c := item.get("probability"), int | float)]
     if chances and max(chances) - min(chances) > WHOLE:
         yield Fault(
             path,
-            "asks for scenarios that are a sample, all equally likely; give each the same probability, "
+            "needs scenarios that are a sample, all equally likely; give each the same probability, "
             "or remove it",
         )
 
@@ -321,13 +326,14 @@ def _parent_faults(path: str, connection: Connection, parents: Mapping[str, Any]
     if connection.parent is None:
         return
     if connection.parent not in parents:
-        yield Fault(path, f"{connection.parent!r} is no connection; {nearest(connection.parent, parents)}")
+        hint = nearest(connection.parent, parents)
+        yield Fault(path, f"{connection.parent!r} is not a connection of this problem; {hint}")
         return
     seen: set[Any] = {connection.id}
     above: Any = connection.parent
     while isinstance(above, str) and above in parents:
         if above in seen:
-            yield Fault(path, f"{connection.id!r} is above itself; a connection tree has no circle")
+            yield Fault(path, f"{connection.id!r} is its own ancestor; parents must not form a circle")
             return
         seen.add(above)
         above = parents[above]
@@ -347,11 +353,16 @@ def _asset_faults(
             yield from asset.faults(path)
         if isinstance(key, str):
             if key in ids:
-                yield Fault(f"{path}.id", f"{key!r} is also assets[{ids[key]}]; ids are unique over assets")
+                yield Fault(
+                    f"{path}.id",
+                    f"{key!r} is also the id of assets[{ids[key]}]; ids of assets must be unique",
+                )
             ids.setdefault(key, number)
         if isinstance(connection, str):
             if connection not in bus_of:
                 known = f"; {nearest(connection, bus_of)}" if bus_of else ""
-                yield Fault(f"{path}.connection", f"{connection!r} is no connection{known}")
+                yield Fault(
+                    f"{path}.connection", f"{connection!r} is not a connection of this problem{known}"
+                )
             elif networked and item.get("bus") is None and bus_of[connection] is None:
                 yield Fault(f"{path}.bus", f"is missing, and connection {connection!r} has none; add one")

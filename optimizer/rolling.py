@@ -98,7 +98,7 @@ def _choose(
     uncommitted = "these steps are not committed"
     if free is None:
         assert kept is not None
-        notice = "the deadline passed: whether changing what is committed pays is not known"
+        notice = "the deadline passed before it was known whether changing what is committed pays"
         notices = (*kept.notices, notice)
         return replace(kept, status="feasible", best_bound=None, gap=None, notices=notices), uncommitted, None
     if kept is None:
@@ -153,7 +153,9 @@ def _overlap(problem: DispatchProblem, previous: Previous) -> tuple[int, int, in
     if not {asset.id for asset in problem.assets} & set(previous.assets):
         faults.append(Fault("previous.assets", "has none of the assets of the problem"))
     if problem.scenarios:
-        faults.append(Fault("scenarios", "cannot follow on a previous schedule; remove them, or it"))
+        faults.append(
+            Fault("scenarios", "cannot follow on a previous schedule; remove the scenarios or the schedule")
+        )
     if faults:
         raise InputError(faults)
     past = 0

@@ -73,7 +73,10 @@ def scenario_faults(
         where, key, probability = f"scenarios[{number}]", item.get("id"), item.get("probability")
         if isinstance(key, str):
             if key in first:
-                yield Fault(f"{where}.id", f"{key!r} is also scenarios[{first[key]}]; ids are unique")
+                yield Fault(
+                    f"{where}.id",
+                    f"{key!r} is also the id of scenarios[{first[key]}]; ids of scenarios must be unique",
+                )
             first.setdefault(key, number)
         if isinstance(probability, int | float):
             total += probability
@@ -111,7 +114,7 @@ def scenario_faults(
                 if fault not in known_faults:
                     yield Fault(f"{where}.series.{kind}.{name}{fault.path}", fault.message)
     if items and abs(total - 1.0) > WHOLE:
-        yield Fault("scenarios", f"have probabilities of {total:.10g} in sum; they must sum to 1")
+        yield Fault("scenarios", f"have probabilities that sum to {total:.10g}; they must sum to 1")
 
 
 def _value(part: Any, field: str, values: Any) -> Any:

@@ -127,7 +127,7 @@ class Scenarios:
                 schedule.objective["total"], self._wait_and_see(until), self._mean_forecast(until)
             )
         except DeadlineError:
-            notice = "the deadline passed before it was found what the scenarios are worth"
+            notice = "the deadline passed before the value of the scenarios was known"
             return replace(schedule, notices=(*schedule.notices, notice))
         return replace(schedule, uncertainty=replace(uncertainty, value=value))
 

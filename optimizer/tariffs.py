@@ -95,7 +95,7 @@ class Tariff(Document):
             if one.meets(other):
                 yield Fault(
                     f"{path}.periods[{second}]",
-                    f"overlaps periods[{first}]; a time has one price: part their days, months or hours",
+                    f"overlaps periods[{first}]; a time has one price: separate their days, months or hours",
                 )
 
     def prices(self, time: TimeGrid) -> FloatArray:

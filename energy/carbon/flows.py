@@ -176,7 +176,7 @@ def _name_faults(document: FlowsDocument, buses_known: bool) -> Iterable[Fault]:
     for group, ids in groups.items():
         for name, count in Counter(ids).items():
             if count > 1:
-                yield Fault(group, f"the id {name!r} stands {count} times; ids must be unique")
+                yield Fault(group, f"the id {name!r} is used {count} times; ids must be unique")
     places = [
         (f"branches[{k}].{end}", f"branch {branch.id!r}", bus)
         for k, branch in enumerate(document.branches)

@@ -93,7 +93,7 @@ def contract_faults(contracts: Contracts, period: Period, zone: str) -> list[Fau
         at = contracts.place(k)
         messages = [*_place_faults(row.consumer, row.zone, period, zone)]
         if row.id in seen:
-            messages.append(f"contract {row.id!r} is there twice; give each its own id")
+            messages.append(f"contract {row.id!r} is listed twice; give each its own id")
         seen.add(row.id)
         if row.end < row.start:
             messages.append(f"ends on {row.end}, before it starts on {row.start}")
@@ -127,7 +127,7 @@ def certificate_faults(
         at = certificates.place(k)
         messages = [*_place_faults(row.consumer, row.zone, period, zone)]
         if row.id in seen:
-            messages.append(f"certificate {row.id!r} is there twice; each can be cancelled only once")
+            messages.append(f"certificate {row.id!r} is listed twice; each can be cancelled only once")
         seen.add(row.id)
         if row.end <= row.start:
             messages.append(f"ends at {format_instant(row.end)}, not after it starts")
@@ -170,6 +170,6 @@ def _place_faults(consumer: str, found: str, period: Period, zone: str) -> Itera
     if consumer == CITY:
         return
     if kind not in known:
-        yield f"consumer {consumer!r} is none of city, district:ID, class:NAME, asset:ID"
+        yield f"consumer {consumer!r} is not one of city, district:ID, class:NAME, asset:ID"
     elif name not in known[kind]:
         yield f"consumer {consumer!r}: {nearest(name, known[kind] or ('none',))}"

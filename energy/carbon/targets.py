@@ -210,7 +210,7 @@ def _faults(entries: Sequence[TargetEntry | None], districts: Collection[str]) -
             continue
         at = f"target[{k}]"
         if entry.id in seen:
-            faults.append(Fault(f"{at}.id", f"{entry.id!r} is there twice; give each target its own id"))
+            faults.append(Fault(f"{at}.id", f"{entry.id!r} is used twice; give each target its own id"))
         seen.add(entry.id)
         if entry.preset is not None and entry.preset not in PRESETS:
             faults.append(Fault(f"{at}.preset", f"{entry.preset!r}: {nearest(entry.preset, PRESETS)}"))
@@ -248,7 +248,7 @@ def _target(entry: TargetEntry) -> Target:
 def _entry_faults(at: str, entry: TargetEntry) -> list[Fault]:
     preset, base_year = _base_of(entry)
     faults = [
-        Fault(f"{at}.milestones[{k}]", "give reduction or value, one of the two")
+        Fault(f"{at}.milestones[{k}]", "give either reduction or value")
         for k, stone in enumerate(entry.milestones)
         if (stone.reduction is None) == (stone.value is None)
     ]
@@ -257,7 +257,7 @@ def _entry_faults(at: str, entry: TargetEntry) -> list[Fault]:
     if preset is not None and entry.quantity != "emissions":
         faults.append(Fault(f"{at}.quantity", f"preset {preset.id!r} is for emissions"))
     if entry.preset is None and not entry.milestones:
-        faults.append(Fault(f"{at}.milestones", "there is none; name a preset or at least one milestone"))
+        faults.append(Fault(f"{at}.milestones", "are missing; name a preset or at least one milestone"))
     if entry.district is not None and entry.sector is not None:
         faults.append(Fault(at, "has a district and a sector; give one of the two"))
     if base_year is None and (preset is not None or entry.preset is None):

@@ -297,7 +297,7 @@ def contested(factors: Iterable[Factor]) -> list[Fault]:
                 faults.append(
                     Fault(
                         f"factor {later.id!r}",
-                        f"is of the same as {earlier.key} from {later.valid_from} on, so neither can be "
+                        f"covers the same as {earlier.key} from {later.valid_from} on, so neither can be "
                         "chosen; end or withdraw one of the two",
                     )
                 )

@@ -148,7 +148,7 @@ def _header_faults(header: list[str], model: type[Document], name: str) -> list[
         if key not in fields
     ]
     faults += [
-        Fault(at, f"column {key!r} is there {header.count(key)} times")
+        Fault(at, f"column {key!r} occurs {header.count(key)} times")
         for key in dict.fromkeys(header)
         if header.count(key) > 1
     ]

@@ -250,7 +250,7 @@ def _documents(folder: Path) -> list[ImportDocument]:
         document = parse(ImportDocument, content, path.name)
         if document.number != number or path.name != f"{number:04}.json":
             raise InputError(
-                Fault(str(path), f"is import {document.number} where {number} is due; a file is lost")
+                Fault(str(path), f"is import {document.number} where {number} is due; a file is missing")
             )
         documents.append(document)
     return documents

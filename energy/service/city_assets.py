@@ -322,7 +322,7 @@ class _Gathering:
             for asset in group
         )
         self.faults += [
-            Fault(f"asset {key!r}", f"stands {count} times; ids must be unique over all assets")
+            Fault(f"asset {key!r}", f"is used {count} times; ids must be unique over all assets")
             for key, count in ids.items()
             if count > 1
         ]

@@ -80,7 +80,7 @@ def gather_units(
         fields = _plain(entry.model_extra or {})
         if "connection" in fields:
             faults.append(
-                Fault(f"{where}.connection", "stands in a city, which has one connection; remove it")
+                Fault(f"{where}.connection", "is given, but a city has only one connection; remove it")
             )
         series = {}
         kind = ASSET_TYPES[entry.type]

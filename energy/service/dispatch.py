@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 UNCHECKED = "fallback: there was no time for AC power flow; whether the grid carries this is not known"
 
 UNCOMMITTED = (
-    "fallback: the rule follows on no previous schedule; controls before options.now are not those done"
+    "fallback: the safe rule ignores the previous schedule; before options.now it may differ from what was "
+    "done"
 )
 
 USED, LATEST = 0.95, 1.1

@@ -218,9 +218,13 @@ class Asset(Document):
     def faults(self, path: str) -> Iterator[Fault]:
         """Everything that contradicts itself, once each field is right by itself."""
         if self.inverter_kva is not None and not self.has_inverter:
-            yield Fault(f"{path}.inverter_kva", "stands at a type without a steered inverter; remove it")
+            yield Fault(
+                f"{path}.inverter_kva", "is given for a type whose inverter is not controlled; remove it"
+            )
         elif self.inverter_kva is not None and self.power_factor is not None:
-            yield Fault(f"{path}.inverter_kva", "stands beside power_factor; give one of the two")
+            yield Fault(
+                f"{path}.inverter_kva", "is given together with power_factor; give only one of the two"
+            )
 
     def faults_in(self, path: str, time: TimeGrid) -> Iterator[Fault]:
         """Everything that contradicts the problem's time; asked only of what is right by itself."""

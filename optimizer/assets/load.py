@@ -37,7 +37,7 @@ class Load(Asset):
     def faults(self, path: str) -> Iterator[Fault]:
         yield from super().faults(path)
         if self.power_factor is not None and np.any(np.asarray(self.q_kvar)):
-            yield Fault(f"{path}.power_factor", "stands beside q_kvar; give one of the two")
+            yield Fault(f"{path}.power_factor", "is given together with q_kvar; give only one of the two")
 
     @property
     def shed_fraction(self) -> float:

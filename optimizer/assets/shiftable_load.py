@@ -61,13 +61,13 @@ class ShiftableLoad(Asset):
     def notices(self, time: TimeGrid) -> Iterator[str]:
         span = f"the window {format_instant(self.earliest_start)} to {format_instant(self.latest_end)}"
         if self.latest_end <= time.start or self.earliest_start >= time.end:
-            yield f"asset {self.id!r}: {span} is outside the horizon, and its run left out"
+            yield f"asset {self.id!r}: {span} is outside the horizon, and its run is left out"
             return
         if self.earliest_start < time.start or self.latest_end > time.end:
             yield f"asset {self.id!r}: {span} is clipped to the horizon"
         if not len(self.starts(time)):
             why = (
-                "from no step of the horizon does its run end inside the window"
+                "no start in the horizon lets its run end inside the window"
                 if self.is_due(time)
                 else "the horizon ends too early for its run, which can follow later"
             )

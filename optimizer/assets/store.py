@@ -61,7 +61,9 @@ def curve_faults(path: str, curve: Sequence[WearStep], wear_cost_per_mwh: float)
     if not curve:
         return
     if wear_cost_per_mwh > 0:
-        yield Fault(f"{path}.wear_curve", "stands beside wear_cost_per_mwh; give one of the two")
+        yield Fault(
+            f"{path}.wear_curve", "is given together with wear_cost_per_mwh; give only one of the two"
+        )
     for number in range(1, len(curve)):
         before, step, where = curve[number - 1], curve[number], f"{path}.wear_curve[{number}]"
         if step.depth <= before.depth:

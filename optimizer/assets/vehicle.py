@@ -109,7 +109,7 @@ class Vehicle(EnergyStore):
         start, end = time.start, time.end
         for session in self.sessions:
             if session.departure == session.arrival:
-                fate = "lasts no time and is left out, with its departure need"
+                fate = "has no duration and is left out, with its departure need"
             elif session.departure <= start or session.arrival >= end:
                 fate = "is outside the horizon and left out"
             elif session.arrival < start or session.departure > end:
@@ -123,7 +123,7 @@ class Vehicle(EnergyStore):
             stays = [stay.session for stay in self.stays(time)]
             refused = sum(s.discharge_max_kw > 0 and self.discharge_max_kw(s) == 0 for s in stays)
         if refused:
-            yield f"asset {self.id!r}: no V2G in {refused} of its sessions, for want of v2g_consent"
+            yield f"asset {self.id!r}: no V2G in {refused} of its sessions, without v2g_consent"
         for trip in self.trips:
             if not time.start <= trip.arrival < time.end:
                 yield (

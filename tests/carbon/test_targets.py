@@ -114,14 +114,14 @@ def test_every_fault_of_every_entry_at_once() -> None:
     text = str(refused.value)
     for part in (
         "target[0].preset: 'japn': did you mean 'japan'?",
-        "target[1].id: 'city' is there twice",
+        "target[1].id: 'city' is used twice",
         "target[1].milestones: preset 'japan' has its own",
         "target[1]: has a district and a sector",
         "target[2].milestones: the years [2016, 2010] must ascend",
         "a renewable share of 20 is above 1",
         "target[2].sector: renewable shares are known by district",
         "target[2].milestones[0].reduction",
-        "target[3].milestones: there is none",
+        "target[3].milestones: are missing",
         "target[4].district: 'est' is not known; did you mean",
         "target[5].sector: 'comercial' is not known; did you mean 'commercial'?",
     ):

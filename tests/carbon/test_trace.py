@@ -466,8 +466,8 @@ def test_carbon_has_no_default_and_all_faults_come_at_once() -> None:
     document["demands"] *= 2
     document["sources"][0]["p_mw"] = -1.0
     told = faults(document)
-    assert "the id 'B' stands 2 times" in told
-    assert "the id 'L1' stands 2 times" in told
+    assert "the id 'B' is used 2 times" in told
+    assert "the id 'L1' is used 2 times" in told
     assert "source 'G1' has -1" in told
 
 

@@ -503,7 +503,7 @@ def test_a_shortfall_is_what_is_missing_without_a_margin() -> None:
 def test_a_session_that_lasts_no_time_is_left_out_with_a_notice() -> None:
     schedule = dispatch(DispatchProblem.from_document(problem_of([ev([session(1, 1)])])))
     assert not schedule.assets["ev1"].p_kw.any()
-    assert any("lasts no time" in notice for notice in schedule.notices)
+    assert any("has no duration" in notice for notice in schedule.notices)
 
 
 def test_the_bound_of_a_linear_problem_is_its_optimum() -> None:

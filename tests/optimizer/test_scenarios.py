@@ -383,7 +383,7 @@ def test_every_fault_of_scenarios_at_once() -> None:
     assert "beyond" in found[f"{of}assets.base.p_kw"]
     assert "must not be negative" in found[f"{of}connections.poc.import_limit_kw"]
     assert "unique" in found["scenarios[1].id"]
-    assert "0.9 in sum" in found["scenarios"]
+    assert "sum to 0.9;" in found["scenarios"]
 
 
 @pytest.mark.parametrize(

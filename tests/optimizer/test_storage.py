@@ -223,7 +223,7 @@ def test_no_consent_is_no_discharge_and_is_told() -> None:
     ):
         answer = solve(problem_of([refusing], **dear))
         assert min(answer["assets"]["ev1"]["p_kw"]) >= 0.0
-        assert "asset 'ev1': no V2G in 1 of its sessions, for want of v2g_consent" in answer["notices"]
+        assert "asset 'ev1': no V2G in 1 of its sessions, without v2g_consent" in answer["notices"]
 
 
 def test_a_trip_of_higher_priority_is_served_first() -> None:

@@ -261,7 +261,7 @@ def test_a_plan_from_a_forecast_has_units_too(service: Service) -> None:
             ("bus = 5", "bus = 300"): "units[2]: bus 300 does not exist",
             ("factor = 10", "factro = 10"): "units[2].room.outdoor_c: a series is a number",
             ('"swaps"', '"swap"'): "units[6].swaps: needs the series 'swap'; did you mean 'swaps'?",
-            ('id = "h2"', 'id = "rack"'): "asset 'rack': stands 2 times",
+            ('id = "h2"', 'id = "rack"'): "asset 'rack': is used 2 times",
         },
         {
             ('"21:00"', '"2016-01-04T21:00:00Z"'): "units[4].earliest_start: '2016-01-04T21:00:00Z' is no",

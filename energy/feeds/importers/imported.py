@@ -166,7 +166,9 @@ class Samples:
     def same_zone(self, zone: str, where: str) -> None:
         """`InputError` where a further part is of another zone."""
         if zone != self.zone:
-            raise InputError(Fault(where, f"is of {zone}, what came before of {self.zone}; one only"))
+            raise InputError(
+                Fault(where, f"is of {zone}, what came before is of {self.zone}; import one zone at a time")
+            )
 
     def published(self, instant: datetime) -> None:
         """The newest time at which a part was published."""

@@ -31,7 +31,7 @@ def read_import(name: str, files: Sequence[SourceFile], kind: str, options: Opti
     if found is None:
         raise InputError(Fault("--series", f"{kind!r} is unknown; {nearest(kind, KINDS)}"))
     if not files:
-        raise InputError(Fault("files", "none given"))
+        raise InputError(Fault("files", "none is given; name at least one"))
     return IMPORTERS[name](files, found, options)
 
 

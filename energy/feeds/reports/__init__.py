@@ -61,5 +61,5 @@ FORMATS: Mapping[str, tuple[str, Draw]] = {
 def render(report: Report, edition: Edition, format_name: str, language: Language = "en") -> bytes:
     """The report as a file; `InputError` for a format that does not exist."""
     if format_name not in FORMATS:
-        raise InputError(Fault("format", f"{format_name!r} is none; {nearest(format_name, FORMATS)}"))
+        raise InputError(Fault("format", f"{format_name!r} is not a format; {nearest(format_name, FORMATS)}"))
     return FORMATS[format_name][1](report, edition, language)

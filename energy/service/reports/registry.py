@@ -243,7 +243,7 @@ def report_type(name: str) -> ReportType:
     """The report of this name; `InputError` with the nearest one."""
     known = reports()
     if name not in known:
-        raise InputError(Fault("report", f"{name!r} is none; {nearest(name, known)}"))
+        raise InputError(Fault("report", f"{name!r} is not a report; {nearest(name, known)}"))
     return known[name]
 
 

@@ -266,7 +266,7 @@ def test_every_fault_of_all_instruments_comes_at_once_and_nothing_is_kept(store:
         for part in (
             "contracts.csv: line 2: is of zone 'FR'",
             "contracts.csv: line 3: share: 'x'",
-            "certificates.csv: line 3: certificate 'GO-1' is there twice",
+            "certificates.csv: line 3: certificate 'GO-1' is listed twice",
             "certificates.csv: line 4: mwh: '-5'",
         ):
             assert part in str(refused.value)
