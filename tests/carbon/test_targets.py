@@ -126,7 +126,7 @@ def test_every_fault_of_every_entry_at_once() -> None:
         "target[5].sector: 'comercial' is not known; did you mean 'commercial'?",
     ):
         assert part in text
-    with pytest.raises(InputError, match="one of the two"):
+    with pytest.raises(InputError, match="either reduction or value"):
         read({"id": "a", "base": 1.0, "base_year": 2000, "milestones": [{"year": 2030}]})
 
 

@@ -51,7 +51,7 @@ def test_lines_are_those_of_the_file() -> None:
         ("", ["items.csv: line 1: is empty; a header with id, mwh"]),
         (
             "id,mwhh,id\n",
-            ["'mwhh' is not known; did you mean 'mwh'?", "'id' is there 2 times", "'mwh' is missing"],
+            ["'mwhh' is not known; did you mean 'mwh'?", "'id' occurs 2 times", "'mwh' is missing"],
         ),
         (
             "id,mwh\na,1,2\nb,x\n,3\nc,nan\n",

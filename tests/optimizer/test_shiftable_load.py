@@ -107,7 +107,7 @@ def test_without_control_it_runs_at_once(document: Document) -> None:
         (3.0, 5.5, False, True, "clipped"),
         (-3.0, 1.5, False, True, "clipped"),
         # two hours long, but not from full hour to full hour
-        (0.5, 2.5, False, True, "no step of the horizon"),
+        (0.5, 2.5, False, True, "no start in the horizon"),
     ],
 )
 def test_windows_at_the_edge(earliest: float, latest: float, runs: bool, unserved: bool, told: str) -> None:
