@@ -14,7 +14,7 @@ from dashboard.grid_table import grid_table
 from dashboard.language import Language
 from energy.domain.report import Cell, Column, Figure, Method, Report, Table, Words
 from energy.domain.time import parse_instant
-from energy.feeds.reports.cells import number, plain, shown
+from energy.feeds.reports.cells import largest, largest_beside, number, plain, shown
 
 TALL = 14
 """A table of more rows scrolls by itself."""
@@ -63,16 +63,17 @@ def report_tables(report: Report, say: Language) -> list[Component]:
 def table_rows(table: Table, say: Language, zone: ZoneInfo) -> list[dict[str, Any]]:
     """The rows of `table` for the browser: ``cK`` sorts, ``cK_said`` holds what a number says."""
     rows = []
+    most = largest(table)
     for place, cells in enumerate(table.rows):
         row: dict[str, Any] = {"id": str(place)}
         for k, cell in enumerate(cells):
             if isinstance(cell, Figure):
                 row[f"c{k}"] = cell.value
-                row[f"c{k}_said"] = figure_words(cell, say)
+                row[f"c{k}_said"] = figure_words(cell, say, most[cell.unit])
             else:
                 row[f"c{k}"] = _plain(cell, say, zone)
                 if isinstance(cell, float):
-                    row[f"c{k}_said"] = {"text": number(cell, code(say))}
+                    row[f"c{k}_said"] = {"text": number(cell, code(say), beside=most[table.columns[k].unit])}
         rows.append(row)
     return rows
 
@@ -84,10 +85,11 @@ def row_height(table: Table) -> int:
     return 34 + 14 * bounded + 6 * any(figure.estimated_share > 0 for figure in figures)
 
 
-def figure_words(figure: Figure, say: Language) -> dict[str, str]:
-    """A figure's number or notation key, its interval, and how much of its input is estimated."""
+def figure_words(figure: Figure, say: Language, most: float = 0.0) -> dict[str, str]:
+    """A figure's number or notation key, its interval, and how much of its input is estimated; `most` is the
+    largest magnitude beside it."""
     return {
-        "text": shown(figure, code(say)),
+        "text": shown(figure, code(say), most),
         "range": _interval(figure.low, figure.high, say),
         "estimated": _estimated(figure.estimated_share, say) if figure.notation is None else "",
     }
@@ -105,12 +107,12 @@ def figure_at(report: Report, table_id: str, row: int, column: int) -> Figure | 
 def explanation(found: Mapping[str, Any], report: Report, say: Language) -> Component:
     """The tree of `energy.service.reports.desk.Desk.explain`, its branches to open one by one."""
     methods = {method.id: method for method in report.methods}
-    runs = found["runs"]
+    runs, most = found["runs"], largest_beside(report)
     return html.Div(
         className="tree",
         children=[
-            *_facts(found["figure"], methods, say),
-            *_branches(found["figure"]["parts"], methods, say),
+            *_facts(found["figure"], methods, most, say),
+            *_branches(found["figure"]["parts"], methods, most, say),
             html.Details(
                 [
                     html.Summary(say("reports.runs", count=say.number(len(runs)))),
@@ -123,14 +125,17 @@ def explanation(found: Mapping[str, Any], report: Report, say: Language) -> Comp
 
 
 def _branches(
-    parts: Sequence[Mapping[str, Any]], methods: Mapping[str, Method], say: Language
+    parts: Sequence[Mapping[str, Any]],
+    methods: Mapping[str, Method],
+    most: Mapping[str, float],
+    say: Language,
 ) -> list[Component]:
     shown_parts: list[Component] = [
         html.Details(
             [
-                html.Summary([html.Code(part["key"]), " ", html.Strong(_value(part, say))]),
-                *_facts(part, methods, say),
-                *_branches(part["parts"], methods, say),
+                html.Summary([html.Code(part["key"]), " ", html.Strong(_value(part, most, say))]),
+                *_facts(part, methods, most, say),
+                *_branches(part["parts"], methods, most, say),
             ]
         )
         for part in parts[:PARTS_SHOWN]
@@ -142,12 +147,14 @@ def _branches(
     return shown_parts
 
 
-def _facts(branch: Mapping[str, Any], methods: Mapping[str, Method], say: Language) -> list[Component]:
+def _facts(
+    branch: Mapping[str, Any], methods: Mapping[str, Method], most: Mapping[str, float], say: Language
+) -> list[Component]:
     """What one figure rests on, as a list of terms; what it has not is left out."""
     method = methods.get(branch["method"])
     lines: list[tuple[str, Any]] = [
         ("figure", html.Code(branch["key"])),
-        ("value", html.Strong(_value(branch, say))),
+        ("value", html.Strong(_value(branch, most, say))),
         ("range", _interval(branch["low"], branch["high"], say)),
         ("quality", _estimated(branch["estimated_share"], say) if branch["notation"] is None else ""),
         ("explanation", _phrases(branch["explanation"], say)),
@@ -194,10 +201,11 @@ def _run(run: Mapping[str, Any], say: Language, zone: tzinfo) -> Component:
     return [" · ".join(parts), html.Br(), html.Code(run["input_hash"])]
 
 
-def _value(branch: Mapping[str, Any], say: Language) -> str:
+def _value(branch: Mapping[str, Any], most: Mapping[str, float], say: Language) -> str:
     if branch["notation"] is not None:
         return str(branch["notation"])
-    return f"{number(branch['value'], code(say))} {branch['unit']}".strip()
+    value = number(branch["value"], code(say), beside=most.get(branch["key"], 0.0))
+    return f"{value} {branch['unit']}".strip()
 
 
 def _interval(low: float | None, high: float | None, say: Language) -> str:

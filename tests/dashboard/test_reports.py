@@ -162,6 +162,15 @@ def test_text_cells_are_said_in_the_readers_language_and_bare_numbers_sort_as_su
     assert [row[f"c{k}"] for k in range(4)] == [*cells[:3], "Upstream"]
 
 
+def test_what_rounding_leaves_of_a_sum_that_cancels_reads_zero() -> None:
+    column = Column("mwh", {"en": "exchange", "ja": "exchange"}, "MWh")
+    cells = ((12.5,), (-12.5,), (Figure(key="city", value=-4.9e-15, unit="MWh"),), (-4.9e-15,))
+    table = Table("exchange", {"en": "exchange", "ja": "exchange"}, (column,), cells)
+    rows = table_rows(table, Language("en"), ZoneInfo("Europe/Berlin"))
+    assert [row["c0_said"]["text"] for row in rows] == ["12.5", "−12.5", "0", "0"]
+    assert [row["c0"] for row in rows] == [12.5, -12.5, -4.9e-15, -4.9e-15]
+
+
 def test_what_is_not_estimated_claims_no_estimate_and_an_empty_table_says_so(
     made: tuple[Desk, Report, Edition],
 ) -> None:

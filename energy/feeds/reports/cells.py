@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping
 
 from babel.numbers import format_decimal
 
 from energy.domain.city import BOUNDARY
-from energy.domain.report import Edition, Figure, Language, Report, Words
+from energy.domain.report import Edition, Figure, Language, Report, Table, Words
 
 WORDS: Mapping[str, Words] = {
     "activity": {"en": "Activity data", "ja": "活動量の質"},
@@ -110,12 +111,19 @@ _UPSTREAM: Words = {"en": "Upstream", "ja": "上位系統"}
 _LOCALE = {"en": "en_GB", "ja": "ja_JP"}
 DIGITS = 4
 """Significant digits that people read; machines read all of them in JSON, CSV and XLSX."""
+ROUNDING = 1e-12
+"""What is smaller beside the largest of its unit in a table is what sums that cancel leave: people read 0."""
 
 
-def number(value: float | None, language: Language, digits: int = DIGITS) -> str:
-    """A number with its thousands grouped, to `digits` significant digits at least; empty where unknown."""
+def number(value: float | None, language: Language, digits: int = DIGITS, beside: float = 0.0) -> str:
+    """A number with its thousands grouped, to `digits` significant digits at least; empty where unknown.
+
+    `beside` is the largest magnitude of its kind: what is only rounding beside it reads 0.
+    """
     if value is None or not math.isfinite(value):
         return ""
+    if isinstance(value, float) and abs(value) < ROUNDING * beside:
+        value = 0.0
     if isinstance(value, int):
         text = format_decimal(value, locale=_LOCALE[language])
     elif abs(value) >= 1e15 or 0 < abs(value) < 1e-9:
@@ -133,9 +141,32 @@ def plain(text: str | Words, language: Language) -> str:
     return _UPSTREAM[language] if said == BOUNDARY else said
 
 
-def shown(figure: Figure, language: Language) -> str:
+def shown(figure: Figure, language: Language, beside: float = 0.0) -> str:
     """A figure as people read it: its number, or the notation key that stands for it."""
-    return number(figure.value, language) if figure.notation is None else figure.notation
+    return number(figure.value, language, beside=beside) if figure.notation is None else figure.notation
+
+
+def largest(table: Table) -> dict[str, float]:
+    """The largest magnitude in a table by unit; that of a bare number is its column's."""
+    found: dict[str, float] = defaultdict(float)
+    for row in table.rows:
+        for cell, column in zip(row, table.columns, strict=True):
+            unit, value = (cell.unit, cell.value) if isinstance(cell, Figure) else (column.unit, cell)
+            if isinstance(value, int | float) and math.isfinite(value):
+                found[unit] = max(found[unit], abs(value))
+    return found
+
+
+def largest_beside(report: Report) -> dict[str, float]:
+    """The largest magnitude beside each figure, by its key."""
+    return {
+        cell.key: most[cell.unit]
+        for table in report.tables
+        for most in [largest(table)]
+        for row in table.rows
+        for cell in row
+        if isinstance(cell, Figure)
+    }
 
 
 def edition_line(edition: Edition, language: Language) -> str:

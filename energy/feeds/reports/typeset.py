@@ -20,9 +20,18 @@ import typst
 from fontTools.ttLib import TTFont
 
 from energy.domain.errors import SolverError
-from energy.domain.report import Cell, Edition, Figure, Language, Plot, Report, Table, figure_id
+from energy.domain.report import Cell, Column, Edition, Figure, Language, Plot, Report, Table, figure_id
 from energy.domain.report_document import INSTANT
-from energy.feeds.reports.cells import WORDS, edition_line, number, plain, settings, shown
+from energy.feeds.reports.cells import (
+    WORDS,
+    edition_line,
+    largest,
+    largest_beside,
+    number,
+    plain,
+    settings,
+    shown,
+)
 
 MOST_ROWS = 120
 """Rows of one table on paper; longer ones are for the other formats."""
@@ -112,28 +121,33 @@ def _local(instant: datetime, zone: ZoneInfo, form: str = _INSTANT) -> str:
     return instant.astimezone(zone).strftime(form)
 
 
-def _texts(cells: Sequence[Cell], language: Language, zone: ZoneInfo) -> list[str]:
-    """A column of cells in the reader's words; instants that all begin a day are dates."""
+def _texts(
+    cells: Sequence[Cell], column: Column, most: Mapping[str, float], language: Language, zone: ZoneInfo
+) -> list[str]:
+    """Cells of a column in the reader's words, `most` by unit being the largest magnitudes of its table;
+    instants that all begin a day are dates."""
     instants = [cell.astimezone(zone) for cell in cells if isinstance(cell, datetime)]
     form = _INSTANT if any(instant.hour or instant.minute for instant in instants) else _DATE
-    return [_text(cell, language, zone, form) for cell in cells]
-
-
-def _text(cell: Cell, language: Language, zone: ZoneInfo, form: str) -> str:
-    if isinstance(cell, Figure):
-        return shown(cell, language)
-    if isinstance(cell, datetime):
-        return _local(cell, zone, form)
-    if isinstance(cell, str | Mapping):
-        return plain(cell, language)
-    return number(cell, language)
+    texts = []
+    for cell in cells:
+        if isinstance(cell, Figure):
+            texts.append(shown(cell, language, most[cell.unit]))
+        elif isinstance(cell, datetime):
+            texts.append(_local(cell, zone, form))
+        elif isinstance(cell, str | Mapping):
+            texts.append(plain(cell, language))
+        else:
+            texts.append(number(cell, language, beside=most[column.unit]))
+    return texts
 
 
 def _table(table: Table, language: Language, zone: ZoneInfo) -> Iterable[dict[str, Any]]:
     """The table in as many parts as its columns need pages, each beginning with its first column."""
     headings = [f"{column.title[language]}{_unit(column.unit)}" for column in table.columns]
+    most = largest(table)
     columns = [
-        _texts([row[k] for row in table.rows[:MOST_ROWS]], language, zone) for k in range(len(headings))
+        _texts([row[k] for row in table.rows[:MOST_ROWS]], column, most, language, zone)
+        for k, column in enumerate(table.columns)
     ]
     numeric = [
         any(isinstance(row[k], Figure | float | int) for row in table.rows) for k in range(len(headings))
@@ -228,7 +242,8 @@ def _plot(report: Report, plot: Plot, language: Language, zone: ZoneInfo) -> dic
     position = {column.id: k for k, column in enumerate(table.columns)}
     columns = [table.columns[position[name]] for name in plot.series]
     rows = table.rows[: plot.rows]
-    labels = _texts([row[position[plot.x]] for row in rows], language, zone)
+    at = position[plot.x]
+    labels = _texts([row[at] for row in rows], table.columns[at], largest(table), language, zone)
     longest = max((sum(2 if ord(letter) > 0x2E80 else 1 for letter in label) for label in labels), default=1)
     series = [
         {"name": column.title[language], "values": [_value(row[position[column.id]]) for row in rows]}
@@ -278,6 +293,7 @@ def _appendix(report: Report, edition: Edition, language: Language) -> Iterable[
     def numbers(*values: float | None) -> list[str]:
         return [number(value, language) for value in values]
 
+    most = largest_beside(report)
     yield _grid(
         said("factors"),
         [said(key) for key in _FACTOR],
@@ -292,7 +308,7 @@ def _appendix(report: Report, edition: Edition, language: Language) -> Iterable[
         said("figures"),
         [said(key) for key in _FIGURE],
         [
-            [key, shown(figure, language), figure.unit, *numbers(figure.low, figure.high),
+            [key, shown(figure, language, most[key]), figure.unit, *numbers(figure.low, figure.high),
              number(figure.estimated_share, language, 2),
              f"{figure.activity or '–'}/{figure.factor_quality or '–'}", figure.explanation,
              figure_id(report.city, report.name, report.period, key, edition.content)]

@@ -23,7 +23,7 @@ from energy.domain.report import Column, Figure, Plot, Report, Table, figure_id
 from energy.domain.report_document import report_document, report_of
 from energy.feeds.documents import json_bytes
 from energy.feeds.reports import FORMATS, render
-from energy.feeds.reports.cells import harmless, number
+from energy.feeds.reports.cells import harmless, largest, largest_beside, number, shown
 from tests.conftest import need
 from tests.feeds.reports.sample import DISTRICTS, START, edition, reports, sample, words
 
@@ -201,6 +201,25 @@ def test_a_wide_table_is_set_in_parts_and_days_are_dates(tmp_path: Path) -> None
 )
 def test_numbers_as_people_read_them(value: float | None, language: str, text: str) -> None:
     assert number(value, language) == text
+
+
+def test_what_rounding_leaves_of_a_sum_that_cancels_reads_zero() -> None:
+    """Beside 12.5 MWh; beside grams it is a number. Machines read what was summed."""
+    columns = tuple(
+        Column(name, words(name, name), unit) for name, unit in (("place", ""), ("mwh", "MWh"), ("g", "g"))
+    )
+    rows = (
+        ("east", 12.5, 3e-14),
+        ("west", -12.5, 0.0),
+        ("city", Figure(key="city", value=-4.9e-15, unit="MWh"), None),
+    )
+    table = Table("exchange", words("exchange", "交換"), columns, rows)
+    assert largest(table) == {"MWh": 12.5, "g": 3e-14}
+    report = replace(sample(), tables=(table,), plots=())
+    assert shown(report.figures["city"], "en", largest_beside(report)["city"]) == "0"
+    assert shown(report.figures["city"], "en") == "−4.900e−15"
+    assert number(rows[0][2], "en", beside=largest(table)["g"]) == "3.000e−14"
+    assert "-4.9e-15" in render(report, edition(), "csv").decode()
 
 
 def test_a_figure_has_a_value_or_a_notation_key() -> None:
