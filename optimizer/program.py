@@ -115,17 +115,12 @@ class Program:
     def pin(self, pins: Pins) -> None:
         """Close the bounds of its columns around the controls of `pins`, as near as they allow.
 
-        Those of the past are facts: they keep their values whatever minimum, ramp or reserve these break.
+        Those of the past are facts: a power keeps its value whatever limit it breaks, its own included. What
+        is steered of a forecast stays within that.
         """
         (part,) = self.parts
         linear = self.linear
-        flows = part.connections
-        of_past = flows.imports[:, : pins.past], flows.exports[:, : pins.past]
-        for columns in (*of_past, flows.overruns[flows.overrun_steps < pins.past]):
-            linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw)
-        for limit in flows.net_limits:
-            linear.upper[limit.columns[limit.steps < pins.past]] = np.inf
-        done = [self.past]
+        done, beyond_kw = [self.past], 0.0
         for rows in part.assets:
             states, steps = rows.states
             free = states[steps < pins.past]
@@ -146,10 +141,19 @@ class Program:
                 value = control.stated(series)
                 until = pins.until if control.promised else pins.past
                 kept = (control.steps < until) & np.isfinite(value)
-                columns = control.columns[kept]
-                value = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
-                linear.lower[columns] = linear.upper[columns] = value
-                done.append(columns[control.steps[kept] < pins.past])
+                columns, past = control.columns[kept], control.steps[kept] < pins.past
+                fitting = np.clip(value[kept], linear.lower[columns], linear.upper[columns])
+                if control.series == "p_kw":
+                    beyond_kw += float(np.clip(value[kept] - fitting, 0.0, None)[past].sum())
+                    fitting = np.where(past, value[kept], fitting)
+                linear.lower[columns] = linear.upper[columns] = fitting
+                done.append(columns[past])
+        flows = part.connections
+        of_past = flows.imports[:, : pins.past], flows.exports[:, : pins.past]
+        for columns in (*of_past, flows.overruns[flows.overrun_steps < pins.past]):
+            linear.upper[columns] = np.maximum(linear.upper[columns], flows.throughput_kw + beyond_kw)
+        for limit in flows.net_limits:
+            linear.upper[limit.columns[limit.steps < pins.past]] = np.inf
         self.past = np.concatenate([*done, self._hold_facts(pins)])
 
     def _hold_facts(self, pins: Pins) -> IntArray:

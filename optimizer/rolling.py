@@ -76,7 +76,7 @@ def replan(
         "kept_steps": 0 if chosen is free else until - past,
         "gain": gain,
         "threshold": problem.options.change_threshold,
-        "changed": list(_changes(problem, chosen, assets, why)),
+        "changed": list(_changes(problem, chosen, assets, past, why)),
     }
     return replace(
         chosen,
@@ -188,10 +188,10 @@ def _aligned(schedule: AssetSchedule, offset: int, steps: int) -> AssetSchedule:
 
 
 def _changes(
-    problem: DispatchProblem, chosen: Schedule, before: Mapping[str, AssetSchedule], why: str
+    problem: DispatchProblem, chosen: Schedule, before: Mapping[str, AssetSchedule], past: int, why: str
 ) -> Iterator[dict[str, Any]]:
     """What each asset does otherwise than before, one entry per unbroken run of steps with more power than
-    before, or with less."""
+    before, or with less. What lies before step `past` is an entry of its own: no schedule can change it."""
     forecast = {asset.id for asset in problem.assets if isinstance(asset, FORECAST)}
     for key in sorted(set(chosen.assets) & set(before)):
         new, old = chosen.assets[key].p_kw, before[key].p_kw
@@ -203,14 +203,15 @@ def _changes(
         known = np.nan_to_num(new - old)
         way = np.where(np.abs(known) > CHANGED_KW, np.sign(known), 0.0)
         edges = np.flatnonzero(np.diff(np.concatenate([[0.0], way, [0.0]])))
-        for first, end in pairwise(edges.tolist()):
-            if not way[first]:
+        for first, end in pairwise(sorted({*edges.tolist(), past})):
+            if first == len(way) or not way[first]:
                 continue
+            reason = why if first >= past else "what was done in these steps does not fit the problem"
             yield {
                 "asset": key,
                 "start": format_instant(problem.time.instant(first)),
                 "end": format_instant(problem.time.instant(end)),
                 "from_kw": float(old[first:end].mean()),
                 "to_kw": float(new[first:end].mean()),
-                "why": "its forecast changed" if key in forecast and not steered[first:end].any() else why,
+                "why": "its forecast changed" if key in forecast and not steered[first:end].any() else reason,
             }

@@ -438,7 +438,8 @@ class AssetRows(ABC):
 
     @property
     def states(self) -> tuple[IntArray, IntArray]:
-        """Columns of energy in store, and the step at whose end each is."""
+        """Columns with limits that follow from the controls (energies in store, power of a fleet), and the
+        step of each: in the past they are what the controls make of them."""
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
 
     def stated_controls(self) -> Iterator[Control]:

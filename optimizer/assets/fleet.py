@@ -91,7 +91,8 @@ class FleetRows(AssetRows):
         linked, above = _zeros(len(self._link_keys)), np.full(len(need_rhs), np.inf)
         e_min, wear = self._stated["e_min_kwh"], self._stated["least_wear_cost_per_mwh"]
         unmet = len(trip_short) + len(need_short)
-        links = first_link + np.arange(len(linked)), fleet.index.ravel()[self._link_keys]
+        self._fleet = fleet.index.ravel()[self._link_keys]
+        links = first_link + np.arange(len(linked)), self._fleet
         self.sparse = SparseBlock(
             entries=energy_entries + need_entries + link_entries + segments.entries,
             links=(*links, -1.0),
@@ -257,7 +258,9 @@ class FleetRows(AssetRows):
     def states(self) -> tuple[IntArray, IntArray]:
         steps = self._keys % self._time.steps
         deepest, at = self._segments.deepest, self._segments.states
-        return np.concatenate([self._energies, self.first_column + deepest]), np.append(steps, steps[at])
+        columns = [self._energies, self.first_column + deepest, self._fleet]
+        of_fleet = self._link_keys % self._time.steps
+        return np.concatenate(columns), np.concatenate([steps, steps[at], of_fleet])
 
     def stated_controls(self) -> Iterator[Control]:
         edges = np.searchsorted(self._piece_ev, np.arange(len(self._evs) + 1))

@@ -32,7 +32,7 @@ from tests.optimizer.builders import (
 from tests.optimizer.stations import hydrogen_station
 from tests.optimizer.test_determinism import EXAMPLES
 from tests.optimizer.test_fallback import sites
-from tests.optimizer.units import chp, generator
+from tests.optimizer.units import chp, flexible_load, generator
 
 PRICES = [50.0, 200.0, 60.0, 180.0, 70.0, 150.0]
 
@@ -299,6 +299,48 @@ def test_no_past_of_a_unit_leaves_it_without_a_future(
     assert found[:3] == pytest.approx(p_kw)
     assert ((found[3:] == 0) | (found[3:] >= 20.0 - 1e-6)).all()
     assert answer.best_bound == pytest.approx(answer.objective["total"], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "asset",
+    [
+        battery("a", e_max_kwh=60.0),
+        ev([session(0, 4, charge_max_kw=10.0)], "a", e_max_kwh=60.0),
+        flexible_load("a", p_min_kw=2.0),
+        generator("a", p_min_kw=2.0, p_max_kw=10.0, on_at_start=True),
+    ],
+    ids=["battery", "ev", "flexible load", "generator"],
+)
+@given(p_kw=st.lists(st.sampled_from([0.0, 1.0, 10.0, 25.0]), min_size=2, max_size=2))
+@settings(max_examples=8, deadline=None)
+def test_what_was_metered_before_now_is_a_fact_whatever_the_limits(
+    asset: Document, p_kw: list[float]
+) -> None:
+    problem = DispatchProblem.from_document(
+        problem_of([load(5.0), asset], import_limit_kw=16.0, options={"now": at(2)})
+    )
+    known = metered(uncontrolled(problem), "a", p_kw=[*p_kw, 2.0, 2.0])
+    answer = replan(problem, previous_of(known), dispatch)
+    assert answer.status == "optimal"
+    most = 10.0 if asset["type"] == "generator" else 25.0
+    assert answer.assets["a"].p_kw[:2] == pytest.approx(np.minimum(p_kw, most))
+    assert (answer.assets["a"].p_kw[2:] <= 10.0 + 1e-6).all()
+    assert answer.best_bound == pytest.approx(answer.objective["total"], abs=1e-6)
+
+
+def test_what_does_not_fit_the_problem_any_more_is_said_to_be_so() -> None:
+    """A car was charged while it is not connected by now."""
+    before = plan_of(problem_of([load(5.0), ev([session(0, 4, e_departure_min_kwh=30.0)], e_start_kwh=10.0)]))
+    later = problem_of([load(5.0), ev([session(3, 4)], e_start_kwh=10.0)], options={"now": at(3)})
+    answer = replan(
+        DispatchProblem.from_document(later),
+        previous_of(metered(before, "ev1", p_kw=[5.0, 5.0, 5.0, 5.0])),
+        dispatch,
+    )
+    (past, future) = answer.revision["changed"]
+    assert (past["start"], past["end"]) == (at(0), at(3))
+    assert past["why"] == "what was done in these steps does not fit the problem"
+    assert future["why"] != past["why"]
 
 
 def test_what_was_discharged_is_held_below_the_reserve() -> None:
