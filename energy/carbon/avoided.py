@@ -14,14 +14,15 @@ period without control (charging on arrival, storage idle, nothing curtailed). T
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
 from energy.carbon.rates import carbon_kg
 from energy.domain.network import BoolArray, FloatArray
-from energy.domain.period import Account, Period
+from energy.domain.period import ENDS, Account, Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,22 +31,27 @@ class Statement:
 
     Attributes:
         storage_leakage_kg: + where the project left less in tanks than the baseline.
-        low_kg, high_kg: interval of the reduction: the same ends of all factor ranges in baseline and
-            project; NaN where not known. estimated_share: of the upstream intensity, by imported energy.
+        estimated_share: of the upstream intensity, by imported energy.
+        ends: the statement with all factors, those of baseline and project alike, at the low and at the high
+            end of their ranges; None where these are not known.
     """
 
     method: Literal["average", "marginal"]
     baseline_kg: float
     project_kg: float
     storage_leakage_kg: float
-    low_kg: float
-    high_kg: float
     estimated_share: float
+    ends: tuple[Statement, Statement] | None = None
 
     @property
     def reduction_kg(self) -> float:
         """Baseline − project − leakage; negative where control has caused more."""
         return self.baseline_kg - self.project_kg - self.storage_leakage_kg
+
+    def at_ends(self, of: Callable[[Statement], float]) -> tuple[float, float]:
+        """A figure at the low and at the high end; NaN where these are not known."""
+        nan = float("nan")
+        return (nan, nan) if self.ends is None else (of(self.ends[0]), of(self.ends[1]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,31 +92,18 @@ def avoided(period: Period) -> Avoided:
 
 def _average(period: Period, rows: BoolArray) -> Statement:
     base, project = period.uncontrolled, period.actual
+    share = _estimated(period, rows, project.city["import_mwh"])
+    low, high = (_as_traced(base.at(end), project.at(end), rows, share) for end in ENDS)
+    ends = (low, high) if np.isfinite([low.reduction_kg, high.reduction_kg]).all() else None
+    return replace(_as_traced(base, project, rows, share), ends=ends)
 
+
+def _as_traced(base: Account, project: Account, rows: BoolArray, estimated_share: float) -> Statement:
     def caused(account: Account) -> float:
         return _total(account, "sources_kg", rows) - _total(account, "exports_kg", rows)
 
     leakage = _total(base, "storage_change_kg", rows) - _total(project, "storage_change_kg", rows)
-    reduction = caused(base) - caused(project) - leakage
-
-    def at(end: str) -> float:
-        # the same factor stands in baseline and project: its ends move both
-        shifts = [
-            float((account.districts[f"emissions_{end}_kg"] - account.districts["emissions_kg"])[rows].sum())
-            for account in (base, project)
-        ]
-        return reduction + shifts[0] - shifts[1]
-
-    bounds = (reduction, at("low"), at("high"))
-    return Statement(
-        "average",
-        caused(base),
-        caused(project),
-        leakage,
-        min(bounds) if np.isfinite(bounds).all() else float("nan"),
-        max(bounds) if np.isfinite(bounds).all() else float("nan"),
-        _estimated(period, rows, period.actual.city["import_mwh"]),
-    )
+    return Statement("average", caused(base), caused(project), leakage, estimated_share)
 
 
 def _marginal(
@@ -131,8 +124,6 @@ def _marginal(
         caused(period.uncontrolled, base),
         caused(period.actual, project),
         0.0 if left_mwh == 0 else -left_mwh * mean,
-        float("nan"),
-        float("nan"),
         _estimated(period, rows, _net_import(period.actual)),
     )
 

@@ -15,13 +15,14 @@ those of its root connection, for a district its exchange with the others. Ratio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from energy.carbon.rates import ratio
 from energy.domain.network import BoolArray, FloatArray
-from energy.domain.period import Account, Period
+from energy.domain.period import ENDS, Account, Period
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +30,12 @@ class Indicators:
     """Of one place and account, over the hours that are known in all accounts compared.
 
     Attributes:
-        end_use_mwh, emissions_kg: of end use, with the ends of the factors' ranges.
+        end_use_mwh, emissions_kg: of end use.
         loss_mwh, loss_kg: of the network. footprint_kg: end use, losses and, for the city, EVs driven.
         generated_mwh, received_mwh, sent_mwh: G, I and X of the module's table.
         cost: in the city's currency; peak_mw: highest mean import of a step; both NaN for districts.
+        ends: the same with all factors at the low and at the high end of their ranges, carbon NaN where these
+            are not known.
     """
 
     end_use_mwh: float
@@ -45,22 +48,13 @@ class Indicators:
     kept_mwh: float
     received_mwh: float
     sent_mwh: float
-    emissions_low_kg: float = float("nan")
-    emissions_high_kg: float = float("nan")
     cost: float = float("nan")
     peak_mw: float = float("nan")
+    ends: tuple[Indicators, ...] = ()
 
     @property
     def g_per_kwh(self) -> float:
         return ratio(self.emissions_kg, self.end_use_mwh)
-
-    @property
-    def low_g_per_kwh(self) -> float:
-        return ratio(self.emissions_low_kg, self.end_use_mwh)
-
-    @property
-    def high_g_per_kwh(self) -> float:
-        return ratio(self.emissions_high_kg, self.end_use_mwh)
 
     @property
     def renewable_share(self) -> float:
@@ -107,8 +101,12 @@ def compare(period: Period) -> Comparison:
 
 def city_indicators(account: Account, hours: BoolArray | None = None) -> Indicators:
     """The whole city, over `hours` (default: all that are known)."""
+    rows = np.isfinite(account.city["end_use_kg"]) if hours is None else hours
+    return replace(_of_city(account, rows), ends=tuple(_of_city(account.at(end), rows) for end in ENDS))
+
+
+def _of_city(account: Account, rows: BoolArray) -> Indicators:
     city, districts = account.city, account.districts
-    rows = np.isfinite(city["end_use_kg"]) if hours is None else hours
     generated = districts["local_generation_mwh"][rows].sum(axis=1)
     sent, received = city["export_mwh"][rows], city["import_mwh"][rows]
     footprint = sum(city[name][rows].sum() for name in ("end_use_kg", "losses_kg", "ev_driven_kg"))
@@ -120,8 +118,6 @@ def city_indicators(account: Account, hours: BoolArray | None = None) -> Indicat
         loss_mwh=float(city["losses_mwh"][rows].sum()),
         loss_kg=float(city["losses_kg"][rows].sum()),
         footprint_kg=float(footprint),
-        emissions_low_kg=float(districts["emissions_low_kg"][rows].sum()),
-        emissions_high_kg=float(districts["emissions_high_kg"][rows].sum()),
         cost=float(city["cost"][rows].sum()),
         peak_mw=float(peaks.max()) if len(peaks) else float("nan"),
         **_flows(generated, received, sent),
@@ -130,9 +126,17 @@ def city_indicators(account: Account, hours: BoolArray | None = None) -> Indicat
 
 def district_indicators(period: Period, account: Account | None = None) -> dict[str, Indicators]:
     """Every district of `period`; `account` is what happened unless another one is given."""
-    table = (account or period.actual).districts
-    rows = np.isfinite(table["energy_mwh"]).all(axis=1)
-    found = {}
+    happened = account or period.actual
+    rows = np.isfinite(happened.districts["energy_mwh"].sum(axis=1))
+    ends = [_of_districts(period, happened.at(end), rows) for end in ENDS]
+    return {
+        name: replace(found, ends=tuple(of_end[name] for of_end in ends))
+        for name, found in _of_districts(period, happened, rows).items()
+    }
+
+
+def _of_districts(period: Period, account: Account, rows: BoolArray) -> dict[str, Indicators]:
+    table, found = account.districts, {}
     for k, name in enumerate(period.districts):
         column: Mapping[str, FloatArray] = {key: values[rows, k] for key, values in table.items()}
         exchange = column["exchange_mwh"]
@@ -143,14 +147,12 @@ def district_indicators(period: Period, account: Account | None = None) -> dict[
             loss_mwh=float(column["loss_mwh"].sum()),
             loss_kg=float(column["loss_emissions_kg"].sum()),
             footprint_kg=float(column["emissions_kg"].sum() + column["loss_emissions_kg"].sum()),
-            emissions_low_kg=float(column["emissions_low_kg"].sum()),
-            emissions_high_kg=float(column["emissions_high_kg"].sum()),
             **_flows(column["local_generation_mwh"], np.maximum(exchange, 0.0), np.maximum(-exchange, 0.0)),
         )
     return found
 
 
-def _flows(generated: FloatArray, received: FloatArray, sent: FloatArray) -> dict[str, float]:
+def _flows(generated: FloatArray, received: FloatArray, sent: FloatArray) -> dict[str, Any]:
     return {
         "generated_mwh": float(generated.sum()),
         "kept_mwh": float(np.maximum(generated - sent, 0.0).sum()),

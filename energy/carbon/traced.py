@@ -15,7 +15,7 @@ import numpy as np
 from energy.carbon.breakdown import Cut
 from energy.carbon.stores import Stores
 from energy.domain.network import FloatArray
-from energy.domain.period import AccountedDay, Period
+from energy.domain.period import AccountedDay, Period, TracedCarbon
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,14 @@ class Traced:
         return Stores(self.period)
 
     def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
-        """`Cut.tallies` of a day; no ends, which no hour of an asset has."""
+        """`Cut.tallies` of a day."""
         use = self._stores.net_use
         mwh = use(day, day.drawn_mwh, day.injected_mwh, day.tank_change_mwh)
-        kg = use(day, day.drawn_kg, day.injected_kg, day.tank_change_kg)
+
+        def of(carbon: TracedCarbon) -> FloatArray:
+            return use(day, carbon.drawn_kg, carbon.injected_kg, carbon.tank_change_kg)
+
+        kg = of(day.carbon)
         unknown = np.full_like(kg, np.nan)
-        return cut.tallies(mwh, kg, unknown, unknown, self.period.upstream["estimated_share"][day.hours])
+        low, high = (unknown, unknown) if day.ends is None else map(of, day.ends)
+        return cut.tallies(mwh, kg, low, high, self.period.upstream["estimated_share"][day.hours])

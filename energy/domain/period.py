@@ -136,6 +136,19 @@ class Account:
     districts: Mapping[str, FloatArray]
     city: Mapping[str, FloatArray]
 
+    def at(self, end: End) -> Account:
+        """The account with all factors at that end of their ranges; its carbon NaN where it is not known."""
+
+        def of(table: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+            side = ENDS.index(end)
+            return {
+                name: ends_of(table, name)[side] if name.endswith("_kg") else values
+                for name, values in table.items()
+                if not name.endswith(tuple(f"_{other}_kg" for other in ENDS))
+            }
+
+        return Account(of(self.districts), of(self.city))
+
 
 @dataclass(frozen=True)
 class TracedCarbon:

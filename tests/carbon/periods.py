@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -10,7 +10,16 @@ import numpy as np
 from hypothesis import strategies as st
 
 from energy.domain.network import FloatArray
-from energy.domain.period import Account, AccountedDay, AssetEntry, DayRun, Period
+from energy.domain.period import (
+    ENDS,
+    Account,
+    AccountedDay,
+    AssetEntry,
+    DayRun,
+    Period,
+    TracedCarbon,
+    end_name,
+)
 from energy.domain.time import TimeGrid
 
 ETA = 0.92
@@ -39,13 +48,35 @@ def table(period: Period, name: str) -> FloatArray:
 
 def with_tables(period: Period, **tables: FloatArray) -> Period:
     """`period` with other tables, shape (hours, columns)."""
-    return replace(
-        period,
-        by_day=tuple(
-            replace(day, **{name: values[day.hours] for name, values in tables.items()})
-            for day in period.by_day
-        ),
+    changed = (
+        replace(day, **{name: values[day.hours] for name, values in tables.items()}) for day in period.by_day
     )
+    return replace(period, by_day=tuple(with_ends_of(day) for day in changed))
+
+
+LOW, HIGH = 0.8, 1.3
+"""The ends of all factors, as shares of them: so those of all carbon are too."""
+
+
+def at_end(carbon: TracedCarbon, share: float) -> TracedCarbon:
+    """The carbon of a day with all factors at an end."""
+    return TracedCarbon(**{item.name: share * getattr(carbon, item.name) for item in fields(TracedCarbon)})
+
+
+def with_ends_of(day: AccountedDay) -> AccountedDay:
+    """The day with both ends of its carbon."""
+    return replace(day, ends=(at_end(day.carbon, LOW), at_end(day.carbon, HIGH)))
+
+
+def with_ends(table: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    """A table of an account with both ends of its carbon."""
+    ends = zip(ENDS, (LOW, HIGH), strict=True)
+    return table | {
+        end_name(name, end): share * values
+        for end, share in ends
+        for name, values in table.items()
+        if name.endswith(("_kg", "_g_per_kwh"))
+    }
 
 
 @dataclass(frozen=True)
@@ -132,25 +163,28 @@ def build(seed: int, first: date, length: int, *, gap: bool = False, marginal: b
         storages=STORAGES,
         buses=BUSES,
         by_day=tuple(
-            AccountedDay(
-                hours=rows,
-                drawn_mwh=actual.drawn[rows],
-                drawn_kg=actual.drawn_kg[rows],
-                injected_mwh=actual.injected[rows],
-                injected_kg=actual.injected_kg[rows],
-                driven_mwh=actual.driven[rows],
-                driven_kg=actual.driven_kg[rows],
-                distance_km=actual.distance[rows],
-                tank_mwh=actual.tank[rows],
-                tank_kg=actual.tank_kg[rows],
-                opening_mwh=before[rows.start],
-                opening_kg=before_kg[rows.start],
-                bus_carbon_g_per_kwh=np.repeat(actual.mix[rows, None], len(BUSES), axis=1),
+            with_ends_of(day)
+            for day in (
+                AccountedDay(
+                    hours=rows,
+                    drawn_mwh=actual.drawn[rows],
+                    drawn_kg=actual.drawn_kg[rows],
+                    injected_mwh=actual.injected[rows],
+                    injected_kg=actual.injected_kg[rows],
+                    driven_mwh=actual.driven[rows],
+                    driven_kg=actual.driven_kg[rows],
+                    distance_km=actual.distance[rows],
+                    tank_mwh=actual.tank[rows],
+                    tank_kg=actual.tank_kg[rows],
+                    opening_mwh=before[rows.start],
+                    opening_kg=before_kg[rows.start],
+                    bus_carbon_g_per_kwh=np.repeat(actual.mix[rows, None], len(BUSES), axis=1),
+                )
+                for rows in (slice(opened[k], opened[k] + grids[k].steps) for k in stored)
             )
-            for rows in (slice(opened[k], opened[k] + grids[k].steps) for k in stored)
         ),
         upstream={
-            "carbon_g_per_kwh": known(upstream_g),
+            **with_ends({"carbon_g_per_kwh": known(upstream_g)}),
             "marginal_g_per_kwh": known(upstream_g * 1.5 if marginal else np.full(hours, np.nan)),
             "renewable_share": known(random.uniform(0.0, 1.0, hours)),
             "estimated_share": known(np.ones(hours)),
@@ -221,8 +255,6 @@ def _run(
     districts = {
         "energy_mwh": end_use,
         "emissions_kg": end_use_kg,
-        "emissions_low_kg": end_use_kg * 0.8,
-        "emissions_high_kg": end_use_kg * 1.3,
         "renewable_mwh": end_use * random.uniform(0.0, 1.0, (hours, 1)),
         "loss_mwh": loss,
         "loss_emissions_kg": loss_kg,
@@ -262,7 +294,7 @@ def _run(
         "peak_import_mw": imported,
     }
     return _Run(
-        Account(districts, city),
+        Account(with_ends(districts), with_ends(city)),
         drawn,
         drawn_kg,
         injected,

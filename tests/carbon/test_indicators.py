@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from energy.carbon.avoided import avoided
 from energy.carbon.indicators import compare, district_indicators
 from energy.domain.period import Account, Period
-from tests.carbon.periods import build, periods
+from tests.carbon.periods import HIGH, LOW, build, periods
 
 
 def close(found: float, expected: float) -> bool:
@@ -67,7 +67,9 @@ def test_avoided_emissions_close_with_the_accounts(period: Period) -> None:
     compared = compare(period)
     saved_kg = compared.uncontrolled.footprint_kg - compared.actual.footprint_kg
     assert found.average.reduction_kg == pytest.approx(saved_kg, rel=1e-9, abs=1e-6)
-    assert found.average.low_kg <= found.average.reduction_kg <= found.average.high_kg
+    for share, end in zip((LOW, HIGH), found.average.at_ends(lambda of: of.reduction_kg), strict=True):
+        assert end == pytest.approx(share * found.average.reduction_kg, rel=1e-9, abs=1e-6)
+    assert np.isnan(found.marginal.at_ends(lambda of: of.reduction_kg)).all()
     net = [a.city["import_mwh"] - a.city["export_mwh"] for a in (period.uncontrolled, period.actual)]
     rates = period.upstream["marginal_g_per_kwh"]
     local = [np.nansum(a.districts["local_generation_kg"]) for a in (period.uncontrolled, period.actual)]

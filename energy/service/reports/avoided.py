@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from energy.carbon.avoided import Statement, avoided
 from energy.domain.report import Cell, Column, Ledger, Report, Table
 from energy.service.reports.figures import AT_MARGIN, TRACED, figure, span, words
@@ -81,21 +83,27 @@ def _figures(context: Context, key: str, found: Statement, method: str) -> tuple
     days = span(context.period)
     why = "no marginal intensity of the upstream grid is known" if key == "marginal" else "no hour is known"
     parts = tuple(f"{key}/{name}" for name in ("baseline_kg", "project_kg", "leakage_kg"))
-    values = (found.baseline_kg, found.project_kg, found.storage_leakage_kg)
+    values: tuple[Callable[[Statement], float], ...] = (
+        lambda statement: statement.baseline_kg,
+        lambda statement: statement.project_kg,
+        lambda statement: statement.storage_leakage_kg,
+    )
+    low, high = found.at_ends(lambda statement: statement.reduction_kg)
     ledger: Ledger = "marginal" if key == "marginal" else "traced"
     inputs = AT_MARGIN if key == "marginal" else TRACED
     share = max(context.energy_share, found.estimated_share)
     return (
         *(
             figure(
-                name, value, "kg", explanation=why, ledger=ledger, method=method, estimated_share=share,
+                name, value(found), "kg", explanation=why, low=found.at_ends(value)[0],
+                high=found.at_ends(value)[1], ledger=ledger, method=method, estimated_share=share,
                 inputs=inputs, days=days,
             )
             for name, value in zip(parts, values, strict=True)
         ),
         figure(
-            f"{key}/reduction_kg", found.reduction_kg, "kg", explanation=why, low=found.low_kg,
-            high=found.high_kg, ledger=ledger, method="avoided", estimated_share=share, inputs=inputs,
+            f"{key}/reduction_kg", found.reduction_kg, "kg", explanation=why, low=low,
+            high=high, ledger=ledger, method="avoided", estimated_share=share, inputs=inputs,
             parts=parts, rule="baseline − project − leakage", days=days,
         ),
     )  # fmt: skip

@@ -90,7 +90,7 @@ def city_inventory(context: Context) -> Report:
                 rows=len(SECTORS),
             ),
         ),
-        methods=("gpc", "grid-average", "tracing"),
+        methods=("gpc", "grid-average", "tracing", "interval"),
         factors=tuple(used),
         inputs=context.officer.files,
         notices=estimated_hours(ledger),
@@ -382,11 +382,14 @@ def _difference(context: Context, ledger: GridAverage) -> Table:
         name = context.city.name if place == "city" else context.place[place]
         cells = []
         for key, _, kind in terms:
+            low, high = (getattr(end, key) for end in found.ends)
             cells.append(
                 figure(
                     f"{at}/{key}",
                     getattr(found, key),
                     "kg",
+                    low=low,
+                    high=high,
                     explanation="; ".join(ledger.factor.gaps) or "no official factor is known",
                     ledger="grid-average" if kind == "grid-average" else "traced",
                     method="tracing" if kind == "traced" else "grid-average",

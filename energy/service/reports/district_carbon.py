@@ -11,7 +11,7 @@ import numpy as np
 from energy.carbon.marginal import marginal
 from energy.domain.city import BOUNDARY
 from energy.domain.network import FloatArray, IntArray
-from energy.domain.period import Period
+from energy.domain.period import Period, ends_of
 from energy.domain.report import Cell, Column, Figure, Plot, Report, Table, Words
 from energy.service.reports.at_margin import BY, marginal_table, rates_of_upstream
 from energy.service.reports.figures import DISTRICT, ENERGY, TIME, TRACED, figure, span, words
@@ -121,19 +121,18 @@ def _row(
 ) -> tuple[Cell, ...]:
     """The sums of one place; those of the city are made of its `districts`."""
     sums = {key: _sum(series[key]) for key, _, _ in _SUMS}
-    ends = (_sum(series["emissions_low_kg"]), _sum(series["emissions_high_kg"]))
     figures = [
         _traced(
             context,
             f"{at}/{key}",
             sums[key],
             unit,
-            ends if key == "emissions_kg" else _NO_ENDS,
+            _ends(series, key) if unit == "kg" else _NO_ENDS,
             tuple(f"district/{district}/{key}" for district in districts),
         )
         for key, unit, _ in _SUMS
     ]
-    energy = sums["energy_mwh"]
+    energy, ends = sums["energy_mwh"], _ends(series, "emissions_kg")
     intensity = figure(
         f"{at}/carbon_g_per_kwh",
         _ratio(sums["emissions_kg"], energy),
@@ -156,16 +155,14 @@ def _row(
 
 def _balance(context: Context) -> Table:
     """Sources = end use + losses + exports + EVs driven + change in storages."""
-    city, districts = context.period.actual.city, context.period.actual.districts
-    ends = {
-        "end_use_kg": tuple(_sum(districts[f"emissions_{end}_kg"].sum(axis=1)) for end in ("low", "high"))
-    }
+    city = context.period.actual.city
     parts = tuple(f"balance/{key}" for key, _ in _BALANCE)
     rows = [
-        (title, _traced(context, f"balance/{key}", _sum(city[key]), "kg", ends.get(key, _NO_ENDS)))
+        (title, _traced(context, f"balance/{key}", _sum(city[key]), "kg", _ends(city, key)))
         for key, title in _BALANCE
     ]
-    total = _traced(context, "balance/sources_kg", _sum(city["sources_kg"]), "kg", parts=parts)
+    key = "sources_kg"
+    total = _traced(context, f"balance/{key}", _sum(city[key]), "kg", _ends(city, key), parts=parts)
     return Table(
         "balance",
         words("Balance of the city: every kilogram once", "都市の収支：すべての炭素を一度だけ"),
@@ -174,6 +171,12 @@ def _balance(context: Context) -> Table:
             Column("kg", words("Carbon", "炭素"), "kg"),
         ),
         ((words("Sources: imports and local generation", "供給：受電と地域内発電"), total), *rows),
+        words(
+            "Sources are the sum at either end of the factors' ranges too. What can be negative may be "
+            "higher at the low end: its interval is in order of size.",
+            "係数の幅の下端・上端それぞれでも供給は合計に等しい。負になりうる項目は下端で大きくなることがあり、"
+            "区間は大小順に示す。",
+        ),
     )
 
 
@@ -264,6 +267,12 @@ def _sum(values: FloatArray) -> float:
     """Over the hours that are known; NaN where none is."""
     known = values[np.isfinite(values)]
     return float(known.sum()) if len(known) else float("nan")
+
+
+def _ends(series: Mapping[str, FloatArray], key: str) -> tuple[float, ...]:
+    """The ends of `_sum` over the same hours: NaN where one of them has none."""
+    known = np.isfinite(series[key])
+    return tuple(float(end[known].sum()) if known.any() else math.nan for end in ends_of(series, key))
 
 
 def _ratio(part: float, whole: float) -> float:

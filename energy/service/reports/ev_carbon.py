@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from energy.carbon.ev import EvGroup, ev_ledger
@@ -99,7 +99,7 @@ def ev_carbon(context: Context) -> Report:
                 ),
             ),
         ),
-        methods=("ev", *(("stations",) if found else ()), "tank", "tracing", at_margin.method),
+        methods=("ev", *(("stations",) if found else ()), "tank", "tracing", "interval", at_margin.method),
         notices=(
             *(() if ledger.evs else (words("The city has no EVs in this period.", "この期間にEVはない。"),)),
             *rates_of_upstream(at_margin),
@@ -129,10 +129,11 @@ def _table(context: Context, grouping: _Grouping, at_margin: MarginalMethod) -> 
 def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMethod) -> tuple[Cell, ...]:
     days, share = span(context.period), max(context.ev_share, group.estimated_share)
 
-    def traced(key: str, value: float, unit: str, *parts: str, why: str = "") -> Figure:
+    def traced(key: str, of: Callable[[EvGroup], float], unit: str, *parts: str, why: str = "") -> Figure:
+        low, high = group.at_ends(of)
         return figure(
-            f"{at}/{key}", value, unit, explanation=why or "not known", ledger="traced", method="ev",
-            estimated_share=share, inputs=TRACED, days=days,
+            f"{at}/{key}", of(group), unit, explanation=why or "not known", low=low, high=high,
+            ledger="traced", method="ev", estimated_share=share, inputs=TRACED, days=days,
             parts=tuple(f"{at}/{part}" for part in parts), rule="ratio" if parts else "",
         )  # fmt: skip
 
@@ -141,16 +142,19 @@ def _figures(context: Context, at: str, group: EvGroup, at_margin: MarginalMetho
 
     return (
         plain("charged_mwh", group.charged_mwh, "MWh"),
-        traced("charged_kg", group.charged_kg, "kg"),
+        traced("charged_kg", lambda found: found.charged_kg, "kg"),
         traced(
-            "charged_g_per_kwh", group.charged_g_per_kwh, "g/kWh", "charged_kg", "charged_mwh",
+            "charged_g_per_kwh", lambda found: found.charged_g_per_kwh, "g/kWh", "charged_kg", "charged_mwh",
             why="nothing was charged",
         ),
         plain("exported_mwh", group.exported_mwh, "MWh"),
-        traced("exported_kg", group.exported_kg, "kg"),
+        traced("exported_kg", lambda found: found.exported_kg, "kg"),
         plain("distance_km", group.distance_km, "km"),
-        traced("driven_kg", group.driven_kg, "kg"),
-        traced("g_per_km", group.g_per_km, "g/km", "driven_kg", "distance_km", why="nothing was driven"),
-        traced("change_kg", group.change_kg, "kg"),
+        traced("driven_kg", lambda found: found.driven_kg, "kg"),
+        traced(
+            "g_per_km", lambda found: found.g_per_km, "g/km", "driven_kg", "distance_km",
+            why="nothing was driven",
+        ),
+        traced("change_kg", lambda found: found.change_kg, "kg"),
         caused(f"{at}/marginal_kg", group.marginal, at_margin, days, context.ev_share),
     )  # fmt: skip

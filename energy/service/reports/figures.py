@@ -46,7 +46,11 @@ def figure(
     rule: str = "",
     days: tuple[str, str] | None = None,
 ) -> Figure:
-    """A figure; NE with `explanation` where `value` is NaN."""
+    """A figure; NE with `explanation` where `value` is NaN.
+
+    `low` and `high` are the figure with all factors at an end of their ranges. One that takes carbon off
+    (a change, a difference) need not lie between them: its interval reaches to it.
+    """
     if math.isfinite(value) and not math.isfinite(estimated_share):
         raise ValueError(f"figure {key!r}: the estimated share of its input is {estimated_share}")
     found = Figure(
@@ -66,7 +70,7 @@ def figure(
         days=days,
     )
     if math.isfinite(value) and math.isfinite(low) and math.isfinite(high):
-        return replace(found, low=min(low, high), high=max(low, high))
+        return replace(found, low=min(low, high, value), high=max(low, high, value))
     return found
 
 

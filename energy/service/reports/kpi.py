@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 
 from energy.carbon.indicators import Indicators, compare, district_indicators
+from energy.domain.city import District
 from energy.domain.report import Cell, Column, Plot, Report, Table, Words
 from energy.service.reports.figures import DISTRICT, TRACED, figure, span, words
 from energy.service.reports.registry import Context, report
@@ -52,6 +53,7 @@ def kpi(context: Context) -> Report:
     for key, unit, title, value in _ROWS:
         carbon, upstream = unit in ("kg", "g/kWh"), key in _UPSTREAM
         share = context.traced_share() if upstream else context.energy_share
+        ends = {case: [value(end) for end in accounts[case].ends] for case, _ in _CASES}
         cells = [
             figure(
                 f"{case}/{key}",
@@ -60,8 +62,8 @@ def kpi(context: Context) -> Report:
                 explanation="nothing was used or generated",
                 ledger="traced" if carbon else "none",
                 method="tracing" if carbon else "indicators",
-                low=accounts[case].low_g_per_kwh if unit == "g/kWh" else math.nan,
-                high=accounts[case].high_g_per_kwh if unit == "g/kWh" else math.nan,
+                low=ends[case][0] if carbon else math.nan,
+                high=ends[case][1] if carbon else math.nan,
                 estimated_share=share,
                 inputs=TRACED if upstream else (),
                 days=span(context.period),
@@ -73,6 +75,8 @@ def kpi(context: Context) -> Report:
             value(accounts["uncontrolled"]) - value(accounts["actual"]),
             cells[0].unit,
             explanation="nothing was used or generated",
+            low=ends["uncontrolled"][0] - ends["actual"][0] if carbon else math.nan,
+            high=ends["uncontrolled"][1] - ends["actual"][1] if carbon else math.nan,
             ledger="traced" if carbon else "none",
             estimated_share=share,
             parts=(f"uncontrolled/{key}", f"actual/{key}"),
@@ -115,7 +119,7 @@ def kpi(context: Context) -> Report:
                 ),
             ),
         ),
-        methods=("indicators", "tracing"),
+        methods=("indicators", "tracing", "interval"),
     )
 
 
@@ -125,25 +129,8 @@ def _districts(context: Context) -> Table:
     days = span(context.period)
     rows: list[tuple[Cell, ...]] = []
     for district, found in district_indicators(context.period).items():
-        at = f"district/{district}"
-
-        def per(quantity: float | None, found: Indicators = found) -> tuple[float, float]:
-            return found.per(quantity) if quantity else (math.nan, math.nan)
-
-        place = known.get(district)
-        people = per(None if place is None else place.inhabitants)
-        area = per(None if place is None else place.floor_area_m2)
-        values = (
-            ("end_use_mwh", found.end_use_mwh, "MWh", ""),
-            ("generated_mwh", found.generated_mwh, "MWh", ""),
-            ("footprint_kg", found.footprint_kg, "kg", ""),
-            ("self_sufficiency", found.self_sufficiency, "", "nothing was used"),
-            ("self_consumption", found.self_consumption, "", "nothing is generated here"),
-            ("kwh_per_inhabitant", people[0], "kWh", "the district has no number of inhabitants"),
-            ("kg_per_inhabitant", people[1], "kg", "the district has no number of inhabitants"),
-            ("kwh_per_m2", area[0], "kWh", "the district has no floor area"),
-            ("kg_per_m2", area[1], "kg", "the district has no floor area"),
-        )
+        at, place = f"district/{district}", known.get(district)
+        low, high = (_of_district(end, place) for end in found.ends)
         rows.append(
             (
                 context.place[district],
@@ -153,13 +140,15 @@ def _districts(context: Context) -> Table:
                         value,
                         unit,
                         explanation=why or "nothing is known",
+                        low=low[key][0] if unit == "kg" else math.nan,
+                        high=high[key][0] if unit == "kg" else math.nan,
                         ledger="traced" if unit == "kg" else "none",
                         method="tracing" if unit == "kg" else "indicators",
                         estimated_share=context.traced_share() if unit == "kg" else context.energy_share,
                         inputs=TRACED if unit == "kg" else (),
                         days=days,
                     )
-                    for key, value, unit, why in values
+                    for key, (value, unit, why) in _of_district(found, place).items()
                 ),
             )
         )
@@ -180,3 +169,24 @@ def _districts(context: Context) -> Table:
         ),
         tuple(rows),
     )
+
+
+def _of_district(found: Indicators, place: District | None) -> dict[str, tuple[float, str, str]]:
+    """By column: the figure, its unit, and why it may be missing."""
+
+    def per(quantity: float | None) -> tuple[float, float]:
+        return found.per(quantity) if quantity else (math.nan, math.nan)
+
+    people = per(None if place is None else place.inhabitants)
+    area = per(None if place is None else place.floor_area_m2)
+    return {
+        "end_use_mwh": (found.end_use_mwh, "MWh", ""),
+        "generated_mwh": (found.generated_mwh, "MWh", ""),
+        "footprint_kg": (found.footprint_kg, "kg", ""),
+        "self_sufficiency": (found.self_sufficiency, "", "nothing was used"),
+        "self_consumption": (found.self_consumption, "", "nothing is generated here"),
+        "kwh_per_inhabitant": (people[0], "kWh", "the district has no number of inhabitants"),
+        "kg_per_inhabitant": (people[1], "kg", "the district has no number of inhabitants"),
+        "kwh_per_m2": (area[0], "kWh", "the district has no floor area"),
+        "kg_per_m2": (area[1], "kg", "the district has no floor area"),
+    }

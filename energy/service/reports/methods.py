@@ -37,9 +37,12 @@ _ALL = (
         {"en": "Interval from factor ranges", "ja": "係数の幅による区間"},
         {
             "en": "Low and high are the same account with all factors at the lower, and all at the upper end "
-            "of the range of their source. Errors of meters and of the model are not in it.",
-            "ja": "下限・上限は全係数を出典の幅の下端・上端とした同じ計算の結果である。計測誤差とモデルの"
-            "誤差は含まない。",
+            "of the range of their source; storages carry both ends from day to day, and either account "
+            "closes. What can be negative may lie outside the two: its interval reaches to it. Errors of "
+            "meters and of the model are not in it.",
+            "ja": "下限・上限は全係数を出典の幅の下端・上端とした同じ計算の結果であり、蓄電池は両端を日を"
+            "またいで保持し、収支はそれぞれで一致する。負になりうる数値は両端の外にあることがあり、区間は"
+            "その値まで広げる。計測誤差とモデルの誤差は含まない。",
         },
         "IPCC AR5 WG3 (2014), Annex III",
     ),

@@ -24,6 +24,7 @@ from energy.domain.report import FactorUse, Figure, InputUse, Plot, Report, Tabl
 from energy.feeds.officer import OfficerInputs
 from energy.feeds.reports.cells import SETTINGS
 from energy.service.period import days_of
+from energy.service.reports.intervals import without_interval
 from energy.service.reports.methods import METHODS
 
 
@@ -137,16 +138,11 @@ class Context:
     ) -> Report:
         """The report, with all that every report says of city, period, choices and runs."""
         period = self.period
-        named = {
-            name
-            for table in tables
-            for row in table.rows
-            for cell in row
-            if isinstance(cell, Figure)
-            for name in cell.inputs
-        }
+        figures = [cell for table in tables for row in table.rows for cell in row if isinstance(cell, Figure)]
+        named = {name for figure in figures for name in figure.inputs}
         behind = (f for source in self.sources if source.series in named for f in source.factors)
         used = {(factor.id, factor.version, factor.valid_from): factor for factor in (*behind, *factors)}
+        used_by_key = {factor.key: factor for factor in used.values()}
         return Report(
             name=name,
             title=REPORTS[name].title,
@@ -169,7 +165,7 @@ class Context:
             factors_version=self.factors.version,
             inputs=(*self.inputs(), *inputs),
             days=period.days,
-            notices=(*_coverage(period), *notices),
+            notices=(*_coverage(period), *without_interval(period, figures, used_by_key), *notices),
             code_version=self.code_version,
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from energy.carbon.ev import EvGroup
 from energy.carbon.marginal import MarginalMethod
@@ -79,10 +81,13 @@ def _transport(
 ) -> Figure:
     charged = sum(use.charged_mwh for use in uses)
     estimated = sum(use.charged_mwh * use.estimated_share for use in uses)
+    of = operator.attrgetter(key)
     return figure(
         f"transport/{kind}/{key}",
-        sum(getattr(use, key) for use in uses),
+        sum(of(use) for use in uses),
         "kg",
+        low=sum(use.at_ends(of)[0] for use in uses),
+        high=sum(use.at_ends(of)[1] for use in uses),
         ledger="traced",
         method="stations" if kind != "ev" else "ev",
         estimated_share=estimated / charged if charged else 0.0,
@@ -96,10 +101,13 @@ def _transport(
 def _row(context: Context, station: Station, at_margin: MarginalMethod) -> tuple[Cell, ...]:
     use, at, days = station.use, f"stations/{station.asset.id}", span(context.period)
 
-    def traced(key: str, value: float, unit: str, *parts: str, why: str = "not known") -> Figure:
+    def traced(
+        key: str, of: Callable[[Station], float], unit: str, *parts: str, why: str = "not known"
+    ) -> Figure:
+        low, high = use.at_ends(lambda end: of(replace(station, use=end)))
         return figure(
-            f"{at}/{key}", value, unit, explanation=why, ledger="traced", method="stations",
-            estimated_share=use.estimated_share, inputs=TRACED, days=days,
+            f"{at}/{key}", of(station), unit, explanation=why, low=low, high=high, ledger="traced",
+            method="stations", estimated_share=use.estimated_share, inputs=TRACED, days=days,
             parts=tuple(f"{at}/{part}" for part in parts), rule="ratio" if parts else "",
         )  # fmt: skip
 
@@ -111,7 +119,7 @@ def _row(context: Context, station: Station, at_margin: MarginalMethod) -> tuple
                 f"{at}/hydrogen_kg", station.hydrogen_kg, "kg", explanation=unknown, days=days
             ),
             "kg_per_kg": traced(
-                "kg_per_kg", station.kg_per_kg, "kg/kg", "driven_kg", "hydrogen_kg",
+                "kg_per_kg", lambda found: found.kg_per_kg, "kg/kg", "driven_kg", "hydrogen_kg",
                 why="nothing was delivered, or its mass is not known",
             ),
         }  # fmt: skip
@@ -119,14 +127,17 @@ def _row(context: Context, station: Station, at_margin: MarginalMethod) -> tuple
         station.asset.name,
         _KINDS[station.asset.kind],
         figure(f"{at}/charged_mwh", use.charged_mwh, "MWh", days=days),
-        traced("charged_kg", use.charged_kg, "kg"),
+        traced("charged_kg", lambda found: found.use.charged_kg, "kg"),
         figure(f"{at}/exported_mwh", use.exported_mwh, "MWh", days=days),
-        traced("exported_kg", use.exported_kg, "kg"),
+        traced("exported_kg", lambda found: found.use.exported_kg, "kg"),
         figure(f"{at}/driven_mwh", use.driven_mwh, "MWh", days=days),
         hydrogen["hydrogen_kg"],
-        traced("driven_kg", use.driven_kg, "kg"),
+        traced("driven_kg", lambda found: found.use.driven_kg, "kg"),
         hydrogen["kg_per_kg"],
-        traced("g_per_kwh", station.g_per_kwh, "g/kWh", "driven_kg", "driven_mwh", why="nothing was taken"),
-        traced("change_kg", use.change_kg, "kg"),
+        traced(
+            "g_per_kwh", lambda found: found.g_per_kwh, "g/kWh", "driven_kg", "driven_mwh",
+            why="nothing was taken",
+        ),
+        traced("change_kg", lambda found: found.use.change_kg, "kg"),
         caused(f"{at}/marginal_kg", use.marginal, at_margin, days),
-    )
+    )  # fmt: skip

@@ -13,9 +13,10 @@ from energy.carbon.gpc import REFERENCES, SUB_SECTOR_OF_CLASS
 from energy.carbon.grid_average import GridAverage
 from energy.carbon.inventory import metered_references
 from energy.carbon.inventory_entries import GWP, read_entries
+from energy.carbon.rates import carbon_kg
 from energy.carbon.targets import PRESETS, Target, read_targets
 from energy.carbon.year_end import YearForecast, by_day, year_forecast
-from energy.domain.period import Period
+from energy.domain.period import ENDS, End, Period
 from energy.domain.report import Cell, Column, Ledger, Plot, Report, Table, Words
 from energy.feeds.officer import TARGETS_FILE
 from energy.service.reports.figures import figure, span, words
@@ -114,13 +115,17 @@ def _row(context: Context, year: _Year, target: Target) -> tuple[Cell, ...]:
     scale = 1.0 if share else 1000.0
     path = target.path(year.year)
     entered = 0.0 if share else _entered_kg(context, year, target)
+    no_ends = (math.nan, math.nan)
     if share:
-        value, ends, so_far = _share(year.period, target), (math.nan, math.nan), math.nan
+        value, ends, so_far, so_far_ends = _share(year.period, target), no_ends, math.nan, no_ends
         method, known = "so far", 1.0
     else:
         found = _forecast(year, target)
-        so_far = float(sum(_daily(year.period, year.ledger, target).values())) + entered
-        value, ends = found.value + entered, (found.low + entered, found.high + entered)
+        so_far = _so_far(year, target, None) + entered
+        low, high = (_so_far(year, target, end) + entered for end in ENDS)
+        so_far_ends = (low, high)
+        low, high = _year_ends(year, target, found)
+        value, ends = found.value + entered, (low + entered, high + entered)
         method, known = found.method, found.known_share
     budget, budget_ends = math.nan, (math.nan, math.nan)
     if not share and math.isfinite(value) and target.years[0] <= year.year <= target.years[-1]:
@@ -143,7 +148,8 @@ def _row(context: Context, year: _Year, target: Target) -> tuple[Cell, ...]:
         figure(f"{at}/path", path / scale, unit, explanation=outside, inputs=inputs, method="targets"),
         figure(
             f"{at}/so_far", so_far / scale, unit, explanation="a share is not added up" if share else why,
-            factors=factors, days=days, inputs=inputs, estimated_share=estimates,
+            low=so_far_ends[0] / scale, high=so_far_ends[1] / scale, ledger=ledger, factors=factors,
+            days=days, inputs=inputs, estimated_share=estimates,
         ),
         figure(
             f"{at}/year_end", value / scale, unit, explanation=why, low=ends[0] / scale, high=ends[1] / scale,
@@ -217,18 +223,37 @@ def _along(target: Target, year: int) -> float:
     return target.path(year) / scale if year <= target.years[-1] else math.nan
 
 
-def _forecast(year: _Year, target: Target) -> YearForecast:
+def _so_far(year: _Year, target: Target, end: End | None) -> float:
+    """Emissions of the known days, kg; at an end of the factors' ranges NaN where they have none."""
+    days = _daily(year.period, year.ledger, target, end)
+    known = len(days) == len(_daily(year.period, year.ledger, target))
+    return float(sum(days.values())) if known else math.nan
+
+
+def _year_ends(year: _Year, target: Target, found: YearForecast) -> tuple[float, float]:
+    """The interval of the year's end, kg: by its lowest and highest month, and by the ends of the factors'
+    ranges where these have some. A year that is complete at factors without ranges has none."""
+    low, high = (_forecast(year, target, end) for end in ENDS)
+    if math.isfinite(low.value) and math.isfinite(high.value):
+        return low.low, high.high
+    return (math.nan, math.nan) if found.method == "complete" else (found.low, found.high)
+
+
+def _forecast(year: _Year, target: Target, end: End | None = None) -> YearForecast:
     before = None
     if year.before is not None and year.before_ledger is not None:
-        before = _daily(year.before, year.before_ledger, target)
-    daily = _daily(year.period, year.ledger, target)
+        before = _daily(year.before, year.before_ledger, target, end)
+    daily = _daily(year.period, year.ledger, target, end)
     if not daily:
         return YearForecast(math.nan, math.nan, math.nan, "linear", 0.0)
     return year_forecast(daily, year.year, before, year.first_month)
 
 
-def _daily(period: Period, ledger: GridAverage, target: Target) -> Mapping[date, float]:
-    """Official emissions of grid electricity by local day, kg; days with an unknown hour are left out."""
+def _daily(
+    period: Period, ledger: GridAverage, target: Target, end: End | None = None
+) -> Mapping[date, float]:
+    """Official emissions of grid electricity by local day, kg, at an `end` of the factors' ranges if given;
+    days with an unknown hour are left out."""
     users = {
         user
         for user, sub in SUB_SECTOR_OF_CLASS.items()
@@ -242,7 +267,8 @@ def _daily(period: Period, ledger: GridAverage, target: Target) -> Mapping[date,
             for asset in ledger.assets
         ]
     )
-    return by_day(period, ledger.factor.kg(ledger.energy_mwh @ weights))
+    factor = ledger.factor.g_per_kwh if end is None else getattr(ledger.factor, end)
+    return by_day(period, carbon_kg(ledger.energy_mwh @ weights, factor))
 
 
 def _entered_kg(context: Context, year: _Year, target: Target) -> float:

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from energy.carbon.gpc import REFERENCES
 from energy.domain.city import LOCAL_GENERATION, City
 from energy.domain.errors import InputError, UnknownError
-from energy.domain.period import DataSource, Period
+from energy.domain.period import Account, DataSource, Period
 from energy.domain.report import Figure, Report, ReportKey, figure_id
 from energy.domain.report_document import report_document, report_of
 from energy.feeds.documents import json_bytes
@@ -92,6 +92,7 @@ def test_parts_make_their_figures_and_every_figure_is_cited(name: str, period: P
             assert figure.low <= figure.high, key
 
 
+BY_END = ("_low_kg", "_high_kg", "_low_g_per_kwh", "_high_g_per_kwh")
 CARBON = {"traced", "marginal", "cfe"}
 """Ledgers that start from the upstream intensity or mix."""
 
@@ -115,6 +116,59 @@ def test_every_figure_carries_its_share_of_estimated_input(name: str, period: Pe
     figures = made(sure, name).figures.values()
     # what is left of the traced figure once the official one is taken out rests on both
     assert all(f.estimated_share == 0.0 for f in figures if f.ledger in CARBON and not f.factors)
+
+
+WITHOUT = {
+    "grid-average": ("sources give no range", "entries are single numbers"),
+    "market-based": ("sources give no range",),
+    "marginal": ("no source gives a range",),
+    "entered": ("entries are single numbers",),
+    "traced": ("sources give no range",),
+}
+"""What a report says where a figure of carbon has no interval, by ledger; traced ones beside the official."""
+
+
+def of_carbon(report: Report) -> dict[str, Figure]:
+    return {
+        key: found
+        for key, found in report.figures.items()
+        if found.ledger in WITHOUT and found.unit and found.value is not None
+    }
+
+
+@pytest.mark.parametrize("name", sorted(reports()))
+@given(period=periods())
+@settings(max_examples=3, suppress_health_check=[HealthCheck.too_slow])
+def test_every_figure_of_carbon_has_its_interval_or_the_report_says_why(name: str, period: Period) -> None:
+    report = made(period, name)
+    said = " ".join(notice["en"] for notice in report.notices)
+    for key, found in of_carbon(report).items():
+        if found.low is None or found.high is None:
+            assert any(why in said for why in WITHOUT[found.ledger]), key
+            assert found.ledger != "traced" or found.factors, key
+        else:
+            assert found.value is not None
+            assert found.low <= found.value <= found.high, key
+    # days of before the ends were kept: no interval, and said
+    nothing = tuple(replace(day, ends=None) for day in period.by_day)
+
+    def without(of: Account) -> Account:
+        tables = ({k: v for k, v in t.items() if not k.endswith(BY_END)} for t in (of.districts, of.city))
+        return Account(*tables)
+
+    actual = without(period.actual)
+    upstream = {key: values for key, values in period.upstream.items() if not key.endswith(BY_END)}
+    old = replace(
+        period, actual=actual, planned=actual, uncontrolled=without(period.uncontrolled), by_day=nothing,
+        upstream=upstream, without_ends=tuple(day.day for day in period.days),
+    )  # fmt: skip
+    report = made(old, name)
+    traced = [found for found in of_carbon(report).values() if found.ledger == "traced"]
+    assert all(found.low is None or found.low == found.high == 0.0 for found in traced)
+    says = any("were stored without the low and high ends" in notice["en"] for notice in report.notices)
+    assert says == bool(traced)
+    unknown = made(replace(old, without_ends=()), name).notices
+    assert any("has no range" in notice["en"] for notice in unknown) == bool(traced)
 
 
 @given(period=periods())
