@@ -98,7 +98,7 @@ def contract_faults(contracts: Contracts, period: Period, zone: str) -> list[Fau
         if row.end < row.start:
             messages.append(f"ends on {row.end}, before it starts on {row.start}")
         if (row.share is None) == (row.volume_mwh is None):
-            messages.append("give share or volume_mwh, one of the two")
+            messages.append("give either share or volume_mwh")
         if not row.exclusive:
             messages.append(
                 "is not exclusive: others claim the same electricity, so it conveys no factor (Scope 2 "

@@ -92,7 +92,7 @@ class Cell:
 
     def __post_init__(self) -> None:
         if bool(self.lines) == (self.notation is not None):
-            raise ValueError(f"{self.reference.id}: lines or a notation key, one of the two")
+            raise ValueError(f"{self.reference.id}: give either lines or a notation key")
         if self.notation is not None and not self.explanation["en"]:
             raise ValueError(f"{self.reference.id}: notation key {self.notation} needs an explanation")
 

@@ -97,7 +97,7 @@ class Table:
     def __post_init__(self) -> None:
         odd = [k for k, row in enumerate(self.rows) if len(row) != len(self.columns)]
         if odd:
-            raise ValueError(f"table {self.id!r}: row {odd[0]} has not {len(self.columns)} cells")
+            raise ValueError(f"table {self.id!r}: row {odd[0]} does not have {len(self.columns)} cells")
 
 
 @dataclass(frozen=True)

@@ -277,7 +277,7 @@ class _Row:
         low, high = self._number("low", unit), self._number("high", unit)
         basis: Basis = "direct" if row["basis"] == "direct" else "life-cycle"
         if row["basis"] not in ("direct", "life-cycle"):
-            self._fault(f"basis is {row['basis']!r}; direct or life-cycle")
+            self._fault(f"basis is {row['basis']!r}; give direct or life-cycle")
         if not _GAS_BASIS.fullmatch(row["gas_basis"]) and unit != SHARE:
             self._fault(f"gas_basis is {row['gas_basis']!r}; CO2, or CO2e with its set: CO2e, GWP100 of AR5")
         for column in ("id", "source"):
@@ -285,7 +285,7 @@ class _Row:
                 self._fault(f"{column} is empty; a factor without it cannot be cited")
         for column in ("renewable", "estimated", "delivered"):
             if row.get(column, "") not in ("", "true", "false"):
-                self._fault(f"{column} is {row[column]!r}; true or false")
+                self._fault(f"{column} is {row[column]!r}; give true or false")
         valid_from, valid_to = self._date("valid_from"), self._date("valid_to")
         if valid_from is not None and valid_to is not None and valid_to < valid_from:
             self._fault(f"valid_to {valid_to} is before valid_from {valid_from}; swap them")
@@ -342,7 +342,7 @@ class _Row:
     def _unit(self) -> str | None:
         written = self.row["unit"]
         if written not in UNITS:
-            self._fault(f"unit is {written!r}; one of {', '.join(UNITS)}")
+            self._fault(f"unit is {written!r}; give one of {', '.join(UNITS)}")
             return None
         return UNITS[written][0]
 

@@ -247,7 +247,7 @@ def test_every_fault_of_every_row_at_once() -> None:
         "contracts.csv: line 3: contract 'green' is listed twice",
         "contracts.csv: line 3: is not exclusive",
         "contracts.csv: line 4: ends on 2015-01-01, before it starts",
-        "contracts.csv: line 4: give share or volume_mwh",
+        "contracts.csv: line 4: give either share or volume_mwh",
         "contracts.csv: line 4: consumer 'moon' is not one of",
         "certificates.csv: line 2: is of zone 'NO'",
         "certificates.csv: line 3: certificate 'GO-1' is listed twice",

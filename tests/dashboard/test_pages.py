@@ -357,7 +357,7 @@ def test_what_engines_say_is_known_and_citations_stay() -> None:
         "has no life-cycle factor of network losses; did you mean 'FR'?",
         "losses of DE: are counted in the grid average already: mine@2016-01-01 v1 is per kWh delivered",
         "is valid from 2016-06-01 while a@2016-01-01 is until further notice; end that one first (valid_to)",
-        "is of the same as a from 2016-01-01 on, so neither can be chosen; end or withdraw one of the two",
+        "covers the same as a from 2016-01-01 on, so neither can be chosen; end or withdraw one of the two",
         "is ambiguous: a@2016-01-01 v1, b@2016-01-01 v1; end or withdraw all but one in factors.csv",
         "unknown key; did you mean 'base'?",
         "are missing; name a preset or at least one milestone",

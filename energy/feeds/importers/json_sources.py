@@ -87,7 +87,10 @@ def electricity_maps(files: Sequence[SourceFile], kind: SeriesKind, options: Opt
         stated = {str(item["zone"]) for item in (document, *_objects(entries, file)) if "zone" in item}
         if len(stated) > 1 or (zone is not None and stated and stated != {zone}):
             raise InputError(
-                Fault(file.name, f"holds the zones {sorted({*stated, zone or ''} - {''})}; one only")
+                Fault(
+                    file.name,
+                    f"holds the zones {sorted({*stated, zone or ''} - {''})}; import one zone at a time",
+                )
             )
         zone = agreed(options.zone, next(iter(stated), zone), "zone", file.name)
         unit = "MW" if kind == "mix" else "g/kWh"

@@ -106,7 +106,9 @@ def japan_area_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Optio
         stated = _UNIT_LINE.search(" ".join(cell for row in rows[:head] for cell in row))
         header, units = _japan_header(rows[head], rows[head - 1] if head else [])
         if len(units) > 1:
-            raise InputError(Fault(file.name, f"states the units {sorted(units)}; one for all columns"))
+            raise InputError(
+                Fault(file.name, f"states the units {sorted(units)}; all columns need the same one")
+            )
         said = next(iter(units), stated[1] if stated else None)
         unit = agreed(options.unit, _JAPAN_UNITS.get(said, said) if said else None, "unit", file.name)
         scale = scale_of(_JAPAN_ENERGY.get(unit, unit), POWER_UNITS, file.name)
@@ -160,7 +162,9 @@ def plain_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -
         names = [match[1] if match else column for match, column in zip(named, header, strict=True)]
         units = {match[2] for match in named if match}
         if len(units) > 1:
-            raise InputError(Fault(file.name, f"states the units {sorted(units)}; one for all columns"))
+            raise InputError(
+                Fault(file.name, f"states the units {sorted(units)}; all columns need the same one")
+            )
         values = [k for k, name in enumerate(names) if k and name != "estimated"]
         if kind != "mix" and len(values) != 1:
             raise InputError(
@@ -192,7 +196,7 @@ def plain_csv(files: Sequence[SourceFile], kind: SeriesKind, options: Options) -
                 continue
             flag = row[names.index("estimated")] if "estimated" in names else "false"
             if flag not in ("true", "false"):
-                samples.faults.append(Fault(where, f"estimated is {flag!r}; true or false"))
+                samples.faults.append(Fault(where, f"estimated is {flag!r}; give true or false"))
             if flag == "true":
                 samples.methods.add("as the file says")
             samples.missing(start)

@@ -289,7 +289,7 @@ def find_key(stored: tuple[StoredReport, ...], name: str, period: str, variant: 
     if (name, period, variant) not in keys:
         known = [" ".join(part for part in key if part) for key in keys]
         asked = f"{name} {period} {variant}".rstrip()
-        remedy = nearest(asked, known) if known else "none is; make it first"
+        remedy = nearest(asked, known) if known else "no report is; make it first"
         raise UnknownError(f"report {asked} is not stored; {remedy}")
     return keys[name, period, variant]
 
