@@ -9,7 +9,7 @@ import numpy as np
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule
-from optimizer.assets.base import AssetRows, Burden, SparseBlock
+from optimizer.assets.base import AssetRows, Burden, Entries, SparseBlock
 from optimizer.fairness import stakes
 from optimizer.problem import DispatchProblem
 from optimizer.stages import Stages
@@ -36,8 +36,7 @@ class FairnessRows(AssetRows):
         names: list[str] = []
         row_names: list[str] = []
         cost: list[float] = []
-        own: list[tuple[int, int, float]] = []
-        links: list[tuple[IntArray, IntArray, FloatArray]] = []
+        entries: list[Entries] = []
         for burden, weight in problem.objective.fairness.weights.items():
             some = {d: kwh for d, kwh in stakes(problem.assets, burden, problem.time).items() if kwh > 0}
             if len(some) < 2:
@@ -51,26 +50,16 @@ class FairnessRows(AssetRows):
             for where, stake in some.items():
                 row = len(row_names)
                 row_names += [f"share_most({burden},{where})", f"share_least({burden},{where})"]
-                own += [(row, largest, 1.0), (row + 1, smallest, -1.0)]
+                most, least = np.array([row]), np.array([row + 1])
+                entries.append((most, self.spreads[burden][:1], 1.0))
+                entries.append((least, self.spreads[burden][1:], -1.0))
                 for columns, kwh in borne[burden, where]:
-                    of_share = np.full(len(columns), kwh * unit / stake)
-                    links.append((np.full(len(columns), row), columns, -of_share))
-                    links.append((np.full(len(columns), row + 1), columns, of_share))
+                    of_share = kwh * unit / stake
+                    entries.append((most.repeat(len(columns)), columns, -of_share))
+                    entries.append((least.repeat(len(columns)), columns, of_share))
         count, rows_count = len(cost), len(row_names)
-        row_of, column_of, value = (np.array([entry[k] for entry in own]) for k in range(3))
-        none: tuple[IntArray, IntArray, FloatArray] = (
-            np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
-            np.zeros(0),
-        )
-        tied = [none, *links]
-        self.sparse = SparseBlock(
-            entries=[(row_of.astype(np.int64), column_of.astype(np.int64), value.astype(float))],
-            links=(
-                np.concatenate([link[0] for link in tied]),
-                np.concatenate([link[1] for link in tied]),
-                np.concatenate([link[2] for link in tied]),
-            ),
+        self._block = SparseBlock(
+            entries=entries,
             lower=[np.zeros(count)],
             upper=[np.full(count, np.inf)],
             cost=[np.array(cost)],
@@ -79,6 +68,9 @@ class FairnessRows(AssetRows):
             column_names=lambda: names,
             row_names=lambda: row_names,
         )
+
+    def block(self) -> SparseBlock:
+        return self._block
 
     def controls(self, steps: int) -> IntArray:
         """None: shares follow from what happens."""

@@ -30,8 +30,9 @@ def build(problem: DispatchProblem) -> Program:
             problem.time, problem.connections, problem.objective.carbon_price_per_t, problem.islands.sheds
         )
         groups: dict[tuple[type[Asset], Phases], list[Asset]] = defaultdict(list)
+        by_phase = problem.limits_phases
         for asset in problem.assets:
-            groups[type(asset), asset.phases if problem.limits_phases else "L123"].append(asset)
+            groups[type(asset), asset.phases if by_phase else "L123"].append(asset)
         assets: tuple[AssetRows, ...] = tuple(
             _rows_of(site, kind, phases, members)
             for (kind, phases), members in sorted(
@@ -61,7 +62,7 @@ def _rows_of(site: Site, kind: type[Asset], phases: Phases, members: Sequence[As
 def _compile(
     problem: DispatchProblem, site: Site, connections: ConnectionRows, assets: tuple[AssetRows, ...]
 ) -> Program:
-    form = LinearStandardFormCompiler().write(site.model, mixed_form=True, column_order=site.order)
+    form = LinearStandardFormCompiler().write(site.model, mixed_form=True, column_order=site.variables)
     count = len(site.order)
     # the compiler leaves out columns that stand in no row; here every column keeps its number
     number = {id(variable): k for k, variable in enumerate(site.order)}
@@ -72,9 +73,7 @@ def _compile(
     row_number = {row.constraint: number for number, row in enumerate(form.rows)}
     connections.place(row_number)
 
-    placed: list[tuple[Entries, int, int]] = [
-        ((entries.row.astype(np.int64), kept[entries.col], entries.data), 0, 0)
-    ]
+    placed: list[tuple[Entries, int]] = [((entries.row.astype(np.int64), kept[entries.col], entries.data), 0)]
     lower, upper = site.bounds()
     parts = {
         "lower": [lower],
@@ -84,47 +83,47 @@ def _compile(
         "row_upper": [np.where(kind >= 0, rhs, np.inf)],
     }
     first, first_row = count, len(form.rows)
-    sparse: list[SparseBlock] = []
+    blocks: list[SparseBlock] = []
     reactive = ReactiveRows(problem, assets)
     beside: list[AssetRows | ReactiveRows] = [*assets, reactive]
     for rows in beside:
         rows.place(first)
-        block = rows.sparse
+        block = rows.block()
         if block is None:
             continue
-        sparse.append(block)
-        placed += [(part, first_row, first) for part in block.entries]
-        placed.append((block.links, first_row, 0))
+        blocks.append(block)
+        placed += [(part, first_row) for part in block.entries]
         first += sum(map(len, block.lower))
         first_row += sum(map(len, block.row_lower))
         for name, store in parts.items():
             store += getattr(block, name)
     matrix = _matrix(placed, (first_row, first))
+    named = [(block.column_names, block.row_names) for block in blocks]
     vectors = {name: np.concatenate(store) for name, store in parts.items()}
     program = LinearProgram(matrix, **vectors, integer=site.integers())
 
     def names() -> list[str]:
-        return [*site.names(), *(name for block in sparse for name in block.column_names())]
+        return [*site.names(), *(name for own, _ in named for name in own())]
 
     def row_names() -> list[str]:
         stated = [row.constraint.name.replace("[", "(").replace("]", ")") for row in form.rows]
-        return [*stated, *(name for block in sparse for name in block.row_names())]
+        return [*stated, *(name for _, own in named for name in own())]
 
     part = Part(problem, connections, assets, reactive, slice(0, first), slice(0, first_row))
     return Program(program, (part,), names, row_names, site.mwh_per_kw)
 
 
-def _matrix(placed: Sequence[tuple[Entries, int, int]], shape: tuple[int, int]) -> sp.csc_array:
-    """The matrix of all parts, each with the row and the column that its numbers count from.
+def _matrix(placed: Sequence[tuple[Entries, int]], shape: tuple[int, int]) -> sp.csc_array:
+    """The matrix of all parts, each with the row that its rows count from.
 
     It is written in one pass: for a fleet, copies would cost more than all else about it.
     """
-    size = sum(len(row) for (row, _, _), *_ in placed)
+    size = sum(len(row) for (row, _, _), _ in placed)
     rows, columns, values = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size)
     end = 0
-    for (row, column, value), first_row, first_column in placed:
+    for (row, column, value), first_row in placed:
         begin, end = end, end + len(row)
         np.add(row, first_row, out=rows[begin:end], casting="same_kind")
-        np.add(column, first_column, out=columns[begin:end], casting="same_kind")
+        columns[begin:end] = column
         values[begin:end] = value
     return sp.csc_array((values, (rows, columns)), shape=shape)

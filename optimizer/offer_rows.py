@@ -72,7 +72,6 @@ class OfferRows(AssetRows):
         least = np.array([offer.min_kw for offer in self._offers])
         self.semicontinuous = np.array([self._held[o.id] for o in self._offers], np.int64)[least > 0]
         self.semicontinuous_min = least[least > 0]
-        self.sparse = self._block()
 
     def _column(self, name: str, label: str, upper: float = np.inf, lower: float = 0.0) -> int:
         self._names.append(f"{name}({label})")
@@ -213,14 +212,11 @@ class OfferRows(AssetRows):
         self.needs = np.array([column for _, column in self._short], np.int64)
         self.need_weights = np.array([AFTER_NEEDS * offer.hours(self._time) for offer, _ in self._short])
 
-    def _block(self) -> SparseBlock:
+    def block(self) -> SparseBlock:
         row, column, value = (np.array([term[k] for term in self._terms]) for k in range(3))
-        row, column = row.astype(np.int64), column.astype(np.int64)
-        own = column >= self._first
         names, row_names = self._names, self._row_names
         return SparseBlock(
-            entries=[(row[own], column[own] - self._first, value[own].astype(float))],
-            links=(row[~own], column[~own], value[~own].astype(float)),
+            entries=[(row.astype(np.int64), column.astype(np.int64), value.astype(float))],
             lower=[np.array(self._lower)],
             upper=[np.array(self._upper)],
             cost=[np.array(self._cost)],

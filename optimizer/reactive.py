@@ -47,8 +47,7 @@ class ReactiveRows:
         """Where the columns begin in the program."""
         self._offset = first_column
 
-    @property
-    def sparse(self) -> SparseBlock | None:
+    def block(self) -> SparseBlock | None:
         """cos θ · p + sin θ · q ≤ cos(π / sides) · s for the middle θ of every side; None for no inverter."""
         count = int(self._first[-1])
         if not count:
@@ -65,12 +64,14 @@ class ReactiveRows:
         position, columns, coefficients = (np.concatenate([part[k] for part in active]) for k in range(3))
         limit = np.cos(np.pi / SIDES) * kva[:, None] - constant[:, None] * np.cos(angle)
         return SparseBlock(
-            entries=[(rows, np.repeat(np.arange(count), SIDES), np.tile(np.sin(angle), count))],
-            links=(
-                (position[:, None] * SIDES + side).ravel(),
-                np.repeat(columns, SIDES),
-                (coefficients[:, None] * np.cos(angle)).ravel(),
-            ),
+            entries=[
+                (rows, self._offset + np.repeat(np.arange(count), SIDES), np.tile(np.sin(angle), count)),
+                (
+                    (position[:, None] * SIDES + side).ravel(),
+                    np.repeat(columns, SIDES),
+                    (coefficients[:, None] * np.cos(angle)).ravel(),
+                ),
+            ],
             lower=[-kva],
             upper=[kva],
             cost=[np.zeros(count)],

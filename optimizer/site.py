@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,9 @@ class Site:
         self.model = pyo.ConcreteModel(name="dispatch")
         self._block = self.model
         self._labels: list[tuple[str, Sequence[str], int]] = []
+        self.variables: list[pyo.Var] = []
         self.order: list[Any] = []
+        self._positions: dict[tuple[int, ...], pyo.Set] = {}
         self._lower: list[FloatArray] = []
         self._upper: list[FloatArray] = []
         self._cost: list[FloatArray] = []
@@ -118,11 +121,12 @@ class Site:
         A price is per MWh of a column in kW; a cost per piece (a start) enters divided by `mwh_per_kw`.
         """
         shape = (len(labels), self.time.steps if steps is None else steps)
-        variable = pyo.Var(range(shape[0]), range(shape[1]))
         name = self.named(name)
-        self._block.add_component(name, variable)
+        variable = self._declared(name, pyo.Var, shape)
         first = len(self.order)
-        self.order.extend(variable.values())
+        if variable:
+            self.variables.append(variable)
+            self.order.extend(variable.values())
         self._labels.append((name, labels, shape[1]))
         for values, store in ((lower, self._lower), (upper, self._upper), (price, self._cost)):
             store.append(np.broadcast_to(np.asarray(values, float), shape).ravel())
@@ -138,9 +142,19 @@ class Site:
 
     def rows(self, name: str, *shape: int, rule: Callable[..., Any]) -> Any:
         """Declare one constraint for each position of `shape`; `rule(model, *position)` states it."""
-        constraint = pyo.Constraint(*(range(count) for count in shape), rule=rule)
-        self._block.add_component(self.named(name), constraint)
-        return constraint
+        return self._declared(self.named(name), pyo.Constraint, shape, rule=rule)
+
+    def _declared(self, name: str, kind: Callable[..., Any], shape: tuple[int, ...], **stated: Any) -> Any:
+        """A Pyomo component over all positions of `shape`; those of one shape share the set of these."""
+        if 0 in shape:
+            return {}
+        if shape not in self._positions:
+            every = list(product(*map(range, shape))) if len(shape) > 1 else list(range(*shape))
+            self._positions[shape] = pyo.Set(initialize=every, dimen=len(shape))
+            self._positions[shape].construct()
+        component = kind(self._positions[shape], **stated)
+        self._block.add_component(name, component)
+        return component
 
     def draw(self, connection: str, columns: Columns, number: int, coefficient: float) -> None:
         """Row `number` of `columns` draws `coefficient` kW per unit at the connection, in its step."""

@@ -155,31 +155,34 @@ class Solver:
         self._check(self._highs.setCallback(_asked, self._stopped), "setting a callback")
         for kind in _INTERRUPTS:
             self._check(self._highs.startCallback(kind), "starting a callback")
-        matrix = sp.csc_array(program.matrix)
-        matrix.data[np.abs(matrix.data) < NEGLIGIBLE] = 0.0
-        matrix.eliminate_zeros()
+        matrix = program.matrix
+        tiny = (matrix.data < NEGLIGIBLE) & (matrix.data > -NEGLIGIBLE)
+        if tiny.any():
+            matrix = matrix.copy()
+            matrix.data[tiny] = 0.0
+            matrix.eliminate_zeros()
         self.rows, self.columns = matrix.shape
-        # as rows, then columns: they are taken as arrays, where a HighsLp is filled number by number
-        none = np.zeros(0, np.int32)
-        no_entries = np.zeros(self.rows, np.int32)
+        all_continuous = np.full(self.columns, highspy.HighsVarType.kContinuous.value, np.int32)
+        # as arrays: a HighsLp is filled number by number
         self._check(
-            self._highs.addRows(
-                self.rows, program.row_lower, program.row_upper, 0, no_entries, none, np.zeros(0)
-            ),
-            "passing the rows",
-        )
-        self._check(
-            self._highs.addCols(
+            self._highs.passModel(
                 self.columns,
+                self.rows,
+                matrix.nnz,
+                highspy.MatrixFormat.kColwise.value,
+                highspy.ObjSense.kMinimize.value,
+                0.0,
                 program.cost,
                 program.lower,
                 program.upper,
-                matrix.nnz,
-                matrix.indptr[:-1].astype(np.int32),
-                matrix.indices.astype(np.int32),
+                program.row_lower,
+                program.row_upper,
+                matrix.indptr,
+                matrix.indices,
                 matrix.data,
+                all_continuous,
             ),
-            "passing the columns",
+            "passing the program",
         )
         self._blocks: list[sp.csc_array | sp.csr_array] = [matrix]
         self._integer: dict[int, tuple[float, float]] = {}
@@ -433,8 +436,14 @@ class Solver:
 
     def write(self, path: Path, column_names: Sequence[str], row_names: Sequence[str]) -> None:
         """Write the problem as an LP file; the names are those of the columns and rows it began with."""
+        lp, writer = self._highs.getLp(), highspy.Highs()
+        if not self.is_integer:
+            # where it says of every column that it is continuous, the file gets sections without a column
+            lp.integrality_ = []
+        self._check(writer.setOptionValue("output_flag", False), "option output_flag")
+        self._check(writer.passModel(lp), "passing the program to be written")
         for number, name in enumerate([*column_names, *self._added_columns]):
-            self._check(self._highs.passColName(number, name), f"naming column {name}")
+            self._check(writer.passColName(number, name), f"naming column {name}")
         for number, name in enumerate([*row_names, *self._added_rows]):
-            self._check(self._highs.passRowName(number, name), f"naming row {name}")
-        self._check(self._highs.writeModel(str(path)), f"writing {path.name}")
+            self._check(writer.passRowName(number, name), f"naming row {name}")
+        self._check(writer.writeModel(str(path)), f"writing {path.name}")

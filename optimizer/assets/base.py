@@ -425,11 +425,14 @@ class AssetRows(ABC):
     needs: IntArray = np.zeros(0, np.int64)
     need_weights: FloatArray = np.zeros(0)
     emitting: tuple[IntArray, FloatArray] = np.zeros(0, np.int64), np.zeros(0)
-    sparse: SparseBlock | None = None
 
     def place(self, first_column: int) -> None:
-        """Called once, before anything else is asked, with where `sparse` begins."""
+        """Called once, before anything else is asked, with where the columns of `block` begin."""
         del first_column
+
+    def block(self) -> SparseBlock | None:
+        """Columns and rows of its own beside the Pyomo model; asked once."""
+        return None
 
     @property
     def hard_limits(self) -> Sequence[HardLimit]:
@@ -512,13 +515,12 @@ Entries = tuple[IntArray, IntArray, FloatArray | float]
 class SparseBlock:
     """Columns and rows that enter the linear program beside the Pyomo model.
 
-    `entries` are the parts of its matrix, numbered from the block's first row and column; `links` tie its
-    rows to columns of the model, numbered as the model's. Bounds and costs come in parts too, one after
-    the other. `column_names` and `row_names` are made only when somebody reads the problem.
+    `entries` are the parts of its matrix: rows count from the block's first, columns, its own and others,
+    are numbered as the program's. Bounds and costs come in parts too, one after the other. `column_names`
+    and `row_names` are made only when somebody reads the problem.
     """
 
     entries: Sequence[Entries]
-    links: Entries
     lower: Sequence[FloatArray]
     upper: Sequence[FloatArray]
     cost: Sequence[FloatArray]

@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, pairwise
-from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import AssetSchedule, Shortfall
@@ -36,11 +36,11 @@ from optimizer.assets.base import (
 )
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.store import store_flexibility, stored_kwh
-from optimizer.assets.vehicle import Vehicle
+from optimizer.assets.vehicle import FleetStays, Vehicle, numbers
 from optimizer.assets.wear import FleetSegments
 
 if TYPE_CHECKING:
-    from optimizer.site import Columns, Site
+    from optimizer.site import Site
 
 STATED = (
     "e_min_kwh",
@@ -50,6 +50,7 @@ STATED = (
     "discharge_efficiency",
     "v2g_reserve_kwh",
     "least_wear_cost_per_mwh",
+    "priority",
 )
 """What every EV states."""
 
@@ -59,9 +60,8 @@ class FleetRows(AssetRows):
 
     def __init__(self, site: Site, evs: Sequence[Vehicle]) -> None:
         self._evs, self._time = evs, site.time
-        self._stated = dict(zip(STATED, _table(evs, *STATED), strict=True))
-        self._connections = sorted({ev.connection for ev in evs})
-        self._stays = [(number, stay) for number, ev in enumerate(evs) for stay in ev.stays(site.time)]
+        self._stated = dict(zip(STATED, numbers(evs, *STATED), strict=True))
+        self._stays = FleetStays(evs, site.time)
         self._drives = [
             (number, order, step, trip)
             for number, ev in enumerate(evs)
@@ -70,34 +70,120 @@ class FleetRows(AssetRows):
         ]
         self._cut_into_pieces()
         self._find_states()
-        widths = [len(self._piece_ev), len(self._v2g), len(self._keys), len(self._drives), len(self._needs)]
-        edges = pairwise(np.concatenate([[0], np.cumsum(widths)]))
-        charge, discharge, energy, trip_short, need_short = (np.arange(a, b) for a, b in edges)
-        self._local, self._local_energy = (charge, discharge, trip_short, need_short), energy
+        self._find_needs()
+        self._declare_power(site)
 
-        energy_entries, energy_rhs = self._energy_rows(energy)
-        need_entries, need_rhs = self._need_rows(energy)
-        self._need_rhs = need_rhs
-        fleet = self._fleet_power(site)
-        link_entries, self._link_keys, first_link = self._link_rows()
-        segments = self._segments = FleetSegments(
-            evs,
-            self._state_ev,
-            energy,
-            site.time.hours,
-            first_column=sum(widths),
-            first_row=first_link + len(self._link_keys),
+    def _cut_into_pieces(self) -> None:
+        """The pieces of all sessions, by EV and step, with the power that the covered share allows."""
+        stays = self._stays
+        length = stays.last - stays.first + 1
+        stop = np.cumsum(length)
+        start = stop - length
+        step = np.arange(length.sum()) + np.repeat(stays.first - start, length)
+        share = np.ones(len(step))
+        share[start] = np.minimum(stays.first + 1.0, stays.end) - stays.begin
+        share[stop - 1] = stays.end - np.maximum(stays.last, stays.begin)
+        self._piece_ev, self._piece_step, self._share = np.repeat(stays.ev, length), step, share
+        self._charge_max, self._charge_min, self._discharge_max, self._discharge_min = (
+            np.repeat(power, length) * share
+            for power in (stays.charge_max, stays.charge_min, stays.discharge_max, stays.discharge_min)
         )
-        linked, above = _zeros(len(self._link_keys)), np.full(len(need_rhs), np.inf)
-        e_min, wear = self._stated["e_min_kwh"], self._stated["least_wear_cost_per_mwh"]
-        unmet = len(trip_short) + len(need_short)
+        self._v2g = np.flatnonzero(self._discharge_max > 0)
+        self._v2g_ev = self._piece_ev[self._v2g]
+
+    def _find_states(self) -> None:
+        """The states, by EV and step, and which of them each piece and drive changes."""
+        steps = self._time.steps
+        drive_ev = self._drive_ev = np.array([drive[0] for drive in self._drives], np.int64)
+        drive_step = self._drive_step = np.array([drive[2] for drive in self._drives], np.int64)
+        self._drive_kwh = np.array([drive[3].energy_kwh for drive in self._drives], float)
+        piece_key, drive_key = self._piece_ev * steps + self._piece_step, drive_ev * steps + drive_step
+        self._keys, self._state_at = _distinct(len(self._evs) * steps, piece_key, drive_key)
+        self._state_ev = self._keys // steps
+        self._is_first = np.diff(self._state_ev, prepend=-1) > 0
+        self._state_of_piece, self._state_of_drive = self._state_at[piece_key], self._state_at[drive_key]
+
+    def _find_needs(self) -> None:
+        """The stays with a need above the least energy, and the drives whose energy leaves in the same step
+        but only after the departure: the need holds before them."""
+        stays = self._stays
+        self._needs = np.flatnonzero(stays.need > self._stated["e_min_kwh"][stays.ev])
+        self._need_ev, self._need_kwh = stays.ev[self._needs], stays.need[self._needs]
+        self._state_of_need = self._state_at[self._need_ev * self._time.steps + stays.last[self._needs]]
+        drives_of: dict[int, list[int]] = defaultdict(list)
+        for order, state in enumerate(self._state_of_drive.tolist()):
+            drives_of[state].append(order)
+        later = [
+            (position, order)
+            for position, state in enumerate(self._state_of_need.tolist() if drives_of else ())
+            for order in drives_of.get(state, ())
+            if self._drives[order][3].departure >= stays.sessions[self._needs[position]].departure
+        ]
+        self._later = np.array(later, np.int64).reshape(-1, 2)
+        self._need_rhs = self._need_kwh.copy()
+        np.subtract.at(self._need_rhs, self._later[:, 0], self._drive_kwh[self._later[:, 1]])
+
+    def _declare_power(self, site: Site) -> None:
+        """The power of all EVs at a connection, in Pyomo."""
+        number = {connection: k for k, connection in enumerate(self._connections)}
+        shape = len(self._connections), site.time.steps
+        count = shape[0] * shape[1]
+        first_key = site.time.steps * np.array([number[ev.connection] for ev in self._evs])
+        key = first_key[self._piece_ev] + self._piece_step
+        self._link_keys, link_at = _distinct(count, key)
+        self._link_of_piece = link_at[key]
+        self._link_labels = [site.named(connection) for connection in self._connections]
+        fleet = site.columns(
+            "fleet_kw",
+            self._connections,
+            lower=-np.bincount(key, self._discharge_max, count).reshape(shape),
+            upper=np.bincount(key, self._charge_max, count).reshape(shape),
+        )
+        for row, connection in enumerate(self._connections):
+            site.draw(connection, fleet, row, 1.0)
         self._fleet = fleet.index.ravel()[self._link_keys]
-        links = first_link + np.arange(len(linked)), self._fleet
-        self.sparse = SparseBlock(
-            entries=energy_entries + need_entries + link_entries + segments.entries,
-            links=(*links, -1.0),
+
+    @cached_property
+    def _connections(self) -> list[str]:
+        return sorted({ev.connection for ev in self._evs})
+
+    def place(self, first_column: int) -> None:
+        widths = [len(self._piece_ev), len(self._v2g), len(self._keys), len(self._drives), len(self._needs)]
+        edges = pairwise((first_column + np.concatenate([[0], np.cumsum(widths)])).tolist())
+        self._charge, self._discharge, self._energies, self._trip_short, self._need_short = (
+            np.arange(begin, end) for begin, end in edges
+        )
+        self._segments = FleetSegments(
+            self._evs,
+            self._state_ev,
+            self._energies,
+            self._time.hours,
+            first_column=first_column + sum(widths),
+            first_row=len(self._keys) + len(self._needs) + len(self._link_keys),
+        )
+        self.exclusive = np.column_stack([self._charge[self._v2g], self._discharge])
+        stepped, stepped_back = self._charge_min > 0, self._discharge_min[self._v2g] > 0
+        self.semicontinuous = np.concatenate([self._charge[stepped], self._discharge[stepped_back]])
+        least = self._charge_min[stepped], self._discharge_min[self._v2g[stepped_back]]
+        self.semicontinuous_min = np.concatenate(least)
+        reserve = self._stated["v2g_reserve_kwh"]
+        reserved = (reserve > self._stated["e_min_kwh"])[self._v2g_ev]
+        pieces = self._v2g[reserved]
+        energy = self._energies[self._state_of_piece[pieces]]
+        self.reserves = np.column_stack([self._discharge[reserved], energy])
+        self.reserved_kwh = reserve[self._piece_ev[pieces]]
+        self.needs = np.concatenate([self._trip_short, self._need_short])
+        of_drives, of_needs = self._stated["priority"][self._drive_ev], self._stays.priority[self._needs]
+        self.need_weights = np.concatenate([of_drives, of_needs])
+
+    def block(self) -> SparseBlock:
+        energy_rhs, links, segments = self._energy_rhs(), _zeros(len(self._link_keys)), self._segments
+        e_min, wear = self._stated["e_min_kwh"], self._stated["least_wear_cost_per_mwh"]
+        unmet = len(self.needs)
+        return SparseBlock(
+            entries=[*self._energy_rows(), *self._need_rows(), *self._link_rows(), *segments.entries],
             lower=[
-                _zeros(len(charge) + len(discharge)),
+                _zeros(len(self._charge) + len(self._discharge)),
                 e_min[self._state_ev],
                 _zeros(unmet + len(segments.upper)),
             ],
@@ -110,155 +196,53 @@ class FleetRows(AssetRows):
                 segments.upper,
             ],
             cost=[
-                _zeros(len(charge)),
-                wear[self._piece_ev[self._v2g]],
-                _zeros(len(energy) + unmet),
+                _zeros(len(self._charge)),
+                wear[self._v2g_ev],
+                _zeros(len(self._energies) + unmet),
                 segments.cost,
             ],
-            row_lower=[energy_rhs, need_rhs, linked, segments.row_lower],
-            row_upper=[energy_rhs, above, linked, segments.row_upper],
+            row_lower=[energy_rhs, self._need_rhs, links, segments.row_lower],
+            row_upper=[energy_rhs, np.full(len(self._needs), np.inf), links, segments.row_upper],
             column_names=self._column_names,
             row_names=self._row_names,
         )
 
-    def _cut_into_pieces(self) -> None:
-        """The pieces of all sessions, by EV and step, with the power that the covered share allows."""
-        stays = [stay for _, stay in self._stays]
-        stay_ev = np.array([number for number, _ in self._stays], np.int64)
-        first, last = _table(stays, "first", "last").astype(np.int64)
-        begin, end, need = _table(stays, "begin", "end", "need_kwh")
-        charge_max, charge_min, discharge_min = _table(
-            [stay.session for stay in stays], "charge_max_kw", "charge_min_kw", "discharge_min_kw"
-        )
-        discharge_max = [self._evs[number].discharge_max_kw(stay.session) for number, stay in self._stays]
-        length = last - first + 1
-        stay_of = np.repeat(np.arange(len(stays)), length)
-        start_of_stay = np.cumsum(length) - length
-        step = np.arange(len(stay_of)) + (first - start_of_stay)[stay_of]
-        share = np.minimum(step + 1.0, end[stay_of]) - np.maximum(step, begin[stay_of])
-        self._piece_ev, self._piece_step, self._share = stay_ev[stay_of], step, share
-        self._charge_max, self._charge_min = charge_max[stay_of] * share, charge_min[stay_of] * share
-        self._discharge_max = np.array(discharge_max, float)[stay_of] * share
-        self._discharge_min = discharge_min[stay_of] * share
-        self._v2g = np.flatnonzero(self._discharge_max > 0)
-        self._needs = np.flatnonzero(need > self._stated["e_min_kwh"][stay_ev])
-        self._need_ev, self._need_kwh = stay_ev[self._needs], need[self._needs]
-        self._need_step = last[self._needs]
-
-    def _find_states(self) -> None:
-        """The states, by EV and step, and which of them each piece, drive and need changes."""
-        steps = self._time.steps
-        drive_ev = self._drive_ev = np.array([drive[0] for drive in self._drives], np.int64)
-        drive_step = self._drive_step = np.array([drive[2] for drive in self._drives], np.int64)
-        self._drive_kwh = np.array([drive[3].energy_kwh for drive in self._drives], float)
-        piece_key, drive_key = self._piece_ev * steps + self._piece_step, drive_ev * steps + drive_step
-        self._keys, state_at = _distinct(len(self._evs) * steps, piece_key, drive_key)
-        self._state_ev = self._keys // steps
-        self._state_of_piece, self._state_of_drive = state_at[piece_key], state_at[drive_key]
-        self._state_of_need = state_at[self._need_ev * steps + self._need_step]
-
-    def _energy_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
+    def _energy_rows(self) -> Iterator[Entries]:
         """e − e_before − gain·charge + loss·discharge − trip_short = e_start (first state) − trips."""
-        charge, discharge, trip_short, _ = self._local
-        states, v2g = len(energy), self._v2g
         gain = self._stated["charge_efficiency"] * self._time.hours
         loss = self._time.hours / self._stated["discharge_efficiency"]
-        first = np.concatenate([[True], self._state_ev[1:] != self._state_ev[:-1]])[:states]
-        following = np.flatnonzero(~first)
-        entries: list[Entries] = [
-            (np.arange(states), energy, 1.0),
-            (following, energy[following - 1], -1.0),
-            (self._state_of_piece, charge, -gain[self._piece_ev]),
-            (self._state_of_piece[v2g], discharge, loss[self._piece_ev[v2g]]),
-            (self._state_of_drive, trip_short, -1.0),
-        ]
-        driven = np.bincount(self._state_of_drive, self._drive_kwh, minlength=states)
-        return entries, np.where(first, self._stated["e_start_kwh"][self._state_ev], 0.0) - driven
+        following = np.flatnonzero(~self._is_first)
+        yield np.arange(len(self._keys)), self._energies, 1.0
+        yield following, self._energies[following - 1], -1.0
+        yield self._state_of_piece, self._charge, (-gain)[self._piece_ev]
+        yield self._state_of_piece[self._v2g], self._discharge, loss[self._v2g_ev]
+        yield self._state_of_drive, self._trip_short, -1.0
 
-    def _need_rows(self, energy: IntArray) -> tuple[list[Entries], FloatArray]:
-        """e + need_short ≥ need, before the energy of a trip that begins after the session leaves."""
-        _, _, trip_short, need_short = self._local
-        rows = len(energy) + np.arange(len(self._needs))
-        rhs = self._need_kwh.copy()
-        entries: list[Entries] = [
-            (rows, energy[self._state_of_need], 1.0),
-            (rows, need_short, 1.0),
-        ]
-        drives_of: dict[int, list[int]] = defaultdict(list)
-        for order, state in enumerate(self._state_of_drive.tolist()):
-            drives_of[state].append(order)
-        for position, state in enumerate(self._state_of_need.tolist() if drives_of else ()):
-            departure = self._stays[self._needs[position]][1].session.departure
-            for order in drives_of.get(state, ()):
-                if self._drives[order][3].departure >= departure:
-                    rhs[position] -= self._drive_kwh[order]
-                    entries.append((rows[[position]], trip_short[[order]], -1.0))
-        return entries, rhs
+    def _energy_rhs(self) -> FloatArray:
+        rhs = np.zeros(len(self._keys))
+        rhs[self._is_first] = self._stated["e_start_kwh"][self._state_ev[self._is_first]]
+        return rhs - np.bincount(self._state_of_drive, self._drive_kwh, len(rhs))
 
-    def _fleet_power(self, site: Site) -> Columns:
-        """The power of all EVs at a connection, in Pyomo."""
-        shape = len(self._connections), site.time.steps
-        key, count = self._link_key, shape[0] * shape[1]
-        self._link_labels = [site.named(connection) for connection in self._connections]
-        fleet = site.columns(
-            "fleet_kw",
-            self._connections,
-            lower=-np.bincount(key, self._discharge_max, count).reshape(shape),
-            upper=np.bincount(key, self._charge_max, count).reshape(shape),
-        )
-        for number, connection in enumerate(self._connections):
-            site.draw(connection, fleet, number, 1.0)
-        return fleet
+    def _need_rows(self) -> Iterator[Entries]:
+        """e + need_short − trip_short of later drives ≥ need − these drives."""
+        rows = len(self._keys) + np.arange(len(self._needs))
+        yield rows, self._energies[self._state_of_need], 1.0
+        yield rows, self._need_short, 1.0
+        yield rows[self._later[:, 0]], self._trip_short[self._later[:, 1]], -1.0
 
-    @cached_property
-    def _link_key(self) -> IntArray:
-        """Connection and step of each piece."""
-        number = {connection: k for k, connection in enumerate(self._connections)}
-        fleet_of = np.array([number[ev.connection] for ev in self._evs])
-        return fleet_of[self._piece_ev] * self._time.steps + self._piece_step
-
-    def _link_rows(self) -> tuple[list[Entries], IntArray, int]:
-        """Σ charge − Σ discharge − fleet_kw = 0, its key (connection and step) and the first row's number."""
-        charge, discharge, _, _ = self._local
-        key = self._link_key
-        link_keys, link_at = _distinct(len(self._connections) * self._time.steps, key)
+    def _link_rows(self) -> Iterator[Entries]:
+        """Σ charge − Σ discharge − fleet_kw = 0."""
         first = len(self._keys) + len(self._needs)
-        row = first + link_at[key]
-        entries: list[Entries] = [
-            (row, charge, 1.0),
-            (row[self._v2g], discharge, -1.0),
-        ]
-        return entries, link_keys, first
-
-    def place(self, first_column: int) -> None:
-        self.first_column = first_column
-        self._charge, self._discharge, self._trip_short, self._need_short = (
-            local + first_column for local in self._local
-        )
-        self._energies = first_column + self._local_energy
-        self.exclusive = np.column_stack([self._charge[self._v2g], self._discharge])
-        stepped, stepped_back = self._charge_min > 0, self._discharge_min[self._v2g] > 0
-        self.semicontinuous = np.concatenate([self._charge[stepped], self._discharge[stepped_back]])
-        least = self._charge_min[stepped], self._discharge_min[self._v2g[stepped_back]]
-        self.semicontinuous_min = np.concatenate(least)
-        reserve = self._stated["v2g_reserve_kwh"]
-        reserved = (reserve > self._stated["e_min_kwh"])[self._piece_ev[self._v2g]]
-        pieces = self._v2g[reserved]
-        energy = self._energies[self._state_of_piece[pieces]]
-        self.reserves = np.column_stack([self._discharge[reserved], energy])
-        self.reserved_kwh = reserve[self._piece_ev[pieces]]
-        self.needs = np.concatenate([self._trip_short, self._need_short])
-        of_drives = [self._evs[number].priority for number in self._drive_ev]
-        of_needs = [
-            self._evs[n].priority_of(stay.session) for n, stay in map(self._stays.__getitem__, self._needs)
-        ]
-        self.need_weights = np.array(of_drives + of_needs, float)
+        row = first + self._link_of_piece
+        yield row, self._charge, 1.0
+        yield row[self._v2g], self._discharge, -1.0
+        yield first + np.arange(len(self._link_keys)), self._fleet, -1.0
 
     @property
     def states(self) -> tuple[IntArray, IntArray]:
         steps = self._keys % self._time.steps
         deepest, at = self._segments.deepest, self._segments.states
-        columns = [self._energies, self.first_column + deepest, self._fleet]
+        columns = [self._energies, deepest, self._fleet]
         of_fleet = self._link_keys % self._time.steps
         return np.concatenate(columns), np.concatenate([steps, steps[at], of_fleet])
 
@@ -350,7 +334,6 @@ class FleetRows(AssetRows):
     def flexibility(self) -> Iterator[Flexibility]:
         """Of every EV in the steps that a session covers wholly. After a call it can follow its plan until
         it is plugged in again, with the need of its departure."""
-        energy = self.first_column + self._local_energy
         v2g_column = np.full(len(self._piece_ev), -1)
         v2g_column[self._v2g] = self._discharge
         whole = (self._share == 1.0) & (self._charge_min == 0) & (self._discharge_min == 0)
@@ -358,7 +341,7 @@ class FleetRows(AssetRows):
             columns = np.full((3, self._time.steps), -1)
             powers = np.zeros((2, self._time.steps))
             states = np.flatnonzero(self._state_ev == number)
-            columns[2, self._keys[states] % self._time.steps] = energy[states]
+            columns[2, self._keys[states] % self._time.steps] = self._energies[states]
             pieces = np.flatnonzero((self._piece_ev == number) & whole)
             at = self._piece_step[pieces]
             columns[0, at], columns[1, at] = self._charge[pieces], v2g_column[pieces]
@@ -377,19 +360,20 @@ class FleetRows(AssetRows):
 
     def _plans(self, number: int, energy: IntArray) -> Iterator[StorePlan]:
         """The states of each session and of the drives after it, with the need of its departure."""
-        stays = [(k, stay) for k, (ev, stay) in enumerate(self._stays) if ev == number]
+        stays = np.flatnonzero(self._stays.ev == number).tolist()
         drives = {step for ev, _, step, _ in self._drives if ev == number}
         row_of = {int(stay): row for row, stay in enumerate(self._needs)}
-        for position, (key, stay) in enumerate(stays):
-            end = stays[position + 1][1].first if position + 1 < len(stays) else self._time.steps
+        first, last = self._stays.first[stays].tolist(), self._stays.last[stays].tolist()
+        for position, stay in enumerate(stays):
+            end = first[position + 1] if position + 1 < len(stays) else self._time.steps
             # a drive that ends as the next session begins is still served by this one
             end += end in drives
-            steps = np.arange(stay.first, max(end, stay.last + 1))
-            row = row_of.get(key)
+            steps = np.arange(first[position], max(end, last[position] + 1))
+            row = row_of.get(stay)
             need = None
             if row is not None:
                 need_kwh = float(self._need_rhs[row])
-                need = stay.last, int(self._need_short[row]), need_kwh
+                need = last[position], int(self._need_short[row]), need_kwh
             yield StorePlan(steps[energy[steps] >= 0], need)
 
     def burdens(self) -> Iterator[tuple[Burden, str, IntArray, float]]:
@@ -417,9 +401,10 @@ class FleetRows(AssetRows):
 
     def shortfalls(self, x: FloatArray) -> Iterator[Shortfall]:
         for row in np.flatnonzero(x[self._need_short] > SERVED_KWH):
-            number, stay = self._stays[self._needs[row]]
-            short, ev, since = float(x[self._need_short[row]]), self._evs[number].id, stay.session.arrival
-            yield Shortfall("departure_energy", stay.at, short, asset=ev, since=since)
+            short, ev = float(x[self._need_short[row]]), self._evs[int(self._need_ev[row])].id
+            session = self._stays.sessions[self._needs[row]]
+            at = min(session.departure, self._time.end)
+            yield Shortfall("departure_energy", at, short, asset=ev, since=session.arrival)
         for column in np.flatnonzero(x[self._trip_short] > SERVED_KWH):
             number, _, _, trip = self._drives[column]
             short, ev = float(x[self._trip_short[column]]), self._evs[number].id
@@ -431,7 +416,7 @@ class FleetRows(AssetRows):
         ]
         state = [f"({name})" for name in self._state_names()]
         drives = [f"({self._evs[number].id},{order})" for number, order, _, _ in self._drives]
-        needs = [f"({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
+        needs = [f"({name})" for name in self._need_names()]
         return [
             *(f"ev_charge_kw{label}" for label in piece),
             *(f"ev_discharge_kw{piece[k]}" for k in self._v2g),
@@ -444,7 +429,7 @@ class FleetRows(AssetRows):
     def _row_names(self) -> list[str]:
         steps = self._time.steps
         state = [f"ev_energy({name})" for name in self._state_names()]
-        needs = [f"ev_need({self._evs[self._stays[n][0]].id},{self._stays[n][1].last})" for n in self._needs]
+        needs = [f"ev_need({name})" for name in self._need_names()]
         link = [f"fleet_power({self._link_labels[key // steps]},{key % steps})" for key in self._link_keys]
         return [*state, *needs, *link, *self._segments.row_names(self._state_names())]
 
@@ -452,12 +437,9 @@ class FleetRows(AssetRows):
         steps = self._time.steps
         return [f"{self._evs[key // steps].id},{key % steps}" for key in self._keys]
 
-
-def _table(items: Sequence[Any], *names: str) -> FloatArray:
-    """Numbers that every item states, shape (names, items)."""
-    flat = chain.from_iterable(map(attrgetter(*names), items))
-    values = np.fromiter(flat, float, len(items) * len(names))
-    return np.ascontiguousarray(values.reshape(-1, len(names)).T)
+    def _need_names(self) -> list[str]:
+        last = self._stays.last[self._needs]
+        return [f"{self._evs[number].id},{step}" for number, step in zip(self._need_ev, last, strict=True)]
 
 
 def _zeros(count: int) -> FloatArray:
@@ -465,9 +447,11 @@ def _zeros(count: int) -> FloatArray:
     return np.broadcast_to(0.0, count)
 
 
-def _distinct(size: int, *keys: IntArray) -> tuple[IntArray, IntArray]:
+def _distinct(size: int, *keys: IntArray) -> tuple[IntArray, NDArray[np.int32]]:
     """The distinct keys, ascending, and the position of each key below `size` among them."""
     present = np.zeros(size, bool)
     for some in keys:
         present[some] = True
-    return np.flatnonzero(present), np.cumsum(present) - 1
+    distinct, position = np.flatnonzero(present), np.empty(size, np.int32)
+    position[distinct] = np.arange(len(distinct))
+    return distinct, position

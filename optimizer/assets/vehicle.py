@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 from math import ceil, floor
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from energy.domain.documents import Document, Instant, Items
 from energy.domain.errors import Fault
-from energy.domain.network import BoolArray, Terminal
+from energy.domain.network import BoolArray, FloatArray, Terminal
 from energy.domain.time import TimeGrid, format_instant
 from optimizer.assets.store import EnergyStore, energy_faults, least_power_faults
 from optimizer.quantities import Positive, Priority
@@ -202,3 +203,47 @@ class Stay(NamedTuple):
     def power_max(self, step: int) -> float:
         """Largest mean charging power in a step: the maximum times the covered share."""
         return self.session.charge_max_kw * (min(step + 1.0, self.end) - max(float(step), self.begin))
+
+
+class FleetStays:
+    """What `Vehicle.stays` says of one EV, of many at once: in their order, then by arrival.
+
+    Attributes:
+        sessions: those inside the horizon; `ev` is whose each is, `need` what is due at its end, kWh.
+        begin, end: in steps from the start of the horizon; first, last: the steps that they touch.
+        charge_max, charge_min, discharge_max, discharge_min: kW; priority: what its need weighs.
+    """
+
+    def __init__(self, evs: Sequence[Vehicle], time: TimeGrid) -> None:
+        every = [session for ev in evs for session in ev.sessions]
+        whose = np.repeat(np.arange(len(evs)), [len(ev.sessions) for ev in evs])
+        arrival = np.array([time.position(session.arrival) for session in every], float)
+        departure = np.array([time.position(session.departure) for session in every], float)
+        begin, end = np.maximum(arrival, 0.0), np.minimum(departure, time.steps)
+        order = np.lexsort((arrival, whose))
+        order = order[begin[order] < end[order]]
+        self.ev, self.begin, self.end = whose[order], begin[order], end[order]
+        self.first, self.last = np.floor(self.begin).astype(np.int64), np.ceil(self.end).astype(np.int64) - 1
+        self.sessions = [every[k] for k in order.tolist()]
+        self.charge_max, self.charge_min, discharge_max, self.discharge_min, consent = numbers(
+            self.sessions,
+            "charge_max_kw",
+            "charge_min_kw",
+            "discharge_max_kw",
+            "discharge_min_kw",
+            "v2g_consent",
+        )
+        gain, priority, ev_consent = numbers(evs, "charge_efficiency", "priority", "v2g_consent")[:, self.ev]
+        self.discharge_max = discharge_max * consent * ev_consent
+        due = np.array([session.e_departure_min_kwh or 0.0 for session in self.sessions])
+        # what can still be charged beyond the horizon is not due at its end
+        self.need = due - gain * self.charge_max * (departure[order] - self.end) * time.hours
+        own = np.array([session.priority for session in self.sessions], float)
+        self.priority = np.where(np.isnan(own), priority, own)
+
+
+def numbers(items: Sequence[Any], *names: str) -> FloatArray:
+    """Numbers that every item states, shape (names, items)."""
+    flat = chain.from_iterable(map(attrgetter(*names), items))
+    values = np.fromiter(flat, float, len(items) * len(names))
+    return np.ascontiguousarray(values.reshape(-1, len(names)).T)

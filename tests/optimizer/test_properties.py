@@ -9,10 +9,22 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy.domain.time import TimeGrid, parse_duration
 from optimizer import DispatchProblem, dispatch
-from tests.optimizer.builders import Document, battery, ev, load, problem_of, session, solve
+from optimizer.assets.ev import ElectricVehicle
+from optimizer.assets.vehicle import FleetStays
+from tests.optimizer.builders import START, Document, battery, ev, load, problem_of, session, solve
 from tests.optimizer.milp.random_problem import problems
 
+sessions = st.builds(
+    lambda arrival, length, more: session(arrival / 60, (arrival + length) / 60, **more),
+    st.integers(-120, 600),
+    st.integers(0, 500),
+    st.fixed_dictionaries(
+        {"v2g_consent": st.booleans(), "discharge_max_kw": st.sampled_from([0.0, 7.0])},
+        optional={"e_departure_min_kwh": st.integers(0, 60), "priority": st.sampled_from([0.5, 3.0])},
+    ),
+)
 TIMINGS = {"build_seconds", "solve_seconds"}
 
 
@@ -45,6 +57,26 @@ def test_a_tighter_limit_is_never_cheaper(document: Document, key: str, share: f
         assert bound["status"] == "infeasible"
     elif bound["status"] != "infeasible":
         assert bound["objective"]["total"] >= loose["objective"]["total"] - 1e-4
+
+
+@given(
+    fleet=st.lists(st.tuples(st.lists(sessions, max_size=3), st.booleans()), max_size=4),
+    resolution=st.sampled_from(["PT1H", "PT7M"]),
+)
+def test_the_stays_of_a_fleet_are_those_of_its_evs(
+    fleet: list[tuple[list[Document], bool]], resolution: str
+) -> None:
+    assets = [ev(stated, f"ev{k}", v2g_consent=consent) for k, (stated, consent) in enumerate(fleet)]
+    time = TimeGrid(START, parse_duration(resolution), 8)
+    evs = [ElectricVehicle.model_validate(asset) for asset in assets]
+    every = [(number, stay) for number, one in enumerate(evs) for stay in one.stays(time)]
+    found = FleetStays(evs, time)
+    assert list(zip(found.ev, found.sessions, strict=True)) == [(n, stay.session) for n, stay in every]
+    for name in ("begin", "end", "first", "last"):
+        assert getattr(found, name).tolist() == [getattr(stay, name) for _, stay in every]
+    assert found.need.tolist() == [stay.need_kwh for _, stay in every]
+    assert found.priority.tolist() == [evs[n].priority_of(stay.session) for n, stay in every]
+    assert found.discharge_max.tolist() == [evs[n].discharge_max_kw(stay.session) for n, stay in every]
 
 
 @settings(max_examples=30)
