@@ -125,6 +125,8 @@ class Program:
             states, steps = rows.states
             free = states[steps < pins.past]
             linear.lower[free], linear.upper[free] = -np.inf, np.inf
+            takes, steps = rows.surplus
+            linear.upper[takes[steps < pins.past]] = np.inf
             columns, unserved = rows.left_unserved(pins.assets, pins.past)
             linear.lower[columns] = linear.upper[columns] = unserved
             for control in rows.stated_controls():

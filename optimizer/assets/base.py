@@ -445,6 +445,11 @@ class AssetRows(ABC):
         step of each: in the past they are what the controls make of them."""
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
 
+    @property
+    def surplus(self) -> tuple[IntArray, IntArray]:
+        """Columns that take what is made beyond the need, and the step of each: in the past whatever came."""
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+
     def stated_controls(self) -> Iterator[Control]:
         """What decides the rest: where these are given, a schedule is. Without any, nothing is kept."""
         yield from ()

@@ -166,6 +166,10 @@ class ChpRows(AssetRows):
     def hard_limits(self) -> Sequence[HardLimit]:
         return self._heat.hard_limits
 
+    @property
+    def surplus(self) -> tuple[IntArray, IntArray]:
+        return self._heat.surplus
+
     def stated_controls(self) -> Iterator[Control]:
         steps = np.arange(self._time.steps)
         for number, plant in enumerate(self._plants):

@@ -303,6 +303,10 @@ class FlexibleRows(AssetRows):
     def hard_limits(self) -> Sequence[HardLimit]:
         return self._heat.hard_limits
 
+    @property
+    def surplus(self) -> tuple[IntArray, IntArray]:
+        return self._heat.surplus
+
     def stated_controls(self) -> Iterator[Control]:
         steps = np.arange(self._time.steps)
         for number, load in enumerate(self._loads):

@@ -125,6 +125,12 @@ class HeatRows:
                     limits.append(self._least(node, "e_end_min_kwh", number, every[-1:], end_min))
         return limits
 
+    @property
+    def surplus(self) -> tuple[IntArray, IntArray]:
+        """Heat in store and heat dumped, and the step of each."""
+        columns = np.concatenate([self._energy.index, self._dumped.index])
+        return columns.ravel(), np.tile(np.arange(self._time.steps), len(columns))
+
     def _least(self, node: HeatNode, name: str, number: int, steps: IntArray, least: float) -> HardLimit:
         columns, bounds = self._energy.index[number, steps], np.full(len(steps), least)
         return HardLimit((node.asset,), node.connection, name, "kWh", steps, columns, bounds, 1)
@@ -134,7 +140,8 @@ class HeatRows:
         node = self._nodes[number]
         store = node.store
         held = {} if store is None else {"heat_store_kwh": x[self._energy.index[number]]}
-        dumped = {"dumped_heat_kw": x[self._dumped.index[number]]} if node.dump else {}
+        dumped_kw = x[self._dumped.index[number]]
+        dumped = {"dumped_heat_kw": dumped_kw} if node.dump or dumped_kw.any() else {}
         return {**held, **dumped, "unmet_heat_kw": x[self._unmet.index[number]]}
 
 

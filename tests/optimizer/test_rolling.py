@@ -255,6 +255,22 @@ def test_a_unit_metered_below_its_minimum_right_before_now_goes_on(unit: Documen
     assert answer.best_bound == pytest.approx(answer.objective["total"])
 
 
+def test_heat_that_nobody_wanted_before_now_is_gone() -> None:
+    """The plant made 60 kW of heat for a demand that came to 30, and none may be dumped: it was."""
+    plant = chp(heat_dump=False, heat_demand_kw=60.0)
+    before = plan_of(problem_of([load(50.0), plant], import_price_per_mwh=100.0))
+    assert before.assets["chp1"].p_kw == pytest.approx([50.0] * 4)
+    asked = problem_of(
+        [load(50.0), chp(heat_dump=False, heat_demand_kw=[60.0, 30.0, 60.0, 60.0])],
+        import_price_per_mwh=100.0,
+        options={"now": at(2)},
+    )
+    answer = replan(DispatchProblem.from_document(asked), previous_of(before), dispatch)
+    assert answer.status == "optimal"
+    assert answer.assets["chp1"].p_kw == pytest.approx([50.0] * 4)
+    assert answer.assets["chp1"].series["dumped_heat_kw"] == pytest.approx([0.0, 30.0, 0.0, 0.0])
+
+
 @pytest.mark.parametrize("start_cost", [0.0, 1.0])
 @pytest.mark.parametrize("cell_kw", [0.0, 5.0])
 def test_machines_metered_below_their_minima_and_together_go_on(start_cost: float, cell_kw: float) -> None:
