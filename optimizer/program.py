@@ -130,17 +130,7 @@ class Program:
             columns, unserved = rows.left_unserved(pins.assets, pins.past)
             linear.lower[columns] = linear.upper[columns] = unserved
             for control in rows.stated_controls():
-                known = pins.assets.get(control.asset)
-                series = None if known is None else known.p_kw
-                if known is not None and control.series != "p_kw":
-                    series = known.series.get(control.series)
-                if series is None or series.ndim != 1 + (control.slot is not None):
-                    continue
-                if control.slot is not None:
-                    if control.slot >= series.shape[1]:
-                        continue
-                    series = series[:, control.slot]
-                value = control.stated(series)
+                value = control.stated(pins.assets.get(control.asset))
                 until = pins.until if control.promised else pins.past
                 kept = (control.steps < until) & np.isfinite(value)
                 columns, past = control.columns[kept], control.steps[kept] < pins.past

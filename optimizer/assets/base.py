@@ -365,8 +365,17 @@ class Control:
     slot: int | None = None
     promised: bool = True
 
-    def stated(self, series: FloatArray) -> FloatArray:
-        """What a series, shape (steps,), says of each column; NaN where it says nothing."""
+    def stated(self, schedule: AssetSchedule | None) -> FloatArray:
+        """What a schedule says of each column; NaN where it says nothing."""
+        series = None
+        if schedule is not None:
+            series = schedule.p_kw if self.series == "p_kw" else schedule.series.get(self.series)
+        if series is None or series.ndim != 1 + (self.slot is not None):
+            return np.full(len(self.steps), np.nan)
+        if self.slot is not None:
+            if self.slot >= series.shape[1]:
+                return np.full(len(self.steps), np.nan)
+            series = series[:, self.slot]
         values = np.clip(self.sign * series[self.steps], 0.0, None)
         if self.least is None or self.most is None:
             return values
