@@ -27,7 +27,8 @@ By = Literal["city", "district", "connection", "kind", "asset"]
 BY: tuple[By, ...] = get_args(By)
 Resolution = Literal["total", "year", "month", "day", "hour"]
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
-ROWS = 6
+_NAMES = {"total": "", "year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H%z"}
+ROWS = 7
 """Rows of `Cut.tallies`."""
 
 
@@ -71,8 +72,9 @@ class Cut:
     def tallies(
         self, mwh: FloatArray, kg: FloatArray, low: FloatArray, high: FloatArray, estimated: FloatArray
     ) -> FloatArray:
-        """What `amount` is made of, by hour and place, shape (6, hours, places): kg and its ends, MWh, the
-        size of the energy, and the part of that size which rests on estimates. They add up over hours.
+        """What `amount` is made of, by hour and place, shape (7, hours, places): kg and its ends, MWh, the
+        size of the energy, and the parts of that size whose carbon, and whose energy alone, rest on
+        estimates. They add up over hours.
 
         Args:
             mwh, kg, low, high: of the assets, shape (hours, assets); hours of unknown energy are left out.
@@ -82,7 +84,7 @@ class Cut:
         size = np.where(known, np.abs(mwh), 0.0)
         doubtful = size * np.maximum(np.nan_to_num(estimated)[:, None], self.doubt)
         sums = (np.where(known, values, 0.0) for values in (kg, low, high, mwh))
-        rows = np.stack([*sums, size, doubtful])
+        rows = np.stack([*sums, size, doubtful, size * self.doubt])
         return self.placed(rows.reshape(-1, rows.shape[2])).reshape(ROWS, len(mwh), len(self.places))
 
     def below(self, place: Place) -> tuple[Place, ...]:
@@ -157,26 +159,35 @@ def _stations(bus: int, station_of_bus: Mapping[int, int]) -> list[int]:
     return found
 
 
-def intervals(period: Period, resolution: Resolution) -> tuple[list[datetime], IntArray]:
-    """The local hours, days, months or years of a period, or all of it: their starts (UTC), and the first
-    hour of each."""
-    form = {"total": "", "year": "%Y", "month": "%Y-%m", "day": "%Y-%m-%d", "hour": "%Y-%m-%dT%H%z"}[
-        resolution
-    ]
-    starts, first, last = [], [], None
-    for hour, instant in enumerate(period.time):
-        name = instant.astimezone(period.zone).strftime(form)
-        if name != last:
-            starts.append(instant)
-            first.append(hour)
-            last = name
-    return starts, np.array(first, dtype=np.int64)
+@dataclass(frozen=True)
+class Intervals:
+    """Intervals of a period, one after the other.
+
+    Attributes:
+        names: in local time, ``2016``, ``2016-06``, ``2016-06-21`` or ``2016-06-21T13+0200``; empty for all
+            of the period. starts: UTC. first: the first hour of each, shape (intervals,).
+    """
+
+    names: tuple[str, ...]
+    starts: tuple[datetime, ...]
+    first: IntArray
+
+    def known_hours(self, period: Period) -> IntArray:
+        """How many hours of each have a stored day with an AC solution, shape (intervals,)."""
+        known = np.isfinite(period.actual.city["end_use_kg"]).astype(np.int64)
+        return np.asarray(np.add.reduceat(known, self.first))
 
 
-def known_hours(period: Period, first: IntArray) -> IntArray:
-    """How many hours of each interval have a stored day with an AC solution, shape (intervals,)."""
-    known = np.isfinite(period.actual.city["end_use_kg"]).astype(np.int64)
-    return np.asarray(np.add.reduceat(known, first))
+def intervals(period: Period, resolution: Resolution) -> Intervals:
+    """The local hours, days, months or years of a period, or all of it."""
+    form = _NAMES[resolution]
+    named = [instant.astimezone(period.zone).strftime(form) for instant in period.time]
+    first = [hour for hour, name in enumerate(named) if hour == 0 or name != named[hour - 1]]
+    return Intervals(
+        tuple(named[hour] for hour in first),
+        tuple(period.time.instant(hour) for hour in first),
+        np.array(first, dtype=np.int64),
+    )
 
 
 def sums(period: Period, ledgers: Mapping[str, Ledger], of: Cut, first: IntArray) -> dict[str, FloatArray]:
@@ -198,6 +209,6 @@ def sums(period: Period, ledgers: Mapping[str, Ledger], of: Cut, first: IntArray
 
 
 def amount(tallied: FloatArray) -> Amount:
-    """The amount of some sums of `Cut.tallies`, shape (6,)."""
-    kg, low, high, mwh, size, doubtful = tallied.tolist()
+    """The amount of some sums of `Cut.tallies`, shape (7,)."""
+    kg, low, high, mwh, size, doubtful, _ = tallied.tolist()
     return Amount(kg, low, high, mwh, doubtful / size if size else 0.0)

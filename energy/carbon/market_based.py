@@ -65,7 +65,7 @@ class MarketUse:
 
 
 def market_use(tallied: FloatArray) -> MarketUse:
-    """What some sums of `MarketBased.tallies` say, shape (18,)."""
+    """What some sums of `MarketBased.tallies` say, shape (21,)."""
     return MarketUse(*(amount(part) for part in np.split(tallied, range(ROWS, len(tallied), ROWS))))
 
 

@@ -225,6 +225,7 @@ class City:
     to_bus)``. `fingerprint` is the hash of all inputs, the grid included: part of every plan's hash.
     `grid_root` names the external grid of the root connection where the grid has several. `grid_zone` is the
     zone of the official grid factors, `own_factors` the text of the city's own table of them (empty: none).
+    `station_of_bus` names the bus of the station whose transformer feeds each bus of an LV grid.
     """
 
     id: str
@@ -254,6 +255,7 @@ class City:
     own_factors: str = ""
     units: tuple[SiteUnit, ...] = ()
     carbon: CarbonSettings = CarbonSettings()
+    station_of_bus: Mapping[int, int] = field(default_factory=dict)
 
     def day(self, day: date) -> TimeGrid:
         """The local day, inside the year of data or `IndexError`."""

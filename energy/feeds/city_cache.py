@@ -23,7 +23,7 @@ from energy.domain.city import ChargingSession, City, Profiles, Vehicle
 from energy.domain.time import TimeGrid
 from energy.feeds.officer import OFFICER_FILES
 
-FORMAT = "6"
+FORMAT = "7"
 """Part of every fingerprint; a change of what preparation computes raises it."""
 GRID_FILE = "grid.json"
 _PLAIN = tuple(field.name for field in fields(City) if field.name not in ("profiles", "vehicles"))

@@ -230,6 +230,9 @@ def prepare_city(directory: Path, fingerprint: str, progress: Progress = silent)
         own_factors=own_factors,
         units=assets.units,
         carbon=CarbonSettings(**document.carbon.model_dump()),
+        station_of_bus={
+            index: bus.station for index, bus in elements.buses.items() if bus.station is not None
+        },
     )
     progress(1.0, "prepared")
     return city, grid

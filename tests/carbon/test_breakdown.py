@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from energy.carbon.breakdown import BY, ROWS, Cut, amount, cut, intervals, known_hours, sums
+from energy.carbon.breakdown import BY, RESOLUTIONS, ROWS, Cut, amount, cut, intervals, sums
 from energy.carbon.cfe import CarbonFree, score
 from energy.carbon.difference import difference
 from energy.carbon.grid_average import grid_average
@@ -85,14 +85,15 @@ def test_places_add_up_to_the_city_however_a_ledger_is_cut(
 def test_intervals_add_up_to_the_period(drawn: tuple[Period, dict]) -> None:
     period, kept = drawn
     of = cut(period, "asset")
-    first_hours = {name: intervals(period, name)[1] for name in ("year", "month", "day", "hour", "total")}
-    assert len(first_hours["hour"]) == period.time.steps
-    assert len(first_hours["total"]) == 1
-    whole = sums(period, kept, of, first_hours["total"])
-    for first in first_hours.values():
-        assert known_hours(period, first).sum() == np.isfinite(period.actual.city["end_use_kg"]).sum()
-        for name, found in sums(period, kept, of, first).items():
-            assert found.shape[1:] == (len(first), len(of.places))
+    every = {name: intervals(period, name) for name in RESOLUTIONS}
+    assert len(every["hour"].names) == len(set(every["hour"].names)) == period.time.steps
+    assert every["total"].names == ("",)
+    whole = sums(period, kept, of, every["total"].first)
+    for found_in in every.values():
+        known = found_in.known_hours(period)
+        assert known.sum() == np.isfinite(period.actual.city["end_use_kg"]).sum()
+        for name, found in sums(period, kept, of, found_in.first).items():
+            assert found.shape[1:] == (len(found_in.names), len(of.places))
             np.testing.assert_allclose(found.sum(axis=1), whole[name][:, 0], rtol=1e-9, atol=1e-9)
 
 

@@ -37,6 +37,8 @@ DEFAULT_INFORMATION = "perfect"
 Span = tuple[datetime, datetime]
 MARKET_BASED, CANCELLATIONS = "market-based", "cancellations"
 """The report, and its table, that say which certificates were cancelled."""
+LEDGERS = "ledgers"
+"""Shows the market-based ledger too, and cancels nothing."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Desk:
 
         loaded = self.load(city, period, information)
         cancelled, elsewhere = dict[str, float](), dict[tuple[str, str], str]()
-        if name == MARKET_BASED:
+        if name in (MARKET_BASED, LEDGERS):
             cancelled, elsewhere = self._cancelled(city.id, (loaded.time.start, loaded.time.end))
         report = report_type(name).make(
             Context(

@@ -202,6 +202,7 @@ REPORTS: dict[str, ReportType] = {}
 """By name; filled by `reports`."""
 READING_ORDER = (
     "district-carbon",
+    "ledgers",
     "city-inventory",
     "market-based",
     "ev-carbon",
