@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from energy.carbon.breakdown import ROWS, Cut, amount, cut
 from energy.carbon.grid_average import GridAverage
@@ -97,7 +98,7 @@ class MarketBased:
 
     units: tuple[Unit, ...]
     districts: tuple[str, ...]
-    shares: FloatArray
+    shares: csr_array
     asset_mwh: FloatArray
     energy_mwh: FloatArray
     demand_mwh: FloatArray
@@ -164,7 +165,8 @@ class MarketBased:
         """The part of each asset in what covers the units in some hours, shape (len(hours), assets)."""
         demand = self.demand_mwh[hours]
         part = np.divide(covered, demand, out=np.zeros_like(covered), where=demand > 0)
-        return np.asarray(np.maximum(np.nan_to_num(self.asset_mwh[hours]), 0.0) * (part @ self.shares.T))
+        used = np.maximum(np.nan_to_num(self.asset_mwh[hours]), 0.0)
+        return np.asarray(used * (part @ self.shares.T))
 
     def _sums(self, keys: Sequence[Key], key: Callable[[Unit], Key]) -> dict[Key, MarketUse]:
         place = {name: k for k, name in enumerate(keys)}
@@ -241,7 +243,7 @@ def market_based(
     return MarketBased(
         units=cover.units,
         districts=period.districts,
-        shares=shares,
+        shares=csr_array(shares),
         asset_mwh=ledger.energy_mwh,
         energy_mwh=cover.energy,
         demand_mwh=cover.demand,
