@@ -14,10 +14,12 @@ from dashboard.grid_table import grid_table
 from dashboard.language import Language
 from energy.domain.report import Cell, Column, Figure, Method, Report, Table, Words
 from energy.domain.time import parse_instant
-from energy.feeds.reports.cells import largest, largest_beside, number, plain, shown
+from energy.feeds.reports.cells import WORDS, largest, largest_beside, number, plain, shown
 
 TALL = 14
 """A table of more rows scrolls by itself."""
+MOST_CELLS = 250_000
+"""What a browser shows of one table; all of it is in the files."""
 PARTS_SHOWN = 40
 """So many parts of a figure are listed; all of them are in the JSON file."""
 
@@ -43,12 +45,17 @@ def report_tables(report: Report, say: Language) -> list[Component]:
         if not table.rows:
             parts.append(html.P(say("table.nothing"), className="note"))
             continue
+        rows = table_rows(table, say, ZoneInfo(report.zone))
+        if len(rows) < len(table.rows):
+            cut = said(WORDS["complete_elsewhere"], say)
+            shown_rows, all_rows = say.number(len(rows)), say.number(len(table.rows))
+            parts.append(html.P(cut.format(shown=shown_rows, rows=all_rows), className="note"))
         parts.append(
             html.Div(
                 grid_table(
                     {"type": "report-table", "table": table.id},
                     [_column(table, k, say) for k in range(len(table.columns))],
-                    table_rows(table, say, ZoneInfo(report.zone)),
+                    rows,
                     say,
                     label=title,
                     height=480 if len(table.rows) > TALL else None,
@@ -61,10 +68,11 @@ def report_tables(report: Report, say: Language) -> list[Component]:
 
 
 def table_rows(table: Table, say: Language, zone: ZoneInfo) -> list[dict[str, Any]]:
-    """The rows of `table` for the browser: ``cK`` sorts, ``cK_said`` holds what a number says."""
+    """The rows of `table` for the browser, the first `MOST_CELLS` of their cells: ``cK`` sorts, ``cK_said``
+    holds what a number says."""
     rows = []
     most = largest(table)
-    for place, cells in enumerate(table.rows):
+    for place, cells in enumerate(table.rows[: MOST_CELLS // len(table.columns)]):
         row: dict[str, Any] = {"id": str(place)}
         for k, cell in enumerate(cells):
             if isinstance(cell, Figure):

@@ -171,6 +171,18 @@ def test_what_rounding_leaves_of_a_sum_that_cancels_reads_zero() -> None:
     assert [row["c0"] for row in rows] == [12.5, -12.5, -4.9e-15, -4.9e-15]
 
 
+def test_a_page_shows_the_beginning_of_what_no_browser_holds(
+    made: tuple[Desk, Report, Edition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, report, _ = made
+    say, districts = Language("en"), report.tables[0]
+    said = f"The first 2 of {len(districts.rows)} rows; all of them are in the XLSX, CSV and JSON files."
+    assert said not in list(words(report_tables(report, say)))
+    monkeypatch.setattr("dashboard.report_tables.MOST_CELLS", 2 * len(districts.columns) + 1)
+    assert len(table_rows(districts, say, ZoneInfo(report.zone))) == 2
+    assert said in list(words(report_tables(report, say)))
+
+
 def test_what_is_not_estimated_claims_no_estimate_and_an_empty_table_says_so(
     made: tuple[Desk, Report, Edition],
 ) -> None:

@@ -31,8 +31,10 @@ from energy.service.reports.registry import Choice, Context, report
 
 FIGURES_MOST = 30_000
 """A table of more numbers holds them bare, all but those of places that contain others."""
-NUMBERS_MOST = 1_000_000
-"""More numbers than this are no report: what a workbook and a browser hold, and half a GB of memory."""
+CELLS_MOST = 1_100_000
+"""More than a workbook, a browser and 0.6 GB of memory hold."""
+_NAMING = 4
+"""Columns of a table over time beside its numbers."""
 BARS_MOST = 24
 CUT = Choice("by", ("district", "connection", "kind", "asset", "city"), "district")
 RESOLUTION = Choice("resolution", RESOLUTIONS, "total")
@@ -94,13 +96,14 @@ def _resolution(context: Context) -> Resolution:
 
 
 def _check_size(of: Cut, spans: Intervals, quantities: int) -> None:
-    numbers = len(of.places) * len(spans.names) * quantities
-    if numbers > NUMBERS_MOST:
+    columns = _NAMING + quantities
+    cells = len(of.places) * len(spans.names) * columns
+    if cells > CELLS_MOST:
         raise InputError(
             Fault(
                 f"settings.{RESOLUTION.name}",
-                f"{len(of.places):,} places × {len(spans.names):,} intervals × {quantities} quantities are "
-                f"{numbers:,} numbers; a report holds {NUMBERS_MOST:,}. Choose a shorter period, a coarser "
+                f"{len(of.places):,} places × {len(spans.names):,} intervals × {columns} columns are "
+                f"{cells:,} cells; a report holds {CELLS_MOST:,}. Choose a shorter period, a coarser "
                 f"resolution, one ledger ({LEDGER.name}=traced) or fewer places ({CUT.name}=connection)",
             )
         )
@@ -125,7 +128,8 @@ class _Rows:
         self.timed = spans.names != ("",)
         numbers = len(of.places) * len(spans.names) * len(chosen.quantities)
         self.bare = numbers > FIGURES_MOST
-        self.names = _Names(context, of)
+        # what stands once in the table of places is not repeated in every interval
+        self.names = _Names(context, of, brief=self.timed)
 
     def table(self, key: str, title: Words) -> Table:
         """All rows, the times in order."""
@@ -224,8 +228,8 @@ _NOTES: Mapping[By, Words] = {
 class _Names:
     """What the places of a cut are called."""
 
-    def __init__(self, context: Context, of: Cut) -> None:
-        self.context, self.by = context, of.by
+    def __init__(self, context: Context, of: Cut, *, brief: bool) -> None:
+        self.context, self.by = context, "" if brief else of.by
         self.assets = {asset.id: asset for asset in context.period.assets}
         headings = {
             "connection": (Column("within", words("Within", "上位")),),
@@ -238,7 +242,7 @@ class _Names:
         self.columns = (
             Column("place", words("Id", "ID")),
             Column("name", words("Name", "名称")),
-            *headings.get(of.by, ()),
+            *headings.get(self.by, ()),
         )
 
     def cells(self, place: Place) -> tuple[Cell, ...]:
