@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
-from optimizer.assets.base import Asset, AssetRows, Controllable, Entries, SparseBlock
+from optimizer.assets.base import Asset, AssetRows, Controllable, Entries
 from optimizer.collection import no_collection
 from optimizer.connections import ConnectionRows
 from optimizer.fairness_rows import FairnessRows
@@ -83,7 +83,7 @@ def _compile(
         "row_upper": [np.where(kind >= 0, rhs, np.inf)],
     }
     first, first_row = count, len(form.rows)
-    blocks: list[SparseBlock] = []
+    named: list[tuple[Callable[[], list[str]], Callable[[], list[str]]]] = []
     reactive = ReactiveRows(problem, assets)
     beside: list[AssetRows | ReactiveRows] = [*assets, reactive]
     for rows in beside:
@@ -91,14 +91,13 @@ def _compile(
         block = rows.block()
         if block is None:
             continue
-        blocks.append(block)
+        named.append((block.column_names, block.row_names))
         placed += [(part, first_row) for part in block.entries]
         first += sum(map(len, block.lower))
         first_row += sum(map(len, block.row_lower))
         for name, store in parts.items():
             store += getattr(block, name)
     matrix = _matrix(placed, (first_row, first))
-    named = [(block.column_names, block.row_names) for block in blocks]
     vectors = {name: np.concatenate(store) for name, store in parts.items()}
     program = LinearProgram(matrix, **vectors, integer=site.integers())
 
@@ -113,10 +112,11 @@ def _compile(
     return Program(program, (part,), names, row_names, site.mwh_per_kw)
 
 
-def _matrix(placed: Sequence[tuple[Entries, int]], shape: tuple[int, int]) -> sp.csc_array:
+def _matrix(placed: list[tuple[Entries, int]], shape: tuple[int, int]) -> sp.csc_array:
     """The matrix of all parts, each with the row that its rows count from.
 
-    It is written in one pass: for a fleet, copies would cost more than all else about it.
+    It is written in one pass, and `placed` emptied to make room for it: for a fleet, copies and fresh memory
+    would cost more than all else about it.
     """
     size = sum(len(row) for (row, _, _), _ in placed)
     rows, columns, values = np.empty(size, np.int32), np.empty(size, np.int32), np.empty(size)
@@ -126,4 +126,5 @@ def _matrix(placed: Sequence[tuple[Entries, int]], shape: tuple[int, int]) -> sp
         np.add(row, first_row, out=rows[begin:end], casting="same_kind")
         columns[begin:end] = column
         values[begin:end] = value
+    placed.clear()
     return sp.csc_array((values, (rows, columns)), shape=shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import cached_property
@@ -110,6 +110,11 @@ class TimeGrid:
     def position(self, instant: datetime) -> float:
         """Where `instant` lies in steps from the start (2.5 = the middle of interval 2)."""
         return (instant - self.start) / self.resolution
+
+    def positions(self, instants: Iterable[datetime]) -> NDArray[np.float64]:
+        """The position of each of many."""
+        start, resolution = self.start, self.resolution
+        return np.array([(instant - start) / resolution for instant in instants], float)
 
     @cached_property
     def datetimes(self) -> NDArray[np.datetime64]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -51,6 +50,7 @@ STATED = (
     "v2g_reserve_kwh",
     "least_wear_cost_per_mwh",
     "priority",
+    "v2g_consent",
 )
 """What every EV states."""
 
@@ -61,7 +61,7 @@ class FleetRows(AssetRows):
     def __init__(self, site: Site, evs: Sequence[Vehicle]) -> None:
         self._evs, self._time = evs, site.time
         self._stated = dict(zip(STATED, numbers(evs, *STATED), strict=True))
-        self._stays = FleetStays(evs, site.time)
+        self._stays = FleetStays(evs, self._stated, site.time)
         self._drives = [
             (number, order, step, trip)
             for number, ev in enumerate(evs)
@@ -125,11 +125,12 @@ class FleetRows(AssetRows):
 
     def _declare_power(self, site: Site) -> None:
         """The power of all EVs at a connection, in Pyomo."""
-        number = {connection: k for k, connection in enumerate(self._connections)}
+        of_ev = [ev.connection for ev in self._evs]
+        self._connections = sorted(set(of_ev))
         shape = len(self._connections), site.time.steps
         count = shape[0] * shape[1]
-        first_key = site.time.steps * np.array([number[ev.connection] for ev in self._evs])
-        key = first_key[self._piece_ev] + self._piece_step
+        first_key = dict(zip(self._connections, range(0, count, site.time.steps), strict=True))
+        key = np.array([first_key[connection] for connection in of_ev])[self._piece_ev] + self._piece_step
         self._link_keys, link_at = _distinct(count, key)
         self._link_of_piece = link_at[key]
         self._link_labels = [site.named(connection) for connection in self._connections]
@@ -142,10 +143,6 @@ class FleetRows(AssetRows):
         for row, connection in enumerate(self._connections):
             site.draw(connection, fleet, row, 1.0)
         self._fleet = fleet.index.ravel()[self._link_keys]
-
-    @cached_property
-    def _connections(self) -> list[str]:
-        return sorted({ev.connection for ev in self._evs})
 
     def place(self, first_column: int) -> None:
         widths = [len(self._piece_ev), len(self._v2g), len(self._keys), len(self._drives), len(self._needs)]
@@ -412,7 +409,8 @@ class FleetRows(AssetRows):
 
     def _column_names(self) -> list[str]:
         piece = [
-            f"({self._evs[ev].id},{step})" for ev, step in zip(self._piece_ev, self._piece_step, strict=True)
+            f"({self._evs[ev].id},{step})"
+            for ev, step in zip(self._piece_ev.tolist(), self._piece_step.tolist(), strict=True)
         ]
         state = [f"({name})" for name in self._state_names()]
         drives = [f"({self._evs[number].id},{order})" for number, order, _, _ in self._drives]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import chain
 from math import ceil, floor
@@ -208,17 +208,19 @@ class Stay(NamedTuple):
 class FleetStays:
     """What `Vehicle.stays` says of one EV, of many at once: in their order, then by arrival.
 
+    `stated` has what every EV states, by field.
+
     Attributes:
         sessions: those inside the horizon; `ev` is whose each is, `need` what is due at its end, kWh.
         begin, end: in steps from the start of the horizon; first, last: the steps that they touch.
         charge_max, charge_min, discharge_max, discharge_min: kW; priority: what its need weighs.
     """
 
-    def __init__(self, evs: Sequence[Vehicle], time: TimeGrid) -> None:
+    def __init__(self, evs: Sequence[Vehicle], stated: Mapping[str, FloatArray], time: TimeGrid) -> None:
         every = [session for ev in evs for session in ev.sessions]
         whose = np.repeat(np.arange(len(evs)), [len(ev.sessions) for ev in evs])
-        arrival = np.array([time.position(session.arrival) for session in every], float)
-        departure = np.array([time.position(session.departure) for session in every], float)
+        arrival = time.positions(session.arrival for session in every)
+        departure = time.positions(session.departure for session in every)
         begin, end = np.maximum(arrival, 0.0), np.minimum(departure, time.steps)
         order = np.lexsort((arrival, whose))
         order = order[begin[order] < end[order]]
@@ -233,8 +235,10 @@ class FleetStays:
             "discharge_min_kw",
             "v2g_consent",
         )
-        gain, priority, ev_consent = numbers(evs, "charge_efficiency", "priority", "v2g_consent")[:, self.ev]
-        self.discharge_max = discharge_max * consent * ev_consent
+        gain, priority, of_ev = (
+            stated[name][self.ev] for name in ("charge_efficiency", "priority", "v2g_consent")
+        )
+        self.discharge_max = discharge_max * consent * of_ev
         due = np.array([session.e_departure_min_kwh or 0.0 for session in self.sessions])
         # what can still be charged beyond the horizon is not due at its end
         self.need = due - gain * self.charge_max * (departure[order] - self.end) * time.hours

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from energy.domain.time import TimeGrid, parse_duration
 from optimizer import DispatchProblem, dispatch
 from optimizer.assets.ev import ElectricVehicle
-from optimizer.assets.vehicle import FleetStays
+from optimizer.assets.fleet import STATED
+from optimizer.assets.vehicle import FleetStays, numbers
 from tests.optimizer.builders import START, Document, battery, ev, load, problem_of, session, solve
 from tests.optimizer.milp.random_problem import problems
 
@@ -70,7 +71,7 @@ def test_the_stays_of_a_fleet_are_those_of_its_evs(
     time = TimeGrid(START, parse_duration(resolution), 8)
     evs = [ElectricVehicle.model_validate(asset) for asset in assets]
     every = [(number, stay) for number, one in enumerate(evs) for stay in one.stays(time)]
-    found = FleetStays(evs, time)
+    found = FleetStays(evs, dict(zip(STATED, numbers(evs, *STATED), strict=True)), time)
     assert list(zip(found.ev, found.sessions, strict=True)) == [(n, stay.session) for n, stay in every]
     for name in ("begin", "end", "first", "last"):
         assert getattr(found, name).tolist() == [getattr(stay, name) for _, stay in every]
