@@ -32,6 +32,9 @@ def year_share(period: Period, year: int, first_month: int = 1) -> float:
     return max(common, timedelta(0)) / (last - first)
 
 
+ForecastMethod = Literal["complete", "seasonal", "linear"]
+
+
 @dataclass(frozen=True, slots=True)
 class YearForecast:
     """Emissions of a whole year.
@@ -48,7 +51,7 @@ class YearForecast:
     value: float
     low: float
     high: float
-    method: Literal["complete", "seasonal", "linear"]
+    method: ForecastMethod
     known_share: float
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
@@ -166,6 +167,9 @@ class TracedCarbon:
         return np.diff(self.tank_kg, axis=0, prepend=self.opening_kg[None])
 
 
+Ends = tuple[TracedCarbon, TracedCarbon]
+
+
 @dataclass(frozen=True)
 class AccountedDay:
     """What the assets, storages and buses of a period did on one of its stored days.
@@ -183,8 +187,7 @@ class AccountedDay:
             `Period.buses`. None on a day without any.
         hydrogen_kg: what vehicles took of stations, kg of hydrogen, columns as `Period.storages`; None on a
             day that was stored without.
-        ends: the carbon with all factors at the low, and all at the high end of their ranges; None on a day
-            that was stored without, or has a source without range.
+        read_ends: how `ends` come out of the store: only where they are asked for.
     """
 
     hours: slice
@@ -203,7 +206,13 @@ class AccountedDay:
     marginal_kg: FloatArray | None = None
     marginal_at_bus: FloatArray | None = None
     hydrogen_kg: FloatArray | None = None
-    ends: tuple[TracedCarbon, TracedCarbon] | None = None
+    read_ends: Callable[[], Ends | None] = lambda: None
+
+    @cached_property
+    def ends(self) -> Ends | None:
+        """The carbon with all factors at the low, and all at the high end of their ranges; None on a day that
+        was stored without, or has a source without range."""
+        return self.read_ends()
 
     @property
     def carbon(self) -> TracedCarbon:

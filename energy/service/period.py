@@ -18,6 +18,7 @@ from energy.domain.period import (
     AccountedDay,
     AssetEntry,
     End,
+    Ends,
     Period,
     TracedCarbon,
     end_name,
@@ -173,6 +174,10 @@ class _Days:
                 opening_kg=opening(opening_kg),
             )
 
+        def ends() -> Ends | None:
+            held = day.opening_range_kg
+            return None if held is None else (at_end("low", held[0]), at_end("high", held[1]))
+
         def opening(held: FloatArray) -> FloatArray:
             return _placed(held[None], columns["tank_mwh"], self.storages)[0]
 
@@ -196,9 +201,7 @@ class _Days:
             marginal_kg=of_assets("marginal_kg") if "marginal_kg" in tables else None,
             marginal_at_bus=of_buses(_AT_MARGIN) if _AT_MARGIN in tables else None,
             hydrogen_kg=of_storages("hydrogen_kg") if "hydrogen_kg" in tables else None,
-            ends=None
-            if day.opening_range_kg is None
-            else (at_end("low", day.opening_range_kg[0]), at_end("high", day.opening_range_kg[1])),
+            read_ends=ends,
         )
 
     def joined(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, FloatArray]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,9 @@ def float64(values: FloatArray) -> bytes:
 
 
 def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
-    """The columns of a row of ``day_accounts``."""
+    """The columns of a row of ``day_accounts``: every table is compressed for itself, so that who wants some
+    of them reads no others."""
+    packed = {name: float64(accounts.tables[name].values) for name in sorted(accounts.tables)}
     document = {
         "time": accounts.time.document(),
         "start_hash": accounts.start_hash,
@@ -43,6 +46,7 @@ def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
         "factors_version": accounts.factors_version,
         "assets": _ASSETS.dump_python(accounts.assets, mode="json"),
         "tables": {name: list(table.columns) for name, table in accounts.tables.items()},
+        "bytes": {name: len(values) for name, values in packed.items()},
         "opening_mwh": dict(accounts.opening_mwh),
         "opening_kg": dict(accounts.opening_kg),
         "opening_range_kg": None
@@ -50,14 +54,17 @@ def packed_accounts(accounts: DayAccounts) -> dict[str, bytes]:
         else [dict(end) for end in accounts.opening_range_kg],
         "sources": _SOURCES.dump_json(accounts.sources).decode(),
     }
-    values = [accounts.tables[name].values.ravel() for name in sorted(accounts.tables)]
-    return {"document": packed_document(document), "float64": float64(np.concatenate(values))}
+    return {"document": packed_document(document), "float64": b"".join(packed.values())}
 
 
 def stored_accounts(
-    run: DayRun, document: Mapping[str, Any], unpack: Callable[[], bytes], before: StoredAccounts | None
+    run: DayRun,
+    document: Mapping[str, Any],
+    packed: bytes,
+    decompress: Callable[[bytes], bytes],
+    before: StoredAccounts | None,
 ) -> StoredAccounts:
-    """The accounts that `packed_accounts` packed, from its document and a way to its decompressed numbers.
+    """The accounts that `packed_accounts` packed: its document, its numbers, and how these are decompressed.
 
     What is the same as on the day `before` is the same object: thousands of names are kept once.
     """
@@ -74,8 +81,11 @@ def stored_accounts(
         columns = before.columns if columns == before.columns else columns
         assets = before.assets if assets == before.assets else assets
 
-    def tables() -> dict[str, FloatArray]:
-        numbers, first, found = np.frombuffer(unpack(), dtype="<f8"), 0, {}
+    def tables() -> Mapping[str, FloatArray]:
+        if lengths is not None:
+            return _Tables(columns, time.steps, packed, lengths, decompress)
+        # a day of before they were compressed one by one
+        numbers, first, found = np.frombuffer(decompress(packed), dtype="<f8"), 0, {}
         for name, of in columns.items():
             last = first + time.steps * len(of)
             found[name] = numbers[first:last].reshape(time.steps, len(of))
@@ -85,7 +95,7 @@ def stored_accounts(
     def opening(held: Mapping[str, float]) -> FloatArray:
         return np.array([held.get(key, 0.0) for key in columns["tank_mwh"]], dtype=np.float64)
 
-    ends = document.get("opening_range_kg")
+    ends, lengths = document.get("opening_range_kg"), document.get("bytes")
     return StoredAccounts(
         run=run,
         time=time,
@@ -100,6 +110,34 @@ def stored_accounts(
         unpack=tables,
         opening_range_kg=None if ends is None else (opening(ends[0]), opening(ends[1])),
     )
+
+
+class _Tables(Mapping[str, FloatArray]):
+    """The tables of a day, shape (steps, columns): each is decompressed when it is asked for."""
+
+    def __init__(
+        self,
+        columns: Mapping[str, tuple[str, ...]],
+        steps: int,
+        packed: bytes,
+        lengths: Mapping[str, int],
+        decompress: Callable[[bytes], bytes],
+    ) -> None:
+        self._columns, self._steps, self._packed, self._decompress = columns, steps, packed, decompress
+        ends = itertools.accumulate(lengths[name] for name in columns)
+        self._window = {
+            name: slice(end - lengths[name], end) for name, end in zip(columns, ends, strict=True)
+        }
+
+    def __getitem__(self, name: str) -> FloatArray:
+        numbers = np.frombuffer(self._decompress(self._packed[self._window[name]]), dtype="<f8")
+        return numbers.reshape(self._steps, len(self._columns[name]))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
 
 
 @functools.lru_cache(maxsize=16)

@@ -334,8 +334,7 @@ class Store:
                 finished=row.finished,
                 sources=unpacked_sources(document.get("sources", "[]")),
             )
-            unpack = functools.partial(unpacked, row.float64)
-            found.append(stored_accounts(run, document, unpack, found[-1] if found else None))
+            found.append(stored_accounts(run, document, row.float64, unpacked, found[-1] if found else None))
         return found
 
     def _unpacked(self, packed: bytes, what: str) -> bytes:

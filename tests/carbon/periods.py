@@ -65,7 +65,7 @@ def at_end(carbon: TracedCarbon, share: float) -> TracedCarbon:
 
 def with_ends_of(day: AccountedDay) -> AccountedDay:
     """The day with both ends of its carbon."""
-    return replace(day, ends=(at_end(day.carbon, LOW), at_end(day.carbon, HIGH)))
+    return replace(day, read_ends=lambda: (at_end(day.carbon, LOW), at_end(day.carbon, HIGH)))
 
 
 def with_ends(table: dict[str, FloatArray]) -> dict[str, FloatArray]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -17,8 +17,8 @@ from energy.carbon.grid_average import grid_average
 from energy.carbon.marginal import marginal
 from energy.carbon.market_based import MarketBased, market_use
 from energy.carbon.traced import Traced
-from energy.domain.period import AccountedDay, Period, TracedCarbon
-from tests.carbon.periods import build, periods, table, with_tables
+from energy.domain.period import Period
+from tests.carbon.periods import HIGH, LOW, build, periods, table, with_tables
 from tests.carbon.test_grid_average import flat
 from tests.carbon.test_market_based import DAY, certificate, contract, ledger, portfolios
 
@@ -209,21 +209,13 @@ def test_what_an_asset_is_unsure_of_is_weighed_by_its_energy() -> None:
 
 @pytest.mark.parametrize("by", BY)
 def test_traced_carbon_has_the_ends_that_its_days_were_stored_with(by: str) -> None:
-    """Each end is an account of its own: at factors 0.8 and 1.3 times as high, so are the places' figures."""
+    """Each end is an account of its own: as all factors are there, so are the places' figures."""
     period = build(3, date(2016, 6, 29), 2)
-
-    def at(day: AccountedDay, factor: float) -> TracedCarbon:
-        values = (getattr(day.carbon, item.name) * factor for item in fields(TracedCarbon))
-        return TracedCarbon(*values)
-
     first, second = period.by_day
-    ranged = [replace(day, ends=(at(day, 0.8), at(day, 1.3))) for day in (first, second)]
     of = cut(period, by)
-    known, partly = (
-        replace(period, by_day=days) for days in (tuple(ranged), (ranged[0], replace(second, ends=None)))
-    )
-    for found in map(amount, total(of, known, "", Traced(known)).T):
-        assert (found.low_kg, found.high_kg) == pytest.approx((0.8 * found.kg, 1.3 * found.kg), abs=1e-9)
+    partly = replace(period, by_day=(first, replace(second, read_ends=lambda: None)))
+    for found in map(amount, total(of, period, "", Traced(period)).T):
+        assert (found.low_kg, found.high_kg) == pytest.approx((LOW * found.kg, HIGH * found.kg), abs=1e-9)
     for found in map(amount, total(of, partly, "", Traced(partly)).T):
         assert np.isnan(found.low_kg) or not found.mwh
         assert np.isfinite(found.kg)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from energy.carbon.indicators import Indicators, compare, district_indicators
 from energy.carbon.rates import Rate
 from energy.carbon.stations import stations
 from energy.carbon.traced import Traced
-from energy.domain.period import CITY, Account, Period, end_name, ends_of
+from energy.domain.period import CITY, Account, AccountedDay, Period, TracedCarbon, end_name, ends_of
 from tests.carbon.periods import HIGH, LOW, periods
 from tests.carbon.test_grid_average import flat
 from tests.carbon.test_stations import with_stations
@@ -54,6 +54,18 @@ def narrowed(period: Period, share: float) -> Period:
     def account(of: Account) -> Account:
         return Account(table(dict(of.districts)), table(dict(of.city)))
 
+    def day(of: AccountedDay) -> AccountedDay:
+        ends = tuple(
+            TracedCarbon(
+                *(
+                    drawn(getattr(of.carbon, item.name), getattr(end, item.name))
+                    for item in fields(TracedCarbon)
+                )
+            )
+            for end in of.ends or ()
+        )
+        return replace(of, read_ends=lambda: ends)
+
     actual = account(period.actual)
     return replace(
         period,
@@ -61,22 +73,7 @@ def narrowed(period: Period, share: float) -> Period:
         planned=actual,
         uncontrolled=account(period.uncontrolled),
         upstream=table(dict(period.upstream)),
-        by_day=tuple(
-            replace(
-                day,
-                ends=tuple(
-                    replace(
-                        end,
-                        **{
-                            name: drawn(getattr(day.carbon, name), getattr(end, name))
-                            for name in ("drawn_kg", "injected_kg", "driven_kg", "tank_kg", "opening_kg")
-                        },
-                    )
-                    for end in day.ends
-                ),
-            )
-            for day in period.by_day
-        ),
+        by_day=tuple(map(day, period.by_day)),
     )
 
 
@@ -137,7 +134,7 @@ def figures(period: Period, rate: Rate) -> dict[str, tuple[float, float, float]]
         for name in ("official_kg", "level_kg", "timing_kg", "local_kg", "traced_kg", "traced_losses_kg"):
             found[f"difference/{place}/{name}"] = tuple(getattr(each, name) for each in (apart, *apart.ends))
     of_city = cut(period, "district")
-    tallied = sums(period, {"traced": Traced(period)}, of_city, intervals(period, "total")[1])["traced"]
+    tallied = sums(period, {"traced": Traced(period)}, of_city, intervals(period, "total").first)["traced"]
     for k, place in enumerate(of_city.places):
         traced = amount(tallied[:, 0, k])
         found[f"traced/{place.id}"] = (traced.kg, traced.low_kg, traced.high_kg)
@@ -189,7 +186,7 @@ def test_one_day_without_ends_leaves_no_interval_and_no_narrower_one(
         return Account(cleared(dict(of.districts)), cleared(dict(of.city)))
 
     days = list(period.by_day)
-    days[lost] = replace(days[lost], ends=None)
+    days[lost] = replace(days[lost], read_ends=lambda: None)
     without = replace(
         period,
         actual=account(period.actual),

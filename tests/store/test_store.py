@@ -277,6 +277,18 @@ def test_accounts_that_were_stored_without_the_hash_of_their_start_are_stale() -
         if name != "start_hash"
     }
     run = DayRun(plan.day, 1, plan.information, "secure", "", "0", "1", plan.time.start)
-    found = stored_accounts(run, document, lambda: zlib.decompress(packed["float64"]), None)
+    found = stored_accounts(run, document, packed["float64"], zlib.decompress, None)
     assert found.start_hash == ""
     assert found.unpack().keys() == accounts_of(plan).tables.keys()
+
+
+def test_tables_that_were_stored_in_one_are_read_as_those_of_today() -> None:
+    plan = plan_of()
+    accounts = accounts_of(plan)
+    document = json.loads(zlib.decompress(packed_accounts(accounts)["document"]))
+    del document["bytes"]
+    tables = [accounts.tables[name].values.ravel() for name in sorted(accounts.tables)]
+    run = DayRun(plan.day, 1, plan.information, "secure", "", "0", "1", plan.time.start)
+    found = stored_accounts(run, document, float64(np.concatenate(tables)), zlib.decompress, None)
+    for name, values in found.unpack().items():
+        assert values.tobytes() == accounts.tables[name].values.tobytes()

@@ -24,8 +24,8 @@ from energy.domain.report import FactorUse, Figure, InputUse, Plot, Report, Tabl
 from energy.feeds.officer import OfficerInputs
 from energy.feeds.reports.cells import SETTINGS
 from energy.service.period import days_of
-from energy.service.reports.intervals import without_interval
 from energy.service.reports.methods import METHODS
+from energy.service.reports.without_interval import without_interval
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from energy.carbon.gpc import REFERENCES
 from energy.domain.city import LOCAL_GENERATION, City
 from energy.domain.errors import InputError, UnknownError
+from energy.domain.factors import FactorRegistry
 from energy.domain.period import Account, DataSource, Period
 from energy.domain.report import Figure, Report, ReportKey, figure_id
 from energy.domain.report_document import report_document, report_of
@@ -121,7 +122,7 @@ def test_every_figure_carries_its_share_of_estimated_input(name: str, period: Pe
 WITHOUT = {
     "grid-average": ("sources give no range", "entries are single numbers"),
     "market-based": ("sources give no range",),
-    "marginal": ("no source gives a range",),
+    "marginal": ("is taken at one value",),
     "entered": ("entries are single numbers",),
     "traced": ("sources give no range",),
 }
@@ -150,7 +151,7 @@ def test_every_figure_of_carbon_has_its_interval_or_the_report_says_why(name: st
             assert found.value is not None
             assert found.low <= found.value <= found.high, key
     # days of before the ends were kept: no interval, and said
-    nothing = tuple(replace(day, ends=None) for day in period.by_day)
+    nothing = tuple(replace(day, read_ends=lambda: None) for day in period.by_day)
 
     def without(of: Account) -> Account:
         tables = ({k: v for k, v in t.items() if not k.endswith(BY_END)} for t in (of.districts, of.city))
@@ -478,6 +479,42 @@ def test_a_path_that_has_ended_is_told_from_one_that_has_not_begun() -> None:
     assert figures["target/past/path"].value == 5.0
     assert figures["target/past/budget_left"].explanation == "the path ended in 2010"
     assert figures["target/next/budget_left"].explanation == "the path begins in 2020"
+
+
+def test_the_years_end_has_the_spread_of_its_months_and_the_range_of_the_factor() -> None:
+    target = {"id": "city", "base": 10.0, "base_year": 2000, "milestones": [{"year": 2030, "reduction": 0.5}]}
+    officer, known = OfficerInputs(targets={"target": [target]}), load_factors()
+    ranged = replace(
+        known,
+        factors=tuple(
+            replace(factor, low=0.9 * factor.value, high=1.1 * factor.value)
+            if factor.kind == "grid"
+            else factor
+            for factor in known.factors
+        ),
+    )
+
+    def of(factors: FactorRegistry, first: date) -> Report:
+        given = context(build(7, first, 3), "targets", gaps="estimate")
+        return reports()["targets"].make(replace(given, officer=officer, factors=factors))
+
+    for first, months in ((date(2016, 10, 30), 2), (date(2016, 10, 28), 1)):
+        plain, wide = of(known, first), of(ranged, first)
+        so_far, end = (wide.figures[f"target/city/{name}"] for name in ("so_far", "year_end"))
+        assert so_far.value is not None
+        assert (so_far.low, so_far.high) == pytest.approx((0.9 * so_far.value, 1.1 * so_far.value))
+        assert plain.figures["target/city/so_far"].low is None
+        narrow = plain.figures["target/city/year_end"]
+        assert (end.low is None, narrow.low is None) == (months == 1, months == 1)
+        if (
+            end.low is not None
+            and narrow.low is not None
+            and end.high is not None
+            and narrow.high is not None
+        ):
+            assert (end.low, end.high) == pytest.approx((0.9 * narrow.low, 1.1 * narrow.high))
+        said = any("fewer than two of its months" in notice["en"] for notice in wide.notices)
+        assert said == (months == 1)
 
 
 def test_what_the_inventory_says_of_itself_is_in_both_languages() -> None:

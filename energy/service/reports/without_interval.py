@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 import numpy as np
 
+from energy.carbon.year_end import ForecastMethod
 from energy.domain.factors import Factor
 from energy.domain.period import Period, ends_of
 from energy.domain.report import Figure, Words
@@ -38,9 +40,9 @@ def without_interval(
     if "marginal" in ledgers:
         notices.append(
             words(
-                "Marginal figures have no interval: no source gives a range of the upstream's marginal "
-                "intensity.",
-                "限界の数値に区間はない：上位系統の限界炭素強度の幅を示す出典がないため。",
+                "Marginal figures have no interval: the upstream's marginal intensity is taken at one value, "
+                "without a range.",
+                "限界の数値に区間はない：上位系統の限界炭素強度は幅のない単一の値で扱うため。",
             )
         )
     if any(figure.ledger == "entered" or "inventory.csv" in figure.inputs for figure in lacking):
@@ -48,6 +50,21 @@ def without_interval(
             words(
                 "The officer's entries are single numbers: they and what contains them have no interval.",
                 "担当者の入力は単一の値であり、それを含む数値に区間はない。",
+            )
+        )
+    if any(figure.rule == "its gases" for figure in lacking):
+        notices.append(
+            words(
+                "Rows of some of the gases have no interval: ranges are of all gases together.",
+                "一部のガスだけの行に区間はない：幅は全ガスの合計に対するものであるため。",
+            )
+        )
+    if any(figure.rule in get_args(ForecastMethod) for figure in lacking):
+        notices.append(
+            words(
+                "Of the year's end there is no interval: fewer than two of its months are known, or all are "
+                "and the factor has no range.",
+                "年末値に区間はない：既知の月が二つ未満、または全月が既知で係数に幅がないため。",
             )
         )
     return tuple(notices)
