@@ -1,50 +1,39 @@
 """Why needs are unmet or hard limits cannot hold, and the smallest relaxation that would help.
 
 First in closed form, asset by asset (`Asset.out_of_reach`). What is left comes from limits that assets
-share: an elastic linear program in which every asset's hard limit, and every limit of a connection (import,
-export, phases, unbalance, a grid operator's signals), has one slack over all its steps (Chinneck,
-Feasibility and Infeasibility in Optimization, 2008, ch. 6). The weighted sum of slacks is minimised; those
-above zero are the conflict. The weights are 1 per kW and per kWh, and `KWH_PER_KG` per kg. Then, with the
-slacks held, what lies beyond each limit summed over its steps: where nothing need be beyond, nothing is.
+share: an elastic program (`optimizer.elastic`) in which every asset's hard limit, and every limit of a
+connection (import, export, phases, unbalance, a grid operator's signals), may give way. Those that do are the
+conflict. Limits of a grid hold throughout: `least` is asked again when more of them are known.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 
-from energy.domain.errors import DeadlineError
 from energy.domain.network import FloatArray, IntArray
 from energy.domain.schedule import Conflict, Schedule
-from optimizer.assets.base import Asset, Controllable, HardLimit
+from optimizer.assets.base import Asset, Controllable
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.reach import when
+from optimizer.elastic import HELD, RELAXED, Elastic, Widened, joined, least, widened
 from optimizer.islands import BORDERS, border_message
 from optimizer.problem import DispatchProblem
-from optimizer.solver import Solver
 from optimizer.unmet_needs import DECIMALS, unmet_needs
 
 if TYPE_CHECKING:
     from optimizer.stages import Stages
 
-RELAXED = 1e-6
-"""A slack below this is the solver's tolerance."""
-KWH_PER_KG = 33.33
-"""Lower heating value of hydrogen."""
-HELD = 5e-7
-"""How much more than the least, relative and absolute, a later stage may leave: above the tolerance of an
-integer program, below what counts. What is nothing stays nothing."""
 NOT_LEAST = "conflicts: the relaxations are enough together, but less may do"
 UNEXPLAINED = "no limit of a connection and no energy that must be held explains why there is no schedule"
+NO_TIME = "the deadline passed before it was known what would serve the shortfalls"
 NOT_FOUND = "it was not found what would serve the shortfalls"
-WEIGHT = {"kW": 1.0, "kWh": 1.0, "kg": KWH_PER_KG}
 QUANTITY = {"loading_percent": "loading", "vm_pu": "voltage"}
-Terms = Sequence[tuple[IntArray, FloatArray | float]]
 WAY = {
     "import_limit_kw": "import",
     "export_limit_kw": "export",
@@ -54,49 +43,244 @@ WAY = {
 }
 """Limits of connections, one over all steps, and what more of each of them allows."""
 
+Named = tuple[tuple[Conflict, ...], str | None]
+"""Conflicts, and in words what they leave open."""
 
-def of_infeasible(problem: DispatchProblem, stages: Stages) -> tuple[tuple[Conflict, ...], str | None]:
-    """The hard limits that contradict each other, and in words where they do not explain all.
 
-    Uses up `stages`: bounds and costs are changed.
+class GivingWay(Protocol):
+    """Limits of one program that give way as little as they can.
+
+    Attributes:
+        problem, stages: the problem with its assets' own limits relaxed as `named` says, and its program.
     """
-    if problem.offers:
-        # what is offered gives way to everything: only its rows would repeat limits that are to be relaxed
-        problem, stages = _eased(replace(problem, offers=()), (), stages)
-    declared = {(limit.assets, limit.limit) for rows in stages.program.assets for limit in rows.hard_limits}
-    closed = [one for one in _out_of_reach(problem) if (one.assets, one.limit) in declared]
-    if closed:
-        problem, stages = _eased(problem, closed, stages)
-        if stages.solve().x is not None:
-            return tuple(closed), None
-    hard = _hard_conflicts(problem, stages)
-    return _merged(closed, hard), None if hard else UNEXPLAINED
+
+    problem: DispatchProblem
+    stages: Stages
+
+    def least(self) -> FloatArray | None:
+        """A solution with the least relaxation, under the limits of the grid that are known by now; None
+        where the solver finds nothing."""
+
+    def named(self, root_kw: FloatArray | None = None) -> Named:
+        """What gives way in the last solution; `root_kw` is what the root draws then (+) or feeds in (−),
+        shape (steps,), where that is known better than from the solution."""
 
 
-def of_shortfalls(
-    problem: DispatchProblem, schedule: Schedule, stages: Stages
-) -> tuple[tuple[Conflict, ...], str | None]:
+def of_infeasible(problem: DispatchProblem, stages: Stages) -> Named:
+    """The hard limits that contradict each other. Uses up `stages`: bounds and costs are changed."""
+    limits = HardLimits(problem, stages)
+    limits.least()
+    return limits.named()
+
+
+def of_shortfalls(problem: DispatchProblem, schedule: Schedule, stages: Stages) -> Named:
     """What keeps the needs that `schedule` leaves unmet, and overloaded import limits, from being kept.
 
-    Applied together the relaxations leave no shortfall. Beside them, in words, what the solver's tolerances
-    left open. `stages` is left as it was found.
+    Applied together the relaxations leave no shortfall. `stages` is left as it was found.
     """
-    closed = _out_of_reach(problem)
-    if closed:
-        problem, stages = _eased(problem, closed, stages)
-    shared = SharedLimits(stages, 0 if problem.pins is None else problem.pins.past)
+    limits = SharedLimits(problem, schedule, stages)
     try:
-        found = shared.least()
+        limits.least()
+        return limits.named()
     finally:
-        shared.close()
-    if found is None:
-        return (), NOT_FOUND
-    widened, x, is_least = found
-    own = x[: len(stages.program.linear.cost)]
-    unmet = [shortfall for rows in stages.program.assets for shortfall in rows.shortfalls(own)]
-    left = unmet_needs(problem, unmet, shared.full)
-    conflicts = (*closed, *(_shared(problem, schedule, one) for one in widened), *left)
-    return conflicts, None if is_least else NOT_LEAST
+        limits.close()
+
+
+class HardLimits:
+    """The hard limits of one program, of assets and connections, where they contradict each other."""
+
+    def __init__(self, problem: DispatchProblem, stages: Stages) -> None:
+        """Uses up `stages`: bounds and costs are changed."""
+        if problem.offers:
+            # what is offered gives way to everything: its rows would only repeat limits to be relaxed
+            problem, stages = eased(replace(problem, offers=()), (), stages)
+        own = {(limit.assets, limit.limit) for rows in stages.program.assets for limit in rows.hard_limits}
+        self._closed = [one for one in _out_of_reach(problem) if (one.assets, one.limit) in own]
+        if self._closed:
+            problem, stages = eased(problem, self._closed, stages)
+        self.problem, self.stages = problem, stages
+        program = stages.program
+        of_assets = (limit for rows in program.assets for limit in rows.hard_limits)
+        declared = (*program.connections.hard_limits, *of_assets)
+        self._limits = [limit for limit in declared if len(limit.columns)]
+        self._elastic: Elastic | None = None
+        self._widened: list[Widened] = []
+
+    def least(self) -> FloatArray | None:
+        """See `GivingWay`; limits of the grid are broken only where they are broken whatever gives way."""
+        grid = self.stages.grid
+        if self._elastic is None:
+            x = self.stages.solve().x if self._closed else None
+            if x is not None and not grid.slacks(x):
+                return x
+            self._elastic = self._lifted()
+        self._elastic.release(self.stages.solver)
+        grid.release_slack()
+        if grid.some:
+            within = least(self.stages, self.stages.grid_slack()).x
+            if within is None:
+                return None
+            grid.hold_slack(within)
+        x = self._elastic.least(self.stages)
+        self._widened = [] if x is None else widened(self._limits, x)
+        return x
+
+    def named(self, root_kw: FloatArray | None = None) -> Named:
+        """See `GivingWay`. No hard limit is one of the root's import, which the grid's losses add to."""
+        del root_kw
+        found = _merged(self._closed, [_hard(self.problem, one) for one in self._widened])
+        return found, None if found else UNEXPLAINED
+
+    def _lifted(self) -> Elastic:
+        """The limits as rows that give way, in the place of the bounds of columns."""
+        stages, program, solver = self.stages, self.stages.program, self.stages.solver
+        stages.release_all()
+        stages.exclusions.reopen()
+        stages.exclusions.heed_flows(False)
+        lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
+        for limit in self._limits:
+            if limit.sense > 0:
+                lower[limit.columns] = -np.inf
+            else:
+                upper[limit.columns] = np.inf
+        every = np.unique(joined([limit.columns for limit in self._limits]))
+        solver.set_bounds(every, lower[every], upper[every])
+        solver.set_mip_gap(0.0)
+        return Elastic(solver, self._limits, program.connections.throughput_kw)
+
+
+class SharedLimits:
+    """The connection limits of one program, widened by slacks: which of them keep needs from being met."""
+
+    def __init__(
+        self, problem: DispatchProblem, schedule: Schedule, stages: Stages, *, apart: bool = False
+    ) -> None:
+        """`schedule` is the answer to `problem` that leaves needs unmet. What stands `apart` from `stages`
+        works on a program of its own."""
+        self._closed = _out_of_reach(problem)
+        if self._closed or apart:
+            problem, stages = eased(problem, self._closed, stages)
+        self.problem, self.stages = problem, stages
+        self._schedule, self._solver = schedule, stages.solver
+        connections = stages.program.connections
+        # what was done in the past stays, whatever limits say
+        past = 0 if problem.pins is None else problem.pins.past
+        self._limits = [one for each in connections.shared_limits if (one := each.since(past)) is not None]
+        net = [np.unique(limit.columns) for limit in connections.net_limits]
+        self._flows = np.concatenate(
+            [connections.imports.ravel(), connections.exports.ravel(), connections.overruns, *net]
+        )
+        # nobody widens the border of an island
+        border = connections.exchange.ravel()
+        unlimited = np.full(len(self._flows) - 2 * len(border), np.inf)
+        self._widest = np.concatenate([border, border, unlimited])
+        self._elastic: Elastic | None = None
+        self._held: list[IntArray] = []
+        self._met = np.zeros(0, np.int64)
+        self._full: tuple[str, ...] = ()
+        self._found: tuple[list[Widened], FloatArray, bool] | None = None
+        stages.release_all()
+        stages.exclusions.reopen()
+        stages.exclusions.heed_flows(False)
+        stages.solver.set_mip_gap(0.0)
+
+    def least(self) -> FloatArray | None:
+        """See `GivingWay`: as little is unmet as without any connection limit.
+
+        Each stage holds what the one before found. Where the solver's tolerances leave it no solution of
+        that, the one before is the answer.
+        """
+        self._lift()
+        unmet = self.stages.unmet()
+        solution = least(self.stages, unmet.copy())
+        met = solution.x
+        if met is None:
+            self._found = None
+            return None
+        if solution.dual is not None and not self._solver.is_integer:
+            binding = self.stages.grid.binding(solution.dual)
+            self._full = tuple(sorted({f"{element} ({QUANTITY[kind]})" for _, kind, element, _ in binding}))
+        self._hold(unmet, met)
+        if self._elastic is None:
+            self._elastic = Elastic(self._solver, self._limits)
+        x = self._elastic.least(self.stages)
+        is_least = x is not None
+        x = met if x is None else x
+        self._found = widened(self._limits, x), x, is_least
+        return x
+
+    def named(self, root_kw: FloatArray | None = None) -> Named:
+        """See `GivingWay`; the own limits of assets come first, last what nothing serves."""
+        if self._found is None:
+            return (), NOT_FOUND
+        wider, x, is_least = self._found
+        if root_kw is not None:
+            wider = [one for each in wider if (one := self._metered(each, root_kw)) is not None]
+        own = x[: len(self.stages.program.linear.cost)]
+        unmet = [shortfall for rows in self.stages.program.assets for shortfall in rows.shortfalls(own)]
+        shared = (_shared(self.problem, self._schedule, one) for one in wider)
+        conflicts = (*self._closed, *shared, *unmet_needs(self.problem, unmet, self._full))
+        return conflicts, None if is_least else NOT_LEAST
+
+    def _metered(self, given: Widened, root_kw: FloatArray) -> Widened | None:
+        """A limit of the root as `root_kw` exceeds it; None where it does not. Others as they are."""
+        limit, root = given.limit, self.problem.root
+        sign = {"import_limit_kw": 1.0, "export_limit_kw": -1.0}.get(limit.limit, 0.0)
+        if limit.connection != root or not sign:
+            return given
+        stated = self.problem.connections[root].limit(limit.limit, len(root_kw))
+        excess = np.round(np.maximum(sign * root_kw - stated, 0.0), DECIMALS)
+        return replace(given, by_step=excess) if excess.any() else None
+
+    def _lift(self) -> None:
+        """Let flows be as large as it takes, and hold nothing of what a solution before met."""
+        self._release()
+        if self._elastic is not None:
+            self._elastic.release(self._solver)
+        least = np.minimum(self.stages.program.linear.lower[self._flows], 0.0)
+        self._solver.set_bounds(self._flows, least, self._widest)
+
+    def _hold(self, unmet: FloatArray, x: FloatArray) -> None:
+        """No more unmet than in `x`, and nothing of what `x` meets."""
+        columns = np.flatnonzero(unmet)
+        met = x[columns] <= SERVED_KWH
+        self._met, columns = columns[met], columns[~met]
+        self._solver.set_bounds(self._met, np.zeros(len(self._met)), np.zeros(len(self._met)))
+        if len(columns):
+            # so that the tolerance is one of what counts least, and not of its weight
+            weights = unmet[columns] / min(1.0, float(unmet[columns].min()))
+            least = float(weights @ x[columns])
+            row = sp.csr_array(
+                (weights, (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
+            )
+            upper = np.array([least + HELD * max(1.0, least)])
+            self._held.append(self._solver.add_rows("held_need", row, np.array([-np.inf]), upper))
+
+    def _release(self) -> None:
+        """Hold no longer what was met."""
+        linear = self.stages.program.linear
+        own = self._met[self._met < len(linear.cost)]
+        self._solver.set_bounds(own, linear.lower[own], linear.upper[own])
+        of_grid = self._met[len(own) :]
+        self._solver.set_bounds(of_grid, np.zeros(len(of_grid)), np.full(len(of_grid), np.inf))
+        self._met = np.zeros(0, np.int64)
+        self._free(self._held)
+        self._held = []
+
+    def _free(self, every: list[IntArray]) -> None:
+        for rows in every:
+            self._solver.set_row_bounds(rows, np.full(len(rows), -np.inf), np.full(len(rows), np.inf))
+
+    def close(self) -> None:
+        """Put the limits back: the program is what it was before, but for rows and columns without effect."""
+        stages, linear = self.stages, self.stages.program.linear
+        self._release()
+        if self._elastic is not None:
+            self._free(self._elastic.rows)
+        stages.exclusions.reopen()
+        stages.exclusions.heed_flows(True)
+        stages.restore_mip_gap()
+        self._solver.set_bounds(self._flows, linear.lower[self._flows], linear.upper[self._flows])
 
 
 def _out_of_reach(problem: DispatchProblem) -> tuple[Conflict, ...]:
@@ -104,7 +288,7 @@ def _out_of_reach(problem: DispatchProblem) -> tuple[Conflict, ...]:
     return tuple(conflict for asset in problem.assets for conflict in asset.out_of_reach(problem.time))
 
 
-def _eased(
+def eased(
     problem: DispatchProblem, conflicts: Sequence[Conflict], stages: Stages
 ) -> tuple[DispatchProblem, Stages]:
     """The problem with the own limits of assets relaxed as `conflicts` say, under the same grid limits."""
@@ -146,230 +330,8 @@ def _merged(closed: Sequence[Conflict], hard: Sequence[Conflict]) -> tuple[Confl
     return (*found.values(), *others)
 
 
-def _hard_conflicts(problem: DispatchProblem, stages: Stages) -> tuple[Conflict, ...]:
-    """The least weighted sum of relaxations of hard limits that makes the problem feasible."""
-    program, solver = stages.program, stages.solver
-    stages.exclusions.reopen()
-    stages.exclusions.heed_flows(False)
-    declared = [*program.connections.hard_limits, *(h for rows in program.assets for h in rows.hard_limits)]
-    limits = [limit for limit in declared if len(limit.columns)]
-    lower, upper = program.linear.lower.copy(), program.linear.upper.copy()
-    for limit in limits:
-        if limit.sense > 0:
-            lower[limit.columns] = -np.inf
-        else:
-            upper[limit.columns] = np.inf
-    every = np.unique(_joined([limit.columns for limit in limits]))
-    solver.set_bounds(every, lower[every], upper[every])
-    elastic = Elastic(solver, limits, program.connections.throughput_kw)
-    solver.set_mip_gap(0.0)
-    x = elastic.least(stages)
-    return () if x is None else tuple(_hard(problem, one) for one in _widened(limits, x))
-
-
-@dataclass(frozen=True)
-class Widened:
-    """A limit that a solution exceeds, and by how much in each step, shape (steps of the horizon,)."""
-
-    limit: HardLimit
-    by_step: FloatArray
-
-    @property
-    def steps(self) -> IntArray:
-        return np.flatnonzero(self.by_step)
-
-    @property
-    def relaxation(self) -> float:
-        return float(self.by_step.max())
-
-    @property
-    def used(self) -> tuple[float, ...]:
-        """What it takes in each step from the first to the last that takes something."""
-        return tuple(self.by_step[self.steps[0] : self.steps[-1] + 1].tolist())
-
-
-def _widened(limits: Sequence[HardLimit], x: FloatArray) -> list[Widened]:
-    """The limits that a solution exceeds."""
-    found = []
-    for limit in limits:
-        stated = limit.bounds if limit.allowed is None else limit.bounds - limit.allowed
-        beyond = limit.sense * (limit.bounds - x[limit.columns]) > RELAXED
-        if beyond.any():
-            by_step, steps = np.zeros(int(limit.steps.max()) + 1), limit.steps[beyond]
-            excess = limit.sense * (stated - x[limit.columns])[beyond]
-            # a step stands several times where the limit is one on each phase
-            np.maximum.at(by_step, steps, np.round(excess, DECIMALS))
-            found.append(Widened(limit, by_step))
-    return found
-
-
-class Elastic:
-    """Limits of one program as rows that give way: of each a slack, and what is beyond it in every step.
-
-    The bounds of the columns themselves are the caller's to lift.
-
-    Attributes:
-        rows: all that was added.
-    """
-
-    def __init__(self, solver: Solver, limits: Sequence[HardLimit], most_kw: float = 0.0) -> None:
-        """No flow is ever above `most_kw`; needed where a limit is exceeded already."""
-        sizes = [len(limit.columns) for limit in limits]
-        every, bounds = _joined([limit.columns for limit in limits]), _joined([one.bounds for one in limits])
-        sense = np.repeat([float(limit.sense) for limit in limits], sizes)
-        allowed = _joined(
-            [np.zeros(len(one.columns)) if one.allowed is None else one.allowed for one in limits]
-        )
-        slack = solver.add_columns("limit_slack", np.zeros(len(limits)), np.full(len(limits), np.inf))
-        excess = solver.add_columns("limit_excess", np.zeros(len(every)), np.full(len(every), np.inf))
-        over = np.flatnonzero(allowed > 0)
-        # a raised limit takes the overrun's place, it does not add to it: one of the two holds
-        raised = solver.add_columns("raised", np.zeros(len(over)), np.ones(len(over)), integer=True)
-        beyond = _rows(solver, [(every, 1.0), (excess, sense)])
-        beyond = beyond + sp.csr_array((allowed[over], (over, raised)), shape=beyond.shape)
-        within = _rows(solver, [(excess, 1.0), (np.repeat(slack, sizes), -1.0)])
-        below = np.full(len(every), -np.inf)
-        self.rows = [
-            solver.add_rows(
-                "limit_excess",
-                beyond,
-                np.where(sense > 0, bounds, -np.inf),
-                np.where(sense < 0, bounds, np.inf),
-            ),
-            solver.add_rows("limit_slack", within, below, np.zeros(len(every))),
-        ]
-        if len(over):
-            kept = _rows(solver, [(every[over], 1.0), (raised, -most_kw)])
-            self.rows.append(solver.add_rows("kept_overrun", kept, below[over], bounds[over]))
-        weights = np.array([WEIGHT[limit.unit] for limit in limits])
-        self._slack, self._slack_weights = slack, weights
-        self._excess, self._excess_weights = excess, np.repeat(weights, sizes)
-
-    def least(self, stages: Stages) -> FloatArray | None:
-        """The solution with the least slacks, and with those the least beyond each limit in its steps; None
-        where the solver finds nothing."""
-        found = self._minimised(stages, self._slack, self._slack_weights)
-        if found is None:
-            return None
-        most = found[self._slack]
-        most = np.where(most > RELAXED, most * (1 + HELD) + HELD, 0.0)
-        stages.solver.set_bounds(self._slack, np.zeros(len(most)), most)
-        try:
-            narrow = self._minimised(stages, self._excess, self._excess_weights)
-        except DeadlineError:
-            # what helps is known; only in which steps it is used may be less than said
-            return found
-        return found if narrow is None else narrow
-
-    def _minimised(self, stages: Stages, columns: IntArray, weights: FloatArray) -> FloatArray | None:
-        cost = np.zeros(stages.solver.columns)
-        cost[columns] = weights
-        return stages.minimise(cost, feasible=True).x
-
-
-def _joined(arrays: Sequence[Any]) -> Any:
-    """The arrays one after the other; of none, an empty one."""
-    return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
-
-
-def _rows(solver: Solver, terms: Terms) -> sp.csr_array:
-    """Σ value · column, one row for each position of the terms."""
-    count = len(terms[0][0])
-    row = np.tile(np.arange(count), len(terms))
-    column = np.concatenate([columns for columns, _ in terms])
-    value = np.concatenate([np.broadcast_to(value, count) for _, value in terms])
-    return sp.csr_array((value, (row, column)), shape=(count, solver.columns))
-
-
-class SharedLimits:
-    """The connection limits of one program, widened by slacks: which of them keep needs from being met.
-
-    After `close` the program is what it was before, but for rows and columns without effect.
-
-    Attributes:
-        full: elements of the grid whose limits keep needs from being met whatever connections carry; not
-            known with integers.
-    """
-
-    def __init__(self, stages: Stages, past: int = 0) -> None:
-        """What was done in the steps before `past` stays, whatever limits say."""
-        connections = stages.program.connections
-        self.full: tuple[str, ...] = ()
-        self._stages, self._solver = stages, stages.solver
-        self._limits = [one for each in connections.shared_limits if (one := each.since(past)) is not None]
-        net = [np.unique(limit.columns) for limit in connections.net_limits]
-        self._flows = np.concatenate(
-            [connections.imports.ravel(), connections.exports.ravel(), connections.overruns, *net]
-        )
-        # nobody widens the border of an island
-        border = connections.exchange.ravel()
-        unlimited = np.full(len(self._flows) - 2 * len(border), np.inf)
-        self._widest = np.concatenate([border, border, unlimited])
-        self._added: list[IntArray] = []
-        self._met = np.zeros(0, np.int64)
-        stages.release_all()
-        stages.exclusions.reopen()
-        stages.exclusions.heed_flows(False)
-        stages.solver.set_mip_gap(0.0)
-        least = np.minimum(stages.program.linear.lower[self._flows], 0.0)
-        stages.solver.set_bounds(self._flows, least, self._widest)
-
-    def least(self) -> tuple[list[Widened], FloatArray, bool] | None:
-        """The limits to widen, so that as little is unmet as without any connection limit; that solution;
-        and whether no less would do. None where the solver finds nothing.
-
-        Each stage holds what the one before found. Where the solver's tolerances leave it no solution of
-        that, the one before is the answer.
-        """
-        unmet = self._stages.unmet()
-        solution = self._stages.minimise(unmet, feasible=True)
-        met = solution.x
-        if met is None:
-            return None
-        if solution.dual is not None and not self._solver.is_integer:
-            binding = self._stages.grid.binding(solution.dual)
-            self.full = tuple(sorted({f"{element} ({QUANTITY[kind]})" for _, kind, element, _ in binding}))
-        self._hold(unmet, met)
-        elastic = Elastic(self._solver, self._limits)
-        self._added += elastic.rows
-        x = elastic.least(self._stages)
-        if x is None:
-            return _widened(self._limits, met), met, False
-        return _widened(self._limits, x), x, True
-
-    def _hold(self, unmet: FloatArray, x: FloatArray) -> None:
-        """No more unmet than in `x`, and nothing of what `x` meets."""
-        columns = np.flatnonzero(unmet)
-        met = x[columns] <= SERVED_KWH
-        self._met, columns = columns[met], columns[~met]
-        self._solver.set_bounds(self._met, np.zeros(len(self._met)), np.zeros(len(self._met)))
-        if len(columns):
-            # so that the tolerance is one of what counts least, and not of its weight
-            weights = unmet[columns] / min(1.0, float(unmet[columns].min()))
-            least = float(weights @ x[columns])
-            row = sp.csr_array(
-                (weights, (np.zeros(len(columns), np.int64), columns)), shape=(1, self._solver.columns)
-            )
-            upper = np.array([least + HELD * max(1.0, least)])
-            self._added.append(self._solver.add_rows("held_need", row, np.array([-np.inf]), upper))
-
-    def close(self) -> None:
-        """Put the limits back."""
-        stages, linear = self._stages, self._stages.program.linear
-        stages.exclusions.reopen()
-        stages.exclusions.heed_flows(True)
-        stages.restore_mip_gap()
-        self._solver.set_bounds(self._flows, linear.lower[self._flows], linear.upper[self._flows])
-        own = self._met[self._met < len(linear.cost)]
-        self._solver.set_bounds(own, linear.lower[own], linear.upper[own])
-        of_grid = self._met[len(own) :]
-        self._solver.set_bounds(of_grid, np.zeros(len(of_grid)), np.full(len(of_grid), np.inf))
-        for rows in self._added:
-            self._solver.set_row_bounds(rows, np.full(len(rows), -np.inf), np.full(len(rows), np.inf))
-
-
-def _hard(problem: DispatchProblem, widened: Widened) -> Conflict:
-    limit, steps, relaxation = widened.limit, widened.steps, widened.relaxation
+def _hard(problem: DispatchProblem, given: Widened) -> Conflict:
+    limit, steps, relaxation = given.limit, given.steps, given.relaxation
     assets = limit.assets or tuple(
         asset.id for asset in _below(problem, limit.connection) if asset.presses(limit.limit)
     )
@@ -378,7 +340,7 @@ def _hard(problem: DispatchProblem, widened: Widened) -> Conflict:
     start = problem.time.instant(0 if stored else int(steps[0]))
     end = problem.time.instant(int(steps[-1]) + 1)
     span = f"from {when(start, problem.time)} to {when(end, problem.time)}"
-    most = "up to " if f"{min(widened.used):.4g}" != f"{relaxation:.4g}" else ""
+    most = "up to " if f"{min(given.used):.4g}" != f"{relaxation:.4g}" else ""
     until = "at" if len(limit.steps) == 1 else "until"
     if limit.limit in BORDERS:
         message = border_message(limit, assets, span, relaxation)
@@ -399,15 +361,15 @@ def _hard(problem: DispatchProblem, widened: Widened) -> Conflict:
             f"connection {limit.connection!r}: {span} {names or 'its assets'} must exceed {limit.limit} by "
             f"{most}{relaxation:.4g} kW. Raise the limit, or ease what they must do."
         )
-    by_step = None if stored else widened.used
+    by_step = None if stored else given.used
     return Conflict(
         assets, limit.connection, start, end, limit.limit, relaxation, limit.unit, message, by_step
     )
 
 
-def _shared(problem: DispatchProblem, schedule: Schedule, widened: Widened) -> Conflict:
+def _shared(problem: DispatchProblem, schedule: Schedule, given: Widened) -> Conflict:
     """A connection limit that keeps needs from being met, with the assets that press against it."""
-    limit, steps, kw = widened.limit, widened.steps, widened.relaxation
+    limit, steps, kw = given.limit, given.steps, given.relaxation
     area = _below(problem, limit.connection)
     if limit.limit == "grid_signals":
         area = [asset for asset in area if isinstance(asset, Controllable)]
@@ -428,7 +390,7 @@ def _shared(problem: DispatchProblem, schedule: Schedule, widened: Widened) -> C
         f"{limit.limit}, move or lower the needs, or allow the shortfall."
     )
     assets = tuple(asset.id for asset in below)
-    return Conflict(assets, limit.connection, start, end, limit.limit, kw, "kW", message, widened.used)
+    return Conflict(assets, limit.connection, start, end, limit.limit, kw, "kW", message, given.used)
 
 
 def _drawn(limit: str, asset: Asset, schedule: Schedule) -> FloatArray:

@@ -9,20 +9,21 @@ from pathlib import Path
 import numpy as np
 
 from energy.domain.errors import DeadlineError
-from energy.domain.network import BoolArray, FloatArray, GridLimits, Terminal
-from energy.domain.schedule import Conflict, Schedule, Status
+from energy.domain.network import BoolArray, FloatArray, GridLimits, IntArray, Terminal
+from energy.domain.schedule import Schedule, Status
 from optimizer.collection import no_collection
-from optimizer.conflicts import of_infeasible, of_shortfalls
+from optimizer.conflicts import NO_TIME, Named, of_infeasible, of_shortfalls
 from optimizer.fairness_rows import fairness_prices
 from optimizer.fallback import fallback
 from optimizer.frontier import FIRST, LAST, Frontier, dear_per_kg
 from optimizer.grid_rows import UNITS, GridSlack
 from optimizer.marginal import with_marginal_emissions, with_marginal_emissions_of_more
-from optimizer.outcome import outcome
+from optimizer.outcome import no_schedule, outcome
 from optimizer.prices import with_grid_prices
 from optimizer.problem import DispatchProblem
 from optimizer.reasons import FullLimit, Reasons
-from optimizer.solver import NAME, Solution
+from optimizer.relaxation import Relaxation
+from optimizer.solver import Solution
 from optimizer.stages import Stages
 
 PRICING = 0.02
@@ -95,6 +96,10 @@ class Dispatcher:
         """Add linear grid limits and loss linearisations; those that are there stay."""
         self._stages.add(limits)
 
+    def renew_losses(self, steps: IntArray) -> None:
+        """Let the linear part of the losses of `steps` hold no more; new ones must be added."""
+        self._stages.grid.renew_losses(steps)
+
     def rebound(self, lower: FloatArray, upper: FloatArray) -> None:
         """Other bounds for all grid limits, in pu and percent and in the order in which they were added:
         infinite ones for limits that hold no more. The next solve starts from the last basis."""
@@ -134,16 +139,41 @@ class Dispatcher:
         return replace(found, solve_seconds=clock.monotonic() - started)
 
     def explained(self, schedule: Schedule) -> Schedule:
-        """`schedule` with what keeps its shortfalls from being served, as far as the deadline allows."""
-        if not schedule.shortfalls or schedule.status == "feasible" or self._scenarios is not None:
+        """`schedule`, the last answer, with what keeps it from being feasible or its shortfalls from being
+        served, as far as the deadline allows. Raises `DeadlineError` where there is no schedule."""
+        if not self._has_conflicts(schedule):
             return schedule
         try:
-            conflicts, open_question = of_shortfalls(self.problem, schedule, self._stages)
+            conflicts, open_question = self._conflicts(schedule)
         except DeadlineError:
-            notice = "the deadline passed before it was known what would serve the shortfalls"
-            return replace(schedule, notices=(*schedule.notices, notice))
+            if schedule.status == "infeasible":
+                raise
+            open_question = NO_TIME
+            return replace(schedule, notices=(*schedule.notices, open_question))
         asked = () if open_question is None else (open_question,)
         return replace(schedule, conflicts=conflicts, notices=(*schedule.notices, *asked))
+
+    def relaxation(self, schedule: Schedule) -> Relaxation | None:
+        """What must give way in the problem on its grid, whose answer is `schedule`; None for nothing. Raises
+        `DeadlineError` where there is no time for it."""
+        if not self._has_conflicts(schedule):
+            return None
+        if self._stages.until is not None and clock.monotonic() + self._build_seconds > self._stages.until:
+            raise DeadlineError(NO_TIME)
+        return Relaxation(self.problem, schedule, self._stages)
+
+    def _has_conflicts(self, schedule: Schedule) -> bool:
+        """Whether something can be named that must give way."""
+        if schedule.status == "infeasible":
+            return self.problem.pins is None and not self._stages.limits_emissions
+        return bool(schedule.shortfalls) and schedule.status != "feasible" and self._scenarios is None
+
+    def _conflicts(self, schedule: Schedule) -> Named:
+        if schedule.status != "infeasible":
+            return of_shortfalls(self.problem, schedule, self._stages)
+        if self._scenarios is not None:
+            return self._scenarios.conflicts(self._stages.until)
+        return of_infeasible(self.problem, self._stages)
 
     def with_marginal_emissions(self, schedule: Schedule, steps: int) -> Schedule:
         """`schedule`, the last answer or another one to the same problem, with what a kWh more emits at its
@@ -252,34 +282,14 @@ class Dispatcher:
         return fixed.dual if fixed.status == "optimal" else None
 
     def _infeasible(self) -> Schedule:
-        problem, notices = self.problem, list(self.problem.notices)
-        conflicts: tuple[Conflict, ...] = ()
-        if problem.pins is not None:
+        """The answer without a schedule, its conflicts yet to be named."""
+        notices = []
+        if self.problem.pins is not None:
             notices.append("what the previous schedule fixes contradicts the limits")
         elif self._stages.limits_emissions:
             notices.append("no schedule emits so little")
-        elif self._scenarios is None:
-            conflicts, open_question = of_infeasible(problem, self._stages)
-            notices += [] if open_question is None else [open_question]
-        else:
-            conflicts, where = self._scenarios.conflicts(self._stages.until)
-            notices.append(where)
-        return Schedule(
-            status="infeasible",
-            input_hash=problem.input_hash,
-            time=problem.time,
-            objective={},
-            best_bound=None,
-            bound_kind="exact" if problem.network is None else "linear",
-            gap=None,
-            build_seconds=self._build_seconds,
-            solve_seconds=0.0,
-            solver=NAME,
-            connections={},
-            assets={},
-            conflicts=conflicts,
-            notices=tuple(notices),
-        )
+        found = no_schedule(self.problem, notices)
+        return replace(found, build_seconds=self._build_seconds)
 
 
 def dispatch(problem: DispatchProblem) -> Schedule:

@@ -100,6 +100,10 @@ class GridRows:
         if limits.losses:
             self._losses.add(limits.losses, limits.terminals)
 
+    def renew_losses(self, steps: IntArray) -> None:
+        """See `LossRows.renew`."""
+        self._losses.renew(steps)
+
     def reach_mw(self, terminals: tuple[Terminal, ...]) -> tuple[FloatArray, FloatArray]:
         """The least and the most that the bounds of columns let terminals draw, shape (steps, terminals)."""
         return self._terminals.reach_mw(terminals)

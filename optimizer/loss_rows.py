@@ -186,6 +186,17 @@ class LossRows:
         ]
         return np.array(found, np.int64).reshape(-1, 3).T
 
+    def renew(self, steps: IntArray) -> None:
+        """Let the rests of `steps` hold no more, before new ones are added there: a rest is not convex, and
+        the largest of several says too much."""
+        rests = [self._rest[step] for step in steps.tolist() if step in self._rest]
+        rows = np.array([row for bent in rests for row in bent.rows], np.int64)
+        free = np.full(len(rows), np.inf)
+        self._solver.set_row_bounds(rows, -free, free)
+        for bent in rests:
+            bent.rows.clear()
+            bent.lower.clear()
+
     def _note(self, every: list[_Bent], rows: IntArray, lower: FloatArray) -> None:
         """Take note of new tangents; what holds as an equation holds at the newest from now on."""
         for bent, row, bound in zip(every, rows.tolist(), lower.tolist(), strict=True):

@@ -13,6 +13,7 @@ from optimizer.offer_rows import OfferRows
 from optimizer.problem import DispatchProblem
 from optimizer.program import Part, Program
 from optimizer.settlement import answer, net_powers
+from optimizer.solver import NAME
 
 DECIMALS = 9
 """The solver's values are rounded to 1e-9 kW and kWh: further digits are noise."""
@@ -66,6 +67,25 @@ def outcome(
         offers=offers,
         losses_kw=losses_kw,
         prices=prices,
+    )
+
+
+def no_schedule(problem: DispatchProblem, notices: Sequence[str] = ()) -> Schedule:
+    """The answer to a problem that is infeasible."""
+    return Schedule(
+        status="infeasible",
+        input_hash=problem.input_hash,
+        time=problem.time,
+        objective={},
+        best_bound=None,
+        bound_kind="exact" if problem.network is None else "linear",
+        gap=None,
+        build_seconds=0.0,
+        solve_seconds=0.0,
+        solver=NAME,
+        connections={},
+        assets={},
+        notices=(*problem.notices, *notices),
     )
 
 

@@ -160,7 +160,12 @@ class Stages:
         coefficients = self._unserved()
         for part in self.program.parts:
             coefficients[part.columns][part.connections.overruns] = 0.0
-        return coefficients + self._slack_costs(of_needs=True) * self._hours / self.dearest
+        return coefficients + self.grid_slack()
+
+    def grid_slack(self) -> FloatArray:
+        """How far limits of the grid that yield to no need are broken, as coefficients on all columns, in kWh
+        of more needs than that could serve."""
+        return self._slack_costs(of_needs=True) * self._hours / self.dearest
 
     def _least_shortfall(self, per_kwh: float, priced: Solution) -> Solution:
         """The cheapest of all schedules with the least shortfall; `priced` is that with a price on it.

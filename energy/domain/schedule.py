@@ -163,7 +163,8 @@ class Conflict:
     `relaxation` is what to add to an upper limit or to take from a lower one, from `start` to `end`
     (exclusive; `start` < `end`, both in the horizon); `message` says it in words. What may differ between
     steps has `by_step` too, one value for each from `start` to `end`: `relaxation` is the largest of them in
-    kW, and their sum in any other unit.
+    kW, and their sum in any other unit. On a grid `ac_secure` says whether AC power flow has carried a
+    schedule that the relaxations of all conflicts together allow.
     """
 
     assets: tuple[str, ...]
@@ -175,9 +176,11 @@ class Conflict:
     unit: str
     message: str = ""
     by_step: tuple[float, ...] | None = None
+    ac_secure: bool | None = None
 
     def document(self) -> dict[str, Any]:
         by_step = {} if self.by_step is None else {"relaxation_by_step": list(self.by_step)}
+        of_grid = {} if self.ac_secure is None else {"ac_secure": self.ac_secure}
         return {
             "assets": list(self.assets),
             "connection": self.connection,
@@ -188,6 +191,7 @@ class Conflict:
             "unit": self.unit,
             "message": self.message,
             **by_step,
+            **of_grid,
         }
 
 

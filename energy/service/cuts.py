@@ -8,8 +8,9 @@ broken whatever is done while they cost somebody a need, yield to needs.
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -23,11 +24,13 @@ from energy.domain.network import (
     Losses,
     NodalPower,
     Quantity,
+    Terminal,
 )
 from energy.domain.schedule import Schedule
 from grid_models.linearise import LinearModel, Near, joined
 from grid_models.losses import LossFlows
-from optimizer import Dispatcher, DispatchProblem
+from optimizer import DispatchProblem
+from optimizer.grid_rows import GridSlack
 
 if TYPE_CHECKING:
     from grid_models.twin import Twin
@@ -51,10 +54,23 @@ LOSS_ERROR_KW, LOSS_ERROR = 1e-4, 1e-3
 MARGIN_MAX: Margin = {"vm_pu": 0.002, "loading_percent": 3.0}
 
 
+class Proposer(Protocol):
+    """A linear problem: a `Dispatcher`, or what else obeys the limits that are added to it."""
+
+    grid_slack: tuple[GridSlack, ...]
+
+    def reach_mw(self, terminals: tuple[Terminal, ...]) -> tuple[FloatArray, FloatArray]: ...
+    def add(self, limits: GridLimits) -> None: ...
+    def renew_losses(self, steps: IntArray) -> None: ...
+    def rebound(self, lower: FloatArray, upper: FloatArray) -> None: ...
+    def let_yield(self, limits: BoolArray) -> None: ...
+    def solve(self, *, deadline_seconds: float | None, explain: bool) -> Schedule: ...
+
+
 class Cuts:
     """All rows of one dispatch, and the dispatcher that obeys them."""
 
-    def __init__(self, problem: DispatchProblem, twin: Twin) -> None:
+    def __init__(self, problem: DispatchProblem, twin: Twin, dispatcher: Proposer) -> None:
         self._problem, self._twin = problem, twin
         self._limits = GridLimits.none(problem.terminals)
         self._column = {
@@ -65,7 +81,7 @@ class Cuts:
         self._flows: LossFlows | None = None
         self._models: dict[int, LinearModel] = {}
         self._margin: Margin | None = None
-        self.dispatcher = Dispatcher(problem)
+        self.dispatcher = dispatcher
 
     def linearise(
         self,
@@ -75,9 +91,11 @@ class Cuts:
         *,
         losses_only: IntArray | None = None,
         margin: Margin | None = None,
+        renew: bool = False,
     ) -> None:
         """Linearise at `state`, the AC solution of `schedule`: limits and losses of `steps`, tightened by
-        `margin`, and the losses of the steps `losses_only`."""
+        `margin`, and the losses of the steps `losses_only`. These `renew` what is linear in the losses there,
+        which else is the largest of all found: so the cost settles, but losses are a little too high."""
         p_mw = terminal_power_mw(self._problem, schedule)
         others = np.zeros(0, np.int64) if losses_only is None else np.setdiff1d(losses_only, steps)
         power = self._terminal_power(p_mw)
@@ -93,18 +111,25 @@ class Cuts:
         self._margin = margin
         self._models.update(dict.fromkeys(model.steps.tolist(), model))
         limits, lossy = model.rows(steps=steps), np.intersect1d(model.steps, np.union1d(steps, others))
+        if renew:
+            self.dispatcher.renew_losses(lossy)
         for at_mw in tangents:
             limits = _with_losses(limits, flows.tangents(*_every(flows, lossy), flows.flow_mw(at_mw)))
         self._add(limits)
         self._add(model.rows(steps=others, limits=False))
 
-    def pursue(self, *, emissions_first: bool, most_kg: float) -> DispatchProblem:
-        """See `Dispatcher.pursue`. Rows hold for any aim; their margins were those of the last one."""
-        problem = self.dispatcher.pursue(emissions_first=emissions_first, most_kg=most_kg)
+    def for_another(self, dispatcher: Proposer) -> Cuts:
+        """The same rows, without their margins, for a dispatcher that has them already."""
+        own = copy(self)
+        own.dispatcher, own._models, own._surrendered = dispatcher, dict(self._models), set(self._surrendered)
+        own.drop_margins()
+        return own
+
+    def drop_margins(self) -> None:
+        """Rows hold for any aim; their margins were those of the last one."""
         limits, inside = self._limits, self._inside
         self._rebound(replace(limits, lower=limits.lower - inside, upper=limits.upper + inside))
         self._inside, self._margin = np.zeros(len(limits)), None
-        return problem
 
     def propose(self, remaining: Callable[[], float | None]) -> Schedule:
         """The best schedule under all rows, and under those that the linear models add to it: what they say

@@ -164,7 +164,8 @@ class ShortfallAnswer(Answer):
 
 class ConflictAnswer(Answer):
     """Requirements that contradict each other, and the least relaxation that reconciles them, from `start`
-    to `end`; by step where it may differ: then `relaxation` is the largest (kW) or the sum (other units)."""
+    to `end`; by step where it may differ: then `relaxation` is the largest (kW) or the sum (other units).
+    `ac_secure`, with a network: whether AC power flow has carried a schedule that all relaxations allow."""
 
     assets: Items[str]
     connection: str | None
@@ -175,6 +176,7 @@ class ConflictAnswer(Answer):
     unit: str
     message: str
     relaxation_by_step: Numbers | None = None
+    ac_secure: bool | None = None
 
 
 class ElementAnswer(Answer):

@@ -1,0 +1,109 @@
+"""Conflicts on a grid: relaxations that AC power flow has seen to be enough.
+
+As in `coupling`, linear limits propose and AC power flow disposes: what must give way is sought under the
+limits that are known, the schedule that this would allow is solved AC, and the limits that it breaks join
+those known. What binds although AC is well inside is taken back, so that no more gives way than must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from energy.domain.errors import DeadlineError
+from energy.domain.schedule import Schedule
+from energy.service.cuts import STALE, Cuts
+from energy.service.proof import Point, Prover
+from optimizer import Dispatcher, DispatchProblem
+from optimizer.conflicts import NO_TIME, NOT_FOUND, Named
+
+ROUNDS_MAX = 10
+STALLED_ROUNDS = 3
+"""So many rounds in a row that break limits no less than one before end the search."""
+LESS_SEVERE = 0.98
+UNPROVEN = "AC power flow has not confirmed that the relaxations of the conflicts are enough"
+
+
+def explained_on_grid(
+    schedule: Schedule,
+    dispatcher: Dispatcher,
+    cuts: Cuts,
+    prover: Prover,
+    at: Point,
+    remaining: Callable[[], float | None],
+) -> Schedule:
+    """`schedule`, the answer of `dispatcher`, with what keeps it from being feasible or its shortfalls from
+    being served.
+
+    The search starts from the rows of `cuts` and their linearisation `at`. ``ac_secure`` of a conflict says
+    whether AC power flow carries a schedule that all relaxations together allow. `remaining` says how many
+    seconds are left; raises `DeadlineError` where there is no schedule and they leave no conflict.
+    """
+    latest: tuple[Named, bool] | None = None
+    try:
+        for each in _rounds(schedule, dispatcher, cuts, prover, at, remaining):
+            latest = each
+    except DeadlineError:
+        if latest is None and schedule.status == "infeasible":
+            raise
+        if latest is None:
+            return replace(schedule, notices=(*schedule.notices, NO_TIME))
+    if latest is None:
+        return schedule
+    (conflicts, open_question), secure = latest
+    notices = [] if open_question is None else [open_question]
+    if conflicts and not secure:
+        notices.append(UNPROVEN)
+    return replace(
+        schedule,
+        conflicts=tuple(replace(conflict, ac_secure=secure) for conflict in conflicts),
+        notices=(*schedule.notices, *notices),
+    )
+
+
+def _rounds(
+    schedule: Schedule,
+    dispatcher: Dispatcher,
+    cuts: Cuts,
+    prover: Prover,
+    at: Point,
+    remaining: Callable[[], float | None],
+) -> Iterator[tuple[Named, bool]]:
+    """What must give way, better known from round to round, and whether AC power flow says it is enough."""
+    relaxation = dispatcher.relaxation(schedule)
+    if relaxation is None:
+        return
+    own, metered = cuts.for_another(relaxation), _metered(dispatcher.problem)
+    carried, least, stalled = False, np.inf, 0
+    for number in range(ROUNDS_MAX):
+        proposal = own.propose(remaining)
+        if proposal.status == "infeasible":
+            if number == 0:
+                yield ((), NOT_FOUND), False
+            return
+        answer = prover.solved(proposal)
+        stale = own.stale(answer.state, proposal)
+        misjudged = prover.misjudged(proposal, answer.state)[: None if metered else 0]
+        secure = answer.state.secure
+        if secure or not carried:
+            carried = secure
+            yield relaxation.named(prover.root_kw(proposal, answer.state)), secure
+        stalled = 0 if secure or answer.severity < LESS_SEVERE * least else stalled + 1
+        least = min(least, answer.severity)
+        if (secure and not stale.any() and not len(misjudged)) or stalled == STALLED_ROUNDS:
+            return
+        steps = answer.state.violated_steps
+        if stale.any():
+            steps = np.union1d(steps, own.take_back(stale))
+        at = prover.solvable(answer, at.schedule)
+        seen = own.margin(answer.state, proposal)
+        margin = {quantity: min(error, STALE[quantity]) for quantity, error in seen.items()}
+        own.linearise(at.state, at.schedule, steps, losses_only=misjudged, margin=margin, renew=True)
+
+
+def _metered(problem: DispatchProblem) -> bool:
+    """Whether what the grid loses counts against a limit."""
+    root, steps = problem.connections[problem.root], problem.time.steps
+    return any(np.isfinite(root.limit(f"{way}_limit_kw", steps)).any() for way in ("import", "export"))
