@@ -229,7 +229,7 @@ class SharedLimits:
         if limit.connection != root or not sign:
             return given
         stated = self.problem.connections[root].limit(limit.limit, len(root_kw))
-        excess = np.round(np.maximum(sign * root_kw - stated, 0.0), DECIMALS)
+        excess: FloatArray = np.maximum(sign * root_kw - stated, 0.0).round(DECIMALS)
         return replace(given, by_step=excess) if excess.any() else None
 
     def _lift(self) -> None:

@@ -19,7 +19,7 @@ from energy.domain.network import FloatArray, GridState
 from energy.domain.progress import Progress, silent
 from energy.domain.schedule import Schedule, Status
 from energy.domain.time import format_instant
-from energy.service.cuts import LONG, Cuts
+from energy.service.cuts import LONG, MARGIN_MAX, STALE, Cuts
 from energy.service.grid_frontier import Aim, Candidate, frontier_on_grid
 from energy.service.proof import Point, Prover
 from energy.service.relaxed import explained_on_grid
@@ -36,8 +36,6 @@ WORTH_A_ROUND, WORTH_A_LONG_ROUND = 1e-3, 1e-2
 """A secure answer is improved as long as the linear problem promises to save this share of the cost."""
 POLISHING_ROUNDS, LONG_POLISHING_ROUNDS = 2, 1
 """So many rounds at most follow a first secure answer: fewer where each takes long."""
-LESS_SEVERE = 0.98
-"""An insecure answer has gained on the best so far where its severity is below this share of it."""
 STALLED_ROUNDS = 3
 """So many insecure rounds in a row without a gain end the search."""
 NO_FRONTIER = "the deadline passed: the frontier has none of its points"
@@ -138,19 +136,26 @@ class _Loop:
                 # what was best so far had paid for a limit that cannot be kept: the next answer replaces it
                 self._outdated, stale = True, np.zeros(0, dtype=bool)
             elif not gaining or (
-                not cuts.ease(proposal) and answer.state.secure and confirmed and not stale.any()
+                not cuts.ease(proposal, secure=answer.state.secure)
+                and answer.state.secure
+                and confirmed
+                and not stale.any()
             ):
                 break
             steps = answer.state.violated_steps
             if stale.any():
                 steps = np.union1d(steps, cuts.take_back(stale))
             # the first linearisation is made far from the schedule: its error says nothing of the next
-            margin = cuts.margin(answer.state, proposal) if number > 1 else None
+            short = bool(answer.schedule.shortfalls)
+            most = STALE if short else MARGIN_MAX
+            margin = cuts.margin(answer.state, proposal, most) if number > 1 else None
             point = self._prover.solvable(answer, point.schedule)
             # losses refined everywhere set everything in motion again: first security, then the cost
             refine = not confirmed and (number == 1 or answer.state.secure)
             misjudged = self._prover.misjudged(proposal, answer.state) if refine else None
-            cuts.linearise(point.state, point.schedule, steps, losses_only=misjudged, margin=margin)
+            cuts.linearise(
+                point.state, point.schedule, steps, losses_only=misjudged, margin=margin, renew=short
+            )
         self._at = point
         return None
 
@@ -190,7 +195,7 @@ class _Loop:
         if best is None or answer.rank < best.rank:
             self._best = answer
             self._tell("feasible")
-        if best is None or answer.severity < LESS_SEVERE * best.severity:
+        if best is None or answer.gains_on(best):
             self._stalled = 0
             return True
         self._stalled += 1
@@ -212,7 +217,11 @@ class _Loop:
         return self._prover.proven(proposal, self._pursued)
 
     def _confirmed(self, proposal: Schedule, answer: Point) -> bool:
-        """Whether AC confirms what the proposal promised to cost."""
+        """Whether AC confirms what the proposal promised to cost; where needs are missed, losses that count
+        against a limit must be right too."""
+        short = answer.schedule.shortfalls and self._prover.metered
+        if short and len(self._prover.misjudged(proposal, answer.state)):
+            return False
         worth = WORTH_A_LONG_ROUND if self._long else WORTH_A_ROUND
         return _cost(answer) - proposal.objective["total"] <= worth * _turnover(answer)
 

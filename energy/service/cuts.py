@@ -203,9 +203,10 @@ class Cuts:
         buses = np.array([terminal.bus for terminal in terminals], dtype=np.int64)
         return NodalPower(self._problem.time, buses, p_mw, p_mw * ratio)
 
-    def margin(self, state: GridState, schedule: Schedule) -> Margin:
+    def margin(self, state: GridState, schedule: Schedule, most: Margin) -> Margin:
         """The largest error of rows in `state`, the AC solution of `schedule`: by how much an element was
         further beyond its limit than they said. Errors shrink from round to round, and the margin with them.
+        It is `most` at most.
         """
         said: dict[tuple[int, str, int], float] = {}
         beyond = self._beyond(schedule) - self._inside
@@ -219,7 +220,7 @@ class Cuts:
             if key in said:
                 error = abs(violation.value - violation.limit) - said[key]
                 seen[violation.quantity] = max(seen[violation.quantity], error)
-        return {quantity: min(error, MARGIN_MAX[quantity]) for quantity, error in seen.items()}
+        return {quantity: min(error, most[quantity]) for quantity, error in seen.items()}
 
     def stale(self, state: GridState, schedule: Schedule) -> BoolArray:
         """The rows that bind in `schedule` although AC is well inside their limit, shape (rows,)."""
@@ -263,10 +264,13 @@ class Cuts:
         self._let_yield()
         return True
 
-    def ease(self, schedule: Schedule) -> bool:
-        """Where `schedule` misses a need and a margin cannot be kept, give it up. False for nothing to do."""
-        tight = (self._beyond(schedule) > self._each(BINDING)) & (self._inside > 0)
-        if not self._missing(schedule) or not tight.any():
+    def ease(self, schedule: Schedule, *, secure: bool) -> bool:
+        """Where `schedule` misses a need and a margin cannot be kept, or is in the way of one that is
+        `secure`, give it up. False for nothing to do."""
+        each = self._each(BINDING)
+        tight = (self._beyond(schedule) > (-each if secure else each)) & (self._inside > 0)
+        in_the_way = misses_needs(schedule) if secure else self._missing(schedule)
+        if not in_the_way or not tight.any():
             return False
         back = np.where(tight, self._inside, 0.0)
         self._inside = self._inside - back
@@ -276,8 +280,7 @@ class Cuts:
 
     def _missing(self, schedule: Schedule) -> bool:
         """Whether `schedule` misses a need although it breaks a limit."""
-        unmet = any(shortfall.asset is not None for shortfall in schedule.shortfalls)
-        return unmet and bool(self.dispatcher.grid_slack)
+        return misses_needs(schedule) and bool(self.dispatcher.grid_slack)
 
     def _beyond(self, schedule: Schedule) -> FloatArray:
         """By how much each row is broken in `schedule`, shape (rows,); below zero inside of it."""
@@ -303,6 +306,11 @@ class Cuts:
 
     def _each(self, by_quantity: dict[Quantity, float]) -> FloatArray:
         return np.array([by_quantity[quantity] for quantity in self._limits.quantity])
+
+
+def misses_needs(schedule: Schedule) -> bool:
+    """Whether some asset lacks something."""
+    return any(shortfall.asset is not None for shortfall in schedule.shortfalls)
 
 
 def terminal_power_mw(problem: DispatchProblem, schedule: Schedule) -> FloatArray:

@@ -23,6 +23,8 @@ BACKING_OFF = (0.5, 0.25, 0.125, 0.0)
 LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
 """Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
 SEVERE = {"vm_pu": 0.01, "loading_percent": 10.0}
+LESS = 0.98
+"""An answer gains on another where its severity, or what a secure one leaves unmet, is below this share."""
 UNSOLVED = 1e3
 """The severity of a step without an AC solution."""
 
@@ -40,11 +42,21 @@ class Point:
         """How far from secure; 0 is secure."""
         return float(severity_of(self.state).sum())
 
+    @cached_property
+    def unmet_kwh(self) -> float:
+        """What is short in all."""
+        return sum(shortfall.amount_kwh for shortfall in self.schedule.shortfalls)
+
     @property
     def rank(self) -> tuple[float, float, float]:
         """The lower, the better: security first, then needs, then cost."""
-        unmet = sum(shortfall.amount_kwh for shortfall in self.schedule.shortfalls)
-        return round(self.severity, 6), round(unmet, 3), self.schedule.objective["total"]
+        return round(self.severity, 6), round(self.unmet_kwh, 3), self.schedule.objective["total"]
+
+    def gains_on(self, other: Point) -> bool:
+        """Whether it is clearly less severe than `other`, or as secure and leaves clearly less unmet."""
+        if max(self.severity, other.severity) > 0:
+            return self.severity < LESS * other.severity
+        return self.rank < other.rank and self.unmet_kwh < LESS * other.unmet_kwh
 
 
 class Prover:
@@ -52,6 +64,13 @@ class Prover:
 
     def __init__(self, problem: DispatchProblem, twin: Twin) -> None:
         self._problem, self._twin, self._root = problem, twin, problem.root
+
+    @cached_property
+    def metered(self) -> bool:
+        """Whether what the grid loses counts against a limit."""
+        root, steps = self._problem.connections[self._root], self._problem.time.steps
+        limits = (root.limit(f"{way}_limit_kw", steps) for way in ("import", "export"))
+        return any(np.isfinite(limit).any() for limit in limits)
 
     def solved(self, schedule: Schedule) -> Point:
         """`schedule` and the AC solution of its powers."""

@@ -15,14 +15,13 @@ import numpy as np
 from energy.domain.errors import DeadlineError
 from energy.domain.schedule import Schedule
 from energy.service.cuts import STALE, Cuts
-from energy.service.proof import Point, Prover
-from optimizer import Dispatcher, DispatchProblem
+from energy.service.proof import LESS, Point, Prover
+from optimizer import Dispatcher
 from optimizer.conflicts import NO_TIME, NOT_FOUND, Named
 
 ROUNDS_MAX = 10
 STALLED_ROUNDS = 3
 """So many rounds in a row that break limits no less than one before end the search."""
-LESS_SEVERE = 0.98
 UNPROVEN = "AC power flow has not confirmed that the relaxations of the conflicts are enough"
 
 
@@ -75,7 +74,7 @@ def _rounds(
     relaxation = dispatcher.relaxation(schedule)
     if relaxation is None:
         return
-    own, metered = cuts.for_another(relaxation), _metered(dispatcher.problem)
+    own = cuts.for_another(relaxation)
     carried, least, stalled = False, np.inf, 0
     for number in range(ROUNDS_MAX):
         proposal = own.propose(remaining)
@@ -85,12 +84,12 @@ def _rounds(
             return
         answer = prover.solved(proposal)
         stale = own.stale(answer.state, proposal)
-        misjudged = prover.misjudged(proposal, answer.state)[: None if metered else 0]
+        misjudged = prover.misjudged(proposal, answer.state)[: None if prover.metered else 0]
         secure = answer.state.secure
         if secure or not carried:
             carried = secure
             yield relaxation.named(prover.root_kw(proposal, answer.state)), secure
-        stalled = 0 if secure or answer.severity < LESS_SEVERE * least else stalled + 1
+        stalled = 0 if secure or answer.severity < LESS * least else stalled + 1
         least = min(least, answer.severity)
         if (secure and not stale.any() and not len(misjudged)) or stalled == STALLED_ROUNDS:
             return
@@ -98,12 +97,5 @@ def _rounds(
         if stale.any():
             steps = np.union1d(steps, own.take_back(stale))
         at = prover.solvable(answer, at.schedule)
-        seen = own.margin(answer.state, proposal)
-        margin = {quantity: min(error, STALE[quantity]) for quantity, error in seen.items()}
+        margin = own.margin(answer.state, proposal, STALE)
         own.linearise(at.state, at.schedule, steps, losses_only=misjudged, margin=margin, renew=True)
-
-
-def _metered(problem: DispatchProblem) -> bool:
-    """Whether what the grid loses counts against a limit."""
-    root, steps = problem.connections[problem.root], problem.time.steps
-    return any(np.isfinite(root.limit(f"{way}_limit_kw", steps)).any() for way in ("import", "export"))
