@@ -8,7 +8,7 @@ those known. What binds although AC is well inside is taken back, so that no mor
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from energy.domain.schedule import Schedule
 from energy.service.cuts import STALE, Cuts
 from energy.service.proof import LESS, Point, Prover
 from optimizer import Dispatcher
-from optimizer.conflicts import NO_TIME, NOT_FOUND, Named
+from optimizer.conflicts import NO_TIME, NOT_FOUND, NOT_LEAST, Named
 
 ROUNDS_MAX = 10
 STALLED_ROUNDS = 3
@@ -40,7 +40,7 @@ def explained_on_grid(
     whether AC power flow carries a schedule that all relaxations together allow. `remaining` says how many
     seconds are left; raises `DeadlineError` where there is no schedule and they leave no conflict.
     """
-    latest: tuple[Named, bool] | None = None
+    latest: _Found | None = None
     try:
         for each in _rounds(schedule, dispatcher, cuts, prover, at, remaining):
             latest = each
@@ -51,15 +51,24 @@ def explained_on_grid(
             return replace(schedule, notices=(*schedule.notices, NO_TIME))
     if latest is None:
         return schedule
-    (conflicts, open_question), secure = latest
+    conflicts, open_question = latest.named
     notices = [] if open_question is None else [open_question]
-    if conflicts and not secure:
-        notices.append(UNPROVEN)
+    if conflicts and not (latest.secure and latest.settled):
+        notices.append(NOT_LEAST if latest.secure else UNPROVEN)
     return replace(
         schedule,
-        conflicts=tuple(replace(conflict, ac_secure=secure) for conflict in conflicts),
+        conflicts=tuple(replace(conflict, ac_secure=latest.secure) for conflict in conflicts),
         notices=(*schedule.notices, *notices),
     )
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What must give way by one round: whether AC power flow says it is enough, and that no less would be."""
+
+    named: Named
+    secure: bool
+    settled: bool
 
 
 def _rounds(
@@ -69,8 +78,8 @@ def _rounds(
     prover: Prover,
     at: Point,
     remaining: Callable[[], float | None],
-) -> Iterator[tuple[Named, bool]]:
-    """What must give way, better known from round to round, and whether AC power flow says it is enough."""
+) -> Iterator[_Found]:
+    """What must give way, better known from round to round."""
     relaxation = dispatcher.relaxation(schedule)
     if relaxation is None:
         return
@@ -80,18 +89,19 @@ def _rounds(
         proposal = own.propose(remaining)
         if proposal.status == "infeasible":
             if number == 0:
-                yield ((), NOT_FOUND), False
+                yield _Found(((), NOT_FOUND), False, True)
             return
         answer = prover.solved(proposal)
         stale = own.stale(answer.state, proposal)
         misjudged = prover.misjudged(proposal, answer.state)[: None if prover.metered else 0]
         secure = answer.state.secure
+        settled = secure and not stale.any() and not len(misjudged)
         if secure or not carried:
             carried = secure
-            yield relaxation.named(prover.root_kw(proposal, answer.state)), secure
+            yield _Found(relaxation.named(prover.root_kw(proposal, answer.state)), secure, settled)
         stalled = 0 if secure or answer.severity < LESS * least else stalled + 1
         least = min(least, answer.severity)
-        if (secure and not stale.any() and not len(misjudged)) or stalled == STALLED_ROUNDS:
+        if settled or stalled == STALLED_ROUNDS:
             return
         steps = answer.state.violated_steps
         if stale.any():
