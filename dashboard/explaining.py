@@ -87,7 +87,7 @@ def unmet_words(seen: Visit, plan: Plan) -> Iterator[str]:
         start, end = (parse_instant(item[name]) for name in ("start", "end"))
         names = [asset_name(city, asset) for asset in item["assets"]] or [item["connection"] or ""]
         limit = item["limit"]
-        yield say(
+        words = say(
             "unmet.conflict" if limit in RAISED else "unmet.need",
             assets=say("list.separator").join(names),
             limit=say.known(f"limit.{limit}", say.known(f"need.{limit}", limit)),
@@ -95,6 +95,7 @@ def unmet_words(seen: Visit, plan: Plan) -> Iterator[str]:
             start=clock(start, seen.day, city.zone),
             end=clock(end, seen.day, city.zone),
         )
+        yield words if item.get("ac_secure", True) else say("unmet.unproven", words=words)
 
 
 def revision_words(seen: Visit, revision: Mapping[str, Any], time_start: datetime) -> tuple[str, list[str]]:
