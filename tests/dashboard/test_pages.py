@@ -454,8 +454,10 @@ def test_a_picked_asset_says_why_in_the_reader_s_words_and_clock(service: TownSe
                 "car: energy at departure short of 3.50 kWh at 08:00",
                 "Cell: battery swaps short of 16 swaps from 11:00 to 13:00",
                 "Cell: import limit cannot hold from 12:00 to 13:00; 12.0 kW more would do",
-                "Cell: battery swaps cannot be met from 11:00 to 13:00; 16 swaps less would do; "
-                "AC power flow has not confirmed that this is enough",
+                (
+                    "Cell: battery swaps cannot be met from 11:00 to 13:00; 16 swaps less would do; "
+                    "AC power flow has not confirmed that this is enough"
+                ),
                 "Re-planned at 10:15: the rest of the day is planned anew. Changing it gains 4.50 EUR.",
                 "Roof, 20:00 to 21:00: 10.0 to 29.0 kW; its forecast changed",
                 "and 2 smaller changes",
@@ -467,8 +469,10 @@ def test_a_picked_asset_says_why_in_the_reader_s_words_and_clock(service: TownSe
                 "car：出発時の必要量が08:00に3.50 kWh不足",
                 "Cell：電池交換が11:00から13:00まで16回不足",
                 "Cell：受電上限が12:00から13:00まで守れない。12.0 kWの緩和で解消",
-                "Cell：電池交換が11:00から13:00まで満たせない。16回減らせば解消"
-                "（交流潮流計算では、これで足りると確認できていない）",
+                (
+                    "Cell：電池交換が11:00から13:00まで満たせない。16回減らせば解消"
+                    "（交流潮流計算では、これで足りると確認できていない）"
+                ),
                 "10:15に再計画：残りの時間を新たに計画。変更により4.50 EUR改善。",
                 "Roof（20:00〜21:00）：10.0 kWから29.0 kWへ。予測が変わった",
             ],
