@@ -144,7 +144,8 @@ class Elastic:
 
 def least(stages: Stages, cost: FloatArray) -> Solution:
     """The least of `cost`, and that without burning energy in losses that cost nothing."""
-    cost[stages.program.connections.losses] = LOST
+    if stages.grid.some:
+        cost[stages.program.connections.losses] = LOST
     return stages.minimise(cost, feasible=True)
 
 

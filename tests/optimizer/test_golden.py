@@ -393,9 +393,11 @@ def written(kind: str, path: Path) -> str:
     dispatcher = Dispatcher(DispatchProblem.from_document(PROBLEMS[kind]))
     if kind in LIMITS:
         dispatcher.add(LIMITS[kind])
-    dispatcher.solve(explain=False)
+    # the conflict of an infeasible problem is sought in its own program
+    answer = dispatcher.solve(explain=kind == "kept_overrun")
     if kind in ELASTIC:
-        SharedLimits(dispatcher._stages).least()
+        # without assets nothing is named in closed form, which would take a program of its own
+        SharedLimits(replace(dispatcher.problem, assets=()), answer, dispatcher._stages).least()
     dispatcher.write(path)
     return path.read_text(encoding="utf-8")
 
