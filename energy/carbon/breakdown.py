@@ -190,8 +190,8 @@ def intervals(period: Period, resolution: Resolution) -> Intervals:
     )
 
 
-def sums(period: Period, ledgers: Mapping[str, Ledger], of: Cut, first: IntArray) -> dict[str, FloatArray]:
-    """The tallies of every ledger, shape (n, intervals, places), from one way through the stored days.
+def sums(period: Period, counts: Mapping[str, tuple[Ledger, Cut]], first: IntArray) -> dict[str, FloatArray]:
+    """The tallies of ledgers by cuts, shape (n, intervals, places), from one way through the stored days.
 
     `first` holds the first hour of each interval, ascending from 0. What is kept is of the size of the
     answer and one day, however long the period.
@@ -200,7 +200,7 @@ def sums(period: Period, ledgers: Mapping[str, Ledger], of: Cut, first: IntArray
     for day in period.by_day:
         interval = np.searchsorted(first, np.arange(period.time.steps)[day.hours], side="right") - 1
         within = np.flatnonzero(np.diff(interval, prepend=-1))
-        for name, ledger in ledgers.items():
+        for name, (ledger, of) in counts.items():
             tallied = ledger.tallies(day, of)
             if name not in found:
                 found[name] = np.zeros((len(tallied), len(first), len(of.places)))
@@ -208,7 +208,18 @@ def sums(period: Period, ledgers: Mapping[str, Ledger], of: Cut, first: IntArray
     return found
 
 
+def amounts(period: Period, ledger: Ledger, *by: By) -> dict[str, Amount]:
+    """What a ledger says of every place of some cuts, by the id of the place, over all the period."""
+    counts: dict[str, tuple[Ledger, Cut]] = {name: (ledger, cut(period, name)) for name in by}
+    found = sums(period, counts, np.zeros(1, dtype=np.int64))
+    return {
+        place.id: amount(found[name][:, 0, k])
+        for name, (_, of) in counts.items()
+        for k, place in enumerate(of.places)
+    }
+
+
 def amount(tallied: FloatArray) -> Amount:
-    """The amount of some sums of `Cut.tallies`, shape (7,)."""
-    kg, low, high, mwh, size, doubtful, _ = tallied.tolist()
+    """The amount of some sums of `Cut.tallies`: the first seven of them."""
+    kg, low, high, mwh, size, doubtful, _ = tallied[:ROWS].tolist()
     return Amount(kg, low, high, mwh, doubtful / size if size else 0.0)

@@ -13,9 +13,7 @@ no stand-in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -55,7 +53,8 @@ class Marginal:
         return np.where(self.by_dispatch[day.hours, None], day.marginal_kg, kg)
 
     def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
-        """`Cut.tallies` of a day: of the net draw, without ends."""
+        """`Cut.tallies` of a day: of the net draw of EVs (V2G deducted), loads, plants, without ends. Kg are
+        NaN where any of it meets an unknown marginal intensity."""
         kg = self.kg(day)
         unknown = np.full_like(kg, np.nan)
         share = self.period.upstream["estimated_share"][day.hours]
@@ -75,39 +74,6 @@ class Marginal:
         of_days = self.by_dispatch[np.isfinite(self.period.upstream["carbon_g_per_kwh"])]
         return float(of_days.mean()) if len(of_days) else 0.0
 
-    @cached_property
-    def _tallies(self) -> FloatArray:
-        """Those of every asset, shape (4, assets)."""
-        days = [
-            tallies(self.period, day, day.drawn_mwh - day.injected_mwh, self.kg(day)).sum(axis=1)
-            for day in self.period.by_day
-        ]
-        return np.asarray(np.sum(days, axis=0))
-
-    def of_assets(self, columns: Sequence[int]) -> Amount:
-        """What some assets cause: EV charging (V2G deducted), loads, a district. None causes nothing.
-
-        An amount without interval, over the hours whose energy is known; kg NaN where any of them meets
-        an unknown marginal intensity.
-        """
-        return amount(self._tallies[:, list(columns)].sum(axis=1))
-
-    def by_district(self) -> dict[str, Amount]:
-        """By district, those of the period, ``boundary`` included."""
-        return {name: self.of_assets(self._columns("district", name)) for name in self.period.districts}
-
-    def by_kind(self) -> dict[str, Amount]:
-        """By kind of asset, those there are."""
-        kinds = dict.fromkeys(asset.kind for asset in self.period.assets)
-        return {kind: self.of_assets(self._columns("kind", kind)) for kind in kinds}
-
-    def by_asset(self) -> dict[str, Amount]:
-        """By asset id, whatever its entries."""
-        columns: dict[str, list[int]] = {}
-        for k, asset in enumerate(self.period.assets):
-            columns.setdefault(asset.id, []).append(k)
-        return {name: self.of_assets(of_asset) for name, of_asset in columns.items()}
-
     def of_connection(self) -> Amount:
         """The city's net import at the marginal intensity of its connection."""
         city = self.period.actual.city
@@ -116,9 +82,6 @@ class Marginal:
         kg = carbon_kg(net, self.at_root)[known].sum()
         nan, share = float("nan"), self.period.estimated_share(np.where(known, np.abs(net), 0.0))
         return Amount(float(kg), nan, nan, float(net[known].sum()), share)
-
-    def _columns(self, name: str, value: str) -> list[int]:
-        return [k for k, asset in enumerate(self.period.assets) if getattr(asset, name) == value]
 
 
 def marginal(period: Period, *, dispatch: bool = True) -> Marginal:

@@ -47,7 +47,7 @@ def ledgers(draw: st.DrawFn) -> tuple[Period, dict]:
 
 
 def total(of: Cut, period: Period, name: str, found: object) -> np.ndarray:
-    return sums(period, {name: found}, of, np.zeros(1, dtype=np.int64))[name][:, 0]
+    return sums(period, {name: (found, of)}, np.zeros(1, dtype=np.int64))[name][:, 0]
 
 
 @settings(max_examples=20, deadline=None)
@@ -88,11 +88,12 @@ def test_intervals_add_up_to_the_period(drawn: tuple[Period, dict]) -> None:
     every = {name: intervals(period, name) for name in RESOLUTIONS}
     assert len(every["hour"].names) == len(set(every["hour"].names)) == period.time.steps
     assert every["total"].names == ("",)
-    whole = sums(period, kept, of, every["total"].first)
+    counts = {name: (found, of) for name, found in kept.items()}
+    whole = sums(period, counts, every["total"].first)
     for found_in in every.values():
         known = found_in.known_hours(period)
         assert known.sum() == np.isfinite(period.actual.city["end_use_kg"]).sum()
-        for name, found in sums(period, kept, of, found_in.first).items():
+        for name, found in sums(period, counts, found_in.first).items():
             assert found.shape[1:] == (len(found_in.names), len(of.places))
             np.testing.assert_allclose(found.sum(axis=1), whole[name][:, 0], rtol=1e-9, atol=1e-9)
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from energy.carbon.breakdown import amounts
 from energy.carbon.ev import ev_ledger
 from energy.carbon.marginal import marginal
 from energy.domain.period import Period
@@ -31,13 +32,14 @@ def dispatched(draw: st.DrawFn) -> Period:
 @given(dispatched())
 def test_districts_kinds_and_assets_are_views_of_one_sum(period: Period) -> None:
     ledger = marginal(period)
-    every = ledger.of_assets(range(len(period.assets)))
-    for groups in (ledger.by_district(), ledger.by_kind(), ledger.by_asset()):
-        assert sum(of.kg for of in groups.values()) == pytest.approx(every.kg, rel=1e-9, abs=1e-6)
-        assert sum(of.mwh for of in groups.values()) == pytest.approx(every.mwh, rel=1e-9, abs=1e-9)
+    every = amounts(period, ledger, "city")["city"]
+    for by in ("district", "kind", "asset"):
+        groups = [of for place, of in amounts(period, ledger, by).items() if place != "city"]
+        assert sum(of.kg for of in groups) == pytest.approx(every.kg, rel=1e-9, abs=1e-6)
+        assert sum(of.mwh for of in groups) == pytest.approx(every.mwh, rel=1e-9, abs=1e-9)
     evs = ev_ledger(period, ledger).city().marginal
     assert evs is not None
-    assert evs.kg == pytest.approx(ledger.by_kind()["ev"].kg, rel=1e-9, abs=1e-6)
+    assert evs.kg == pytest.approx(amounts(period, ledger, "kind")["kind/ev"].kg, rel=1e-9, abs=1e-6)
 
 
 @settings(max_examples=25)
@@ -64,9 +66,10 @@ def test_at_the_margin_upstream_an_asset_causes_its_net_draw() -> None:
     ledger = marginal(period)
     net = table(period, "drawn_mwh") - table(period, "injected_mwh")
     expected = period.upstream["marginal_g_per_kwh"] @ net
-    for k in range(len(period.assets)):
-        assert ledger.of_assets([k]).kg == pytest.approx(expected[k])
-    assert ledger.of_assets([]).kg == 0.0
+    found = amounts(period, ledger, "asset", "district")
+    for k, asset in enumerate(period.assets):
+        assert found[f"asset/{asset.id}"].kg == pytest.approx(expected[k])
+    assert found["district/boundary"].kg == 0.0
     city = period.actual.city
     assert ledger.of_connection().kg == pytest.approx(
         period.upstream["marginal_g_per_kwh"] @ (city["import_mwh"] - city["export_mwh"])
@@ -83,5 +86,5 @@ def test_without_an_upstream_margin_nothing_is_estimated_but_what_draws_nothing(
     assert np.isnan(ledger.of_connection().kg)
     nothing = np.zeros((24, len(period.assets)))
     idle = with_tables(period, drawn_mwh=nothing, injected_mwh=nothing)
-    assert marginal(idle).by_kind()["load"].kg == 0.0
+    assert amounts(idle, marginal(idle), "kind")["kind/load"].kg == 0.0
     assert ev_ledger(period).city().marginal is None

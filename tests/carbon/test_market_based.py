@@ -187,7 +187,7 @@ def test_matched_energy_feeds_the_hourly_score() -> None:
     matched = ledger(period, (), rows, matching="hourly")
     city = cut(period, "city")
     none, all_, other = (
-        score(sums(period, {"": rule}, city, np.zeros(1, dtype=np.int64))[""][:, 0, 0]).score
+        score(sums(period, {"": (rule, city)}, np.zeros(1, dtype=np.int64))[""][:, 0, 0]).score
         for rule in (
             CarbonFree(period, ()),
             CarbonFree(period, ("wind_onshore",), matched),

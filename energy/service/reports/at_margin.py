@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from energy.carbon.breakdown import By, amounts
 from energy.carbon.marginal import Marginal, MarginalMethod
 from energy.carbon.rates import Amount
+from energy.domain.period import CITY
 from energy.domain.report import Cell, Column, Figure, Table, Words
 from energy.service.reports.figures import AT_MARGIN, figure, span, words
 from energy.service.reports.registry import Choice, Context
@@ -29,24 +31,22 @@ BY = Choice("marginal", ("kinds", "assets"), "kinds")
 def marginal_table(context: Context, ledger: Marginal) -> Table:
     """What a kWh more would have caused: the connection, each district, each kind of asset; each asset
     where that is chosen."""
-    districts, kinds = ledger.by_district(), ledger.by_kind()
+    by: tuple[By, ...] = ("district", "kind")
+    if context.choices.get(BY.name) == "assets":
+        by += ("asset",)
+    names = {f"district/{key}": words(name, name) for key, name in context.place.items()}
+    for asset in context.period.assets:
+        names[f"kind/{asset.kind}"] = KINDS.get(asset.kind, words(asset.kind, asset.kind))
+        names[f"asset/{asset.id}"] = words(asset.name, asset.name)
+    found = amounts(context.period, ledger, *by)
     rows = [
         _row(context, ledger, "connection", words("Connection", "連系点"), ledger.of_connection()),
         *(
-            _row(context, ledger, f"district/{key}", words(name, name), districts[key])
-            for key, name in context.place.items()
-        ),
-        *(
-            _row(context, ledger, f"kind/{kind}", KINDS.get(kind, words(kind, kind)), amount)
-            for kind, amount in kinds.items()
+            _row(context, ledger, place, names[place], amount)
+            for place, amount in found.items()
+            if place != CITY
         ),
     ]
-    if context.choices.get(BY.name) == "assets":
-        names = {asset.id: asset.name for asset in context.period.assets}
-        rows += [
-            _row(context, ledger, f"asset/{key}", words(names[key], names[key]), amount)
-            for key, amount in ledger.by_asset().items()
-        ]
     return Table(
         "marginal",
         words("At the margin (not to be added)", "限界（合算不可）"),

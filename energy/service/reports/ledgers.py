@@ -57,7 +57,8 @@ def ledgers(context: Context) -> Report:
     spans = intervals(period, _resolution(context))
     chosen = choose(context)
     _check_size(of, spans, len(chosen.quantities))
-    found = sums(period, chosen.ledgers, of, spans.first)
+    counts = {name: (ledger, of) for name, ledger in chosen.ledgers.items()}
+    found = sums(period, counts, spans.first)
     whole = Intervals(("",), spans.starts[:1], spans.first[:1])
     places = _Rows(
         context,

@@ -165,15 +165,15 @@ def _scores(context: Context, instruments: Market) -> Table:
     """The 24/7 score: contracts and certificates in their own hour, and beside it what matching as chosen
     claims."""
     of_districts = cut(context.period, "district", doubt=context.doubt)
-    ledgers = {
-        "own_hour": carbon_free(context, instruments.hourly),
-        "claim": carbon_free(context, instruments.found),
+    counts = {
+        "own_hour": (carbon_free(context, instruments.hourly), of_districts),
+        "claim": (carbon_free(context, instruments.found), of_districts),
     }
-    found = sums(context.period, ledgers, of_districts, np.zeros(1, dtype=np.int64))
+    found = sums(context.period, counts, np.zeros(1, dtype=np.int64))
     days = span(context.period)
     rows: list[tuple[Cell, ...]] = []
     for k, place in enumerate(of_districts.places):
-        own_hour, claim = (score(found[name][:, 0, k]) for name in ledgers)
+        own_hour, claim = (score(found[name][:, 0, k]) for name in counts)
         if not own_hour.used_mwh:
             continue
         rows.append(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,6 +103,32 @@ def test_districts_hours_and_the_balance_agree(service: Service) -> None:
     assert balance is not None
     assert math.isclose(by_hour, total, rel_tol=1e-9)
     assert math.isclose(balance, total, rel_tol=1e-9)
+
+
+def test_every_ledger_of_the_city_is_the_sum_of_its_assets_connections_and_districts(
+    service: Service,
+) -> None:
+    """On the real grid, whose LV grid hangs below one station."""
+    found = {by: figures(service, "ledgers", by=by) for by in ("asset", "connection", "district", "city")}
+    names = ("energy_mwh", "traced_kg", "grid_average_kg", "covered_mwh", "market_based_kg", "marginal_kg")
+    for name in names:
+        city = found["city"][f"city/{name}"].value
+        assert city
+        for by, leaf in (("asset", "asset/"), ("connection", "bus/"), ("district", "district/")):
+            assert math.isclose(found[by][f"city/{name}"].value or 0.0, city, rel_tol=1e-9)
+            parts = [
+                f.value or 0.0 for key, f in found[by].items() if re.fullmatch(f"{leaf}[^/]+/{name}", key)
+            ]
+            assert math.isclose(sum(parts), city, rel_tol=1e-9), (name, by)
+        station = found["connection"][f"station/24/{name}"]
+        assert len(station.parts) > 100
+        parts = [found["connection"][part].value or 0.0 for part in station.parts]
+        assert math.isclose(sum(parts), station.value or 0.0, rel_tol=1e-9, abs_tol=1e-9)
+        assert f"station/24/{name}" in found["connection"][f"city/{name}"].parts
+    traced = found["asset"]["city/traced_kg"]
+    assert traced.low is not None
+    assert traced.high is not None
+    assert traced.low < (traced.value or 0.0) < traced.high
 
 
 def test_contracts_cover_their_share_and_the_rest_is_flagged(service: Service) -> None:
