@@ -51,7 +51,10 @@ def grid_table(
         },
         selectedRows={"ids": [selected]} if selected else [],
         style=style,
-        eventListeners={"cellKeyDown": ["wattshedPress(params)"]},
+        eventListeners={
+            "cellKeyDown": ["wattshedPress(params)"],
+            "columnResized": ["wattshedFit(params)"],
+        },
         dashGridOptions={
             "theme": THEME,
             "rowSelection": {"mode": "singleRow", "checkboxes": False, "enableClickSelection": True},
@@ -59,6 +62,7 @@ def grid_table(
             "suppressCellFocus": False,
             "suppressDragLeaveHidesColumns": True,
             "animateRows": False,
+            "includeHiddenColumnsInQuickFilter": True,
             "localeText": {
                 "noRowsToShow": nothing or say("table.nothing"),
                 "noMatchingRows": say("table.nothing"),
@@ -70,6 +74,19 @@ def grid_table(
         },
     )
     return html.Div(table, role="group", **{"aria-label": label})
+
+
+def on_phone(*below: str, **changes: Any) -> dict[str, Any]:
+    """What a column is instead on a narrow screen: `changes` of its definition, ``hide=True`` for one that
+    goes; `below`: the fields of a row that stand under the column's value there."""
+    if below:
+        changes |= {
+            "cellRenderer": "Stacked",
+            "cellRendererParams": {"below": list(below)},
+            "autoHeight": True,
+            "wrapText": True,
+        }
+    return {"context": {"phone": changes}}
 
 
 def number_column(field: str, heading: str, digits: int = 0, **more: Any) -> dict[str, Any]:

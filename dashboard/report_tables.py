@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from dash import html
 
 from dashboard.frame import Component
-from dashboard.grid_table import grid_table
+from dashboard.grid_table import grid_table, on_phone
 from dashboard.language import Language
 from energy.domain.report import Cell, Column, Figure, Method, Report, Table, Words
 from energy.domain.time import parse_instant
@@ -233,7 +233,8 @@ def _column(table: Table, k: int, say: Language) -> dict[str, Any]:
     shape = {"field": f"c{k}", "headerName": heading, "wrapHeaderText": True, "autoHeaderHeight": True}
     if any(isinstance(cell, Figure) for cell in cells):
         return {**shape, "cellRenderer": "Figure", "type": "rightAligned", "minWidth": 124, "flex": 100,
-                "sortingOrder": ["desc", "asc"], "cellClass": "figure-cell"}  # fmt: skip
+                "sortingOrder": ["desc", "asc"], "cellClass": "figure-cell",
+                **on_phone(minWidth=100)}  # fmt: skip
     if any(isinstance(cell, float) for cell in cells):
         return {**shape, "cellRenderer": "Figure", "type": "rightAligned", "minWidth": 96,
                 "sortingOrder": ["desc", "asc"]}  # fmt: skip

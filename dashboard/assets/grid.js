@@ -19,6 +19,27 @@ dagfuncs.wattshedPress = function (params) {
   if (params.event.key === "Enter") params.event.target.click();
 };
 
+/* Columns fit their table's room: on a narrow screen they are what their `context.phone` makes of them; where
+   they are still wider than the table, the first stays in view while the others scroll. */
+const HEADING_WRAPS = { wrapHeaderText: true, autoHeaderHeight: true };
+const fitted = new WeakMap(); // by table: its columns as the page gave them, and how they were last fitted
+dagfuncs.wattshedFit = function ({ api, source }) {
+  if (source !== "sizeColumnsToFit") return;
+  const room = document.querySelector(`[grid-id="${api.getGridId()}"]`).clientWidth;
+  const known = fitted.get(api) || { given: api.getGridOption("columnDefs"), phone: false, stays: 0 };
+  const phone = window.matchMedia("(max-width: 640px)").matches;
+  const columns = known.given.map((column) => ({
+    hide: false, pinned: null, ...column, ...(phone ? { ...HEADING_WRAPS, ...(column.context || {}).phone } : {}),
+  }));
+  const shown = columns.filter((column) => !column.hide);
+  const least = shown.map((column) => column.minWidth || 0);
+  const fits = least.reduce((sum, width) => sum + width, 0) <= room;
+  const stays = fits ? 0 : Math.min(least[0], Math.round(0.36 * room)); // pixels
+  if (stays) Object.assign(shown[0], { pinned: "left", minWidth: stays, width: stays, flex: null });
+  if (phone !== known.phone || stays !== known.stays) api.setGridOption("columnDefs", columns);
+  fitted.set(api, { given: known.given, phone, stays });
+};
+
 var dagcomponents = (window.dashAgGridComponentFunctions = window.dashAgGridComponentFunctions || {});
 
 /* A small bar: the value as a share of `max`, in the colour the row brings. */
@@ -55,6 +76,17 @@ dagcomponents.Strip = function (props) {
   };
   const strip = React.createElement("canvas", { className: "strip", ref: paint, "aria-hidden": true });
   return React.createElement("div", { className: "cell-bar" }, strip);
+};
+
+/* A value with more words of its row under it. */
+dagcomponents.Stacked = function (props) {
+  const below = props.below.map((field) => props.data[field]).filter(Boolean);
+  return React.createElement(
+    "span",
+    { className: "stacked-words" },
+    React.createElement("span", null, props.valueFormatted || props.value),
+    below.length ? React.createElement("small", null, below.join(" · ")) : null,
+  );
 };
 
 /* A figure of a report: its number, below it the interval and the share that is estimated. */

@@ -11,7 +11,7 @@ from dashboard import theme
 from dashboard.figures.carbon import CHOSEN, district_series, marginal_band, sankey
 from dashboard.figures.power import upstream_key
 from dashboard.frame import Component, card, difference, graph, key_figure, legend, time_bar
-from dashboard.grid_table import grid_table, number_column
+from dashboard.grid_table import grid_table, number_column, on_phone
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page, follow_clock, in_browser
@@ -245,8 +245,9 @@ def _districts(seen: Visit, plan: Plan) -> Component:
     columns = [
         {"field": "name", "headerName": say("city.district"), "minWidth": 120, "flex": 2, "pinned": None},
         {"field": "intensity", "colId": "bar", "headerName": "", "cellRenderer": "Bar", "sortable": False,
-         "cellRendererParams": {"max": seen.city.carbon_map_bounds[1]}, "minWidth": 80, "flex": 1},
-        number_column("intensity", "g/kWh", sort="desc", width=86),
+         "cellRendererParams": {"max": seen.city.carbon_map_bounds[1]}, "minWidth": 80, "flex": 1,
+         **on_phone(hide=True)},
+        number_column("intensity", "g/kWh", sort="desc", width=86, **on_phone(minWidth=68)),
         number_column("energy", say("carbon.energy"), 1),
         number_column("tonnes", "t CO₂e", 2),
         number_column("losses", say("carbon.losses"), 1),
@@ -257,7 +258,13 @@ def _districts(seen: Visit, plan: Plan) -> Component:
         number_column("discharged", say("carbon.discharged"), 1),
     ]  # fmt: skip
     for column in columns[3:]:
-        column |= {"minWidth": 104, "flex": 1, "wrapHeaderText": True, "autoHeaderHeight": True}
+        column |= {
+            "minWidth": 104,
+            "flex": 1,
+            "wrapHeaderText": True,
+            "autoHeaderHeight": True,
+            **on_phone(minWidth=76),
+        }
     return grid_table(
         "carbon-districts",
         columns,

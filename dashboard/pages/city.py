@@ -19,7 +19,7 @@ from dashboard.figures.map import (
 )
 from dashboard.figures.power import supply_stack, used
 from dashboard.frame import Component, card, difference, graph, key_figure, legend, segments, time_bar
-from dashboard.grid_table import grid_table, number_column
+from dashboard.grid_table import grid_table, number_column, on_phone
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page, follow_clock, in_browser
@@ -287,16 +287,19 @@ def _ranking(seen: Visit, plan: Plan) -> Component:
     scale = {"max": float(np.nanmax(intensity, initial=1.0))}
     columns = [
         {"headerName": "", "valueGetter": {"function": "params.node.rowIndex + 1"}, "width": 40,
-         "maxWidth": 44, "sortable": False, "cellStyle": {"color": theme.MUTED}},
-        {"field": "name", "headerName": say("city.district"), "minWidth": 128, "flex": 3},
+         "maxWidth": 44, "sortable": False, "cellStyle": {"color": theme.MUTED}, **on_phone(hide=True)},
+        {"field": "name", "headerName": say("city.district"), "minWidth": 128, "flex": 3,
+         **on_phone(minWidth=107, flex=1)},
         {"field": "intensity", "colId": "bar", "headerName": "", "cellRenderer": "Bar",
-         "cellRendererParams": scale, "sortable": False, "minWidth": 60, "flex": 2},
-        number_column("intensity", "g/kWh", sort="desc", width=74, flex=1),
-        number_column("rate", "kg/h", width=70, flex=1),
-        number_column("tonnes", "t CO₂e", 2, width=78, flex=1),
+         "cellRendererParams": scale, "sortable": False, "minWidth": 60, "flex": 2,
+         **on_phone(hide=True)},
+        number_column("intensity", "g/kWh", sort="desc", width=74, flex=1, **on_phone(minWidth=67)),
+        number_column("rate", "kg/h", width=70, flex=1, **on_phone(minWidth=40)),
+        number_column("tonnes", "t CO₂e", 2, width=78, flex=1, **on_phone(minWidth=47)),
         number_column("change", say("city.to_yesterday" if seen.yesterday else "city.to_uncontrolled"),
                       minWidth=108, flex=1, valueFormatter={"function": "wattshedChange(params.value, 1)"},
-                      cellClassRules={"better": "params.value < -0.05", "worse": "params.value > 0.05"}),
+                      cellClassRules={"better": "params.value < -0.05", "worse": "params.value > 0.05"},
+                      **on_phone(minWidth=79)),
     ]  # fmt: skip
     ledger = html.Span(
         [

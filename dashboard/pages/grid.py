@@ -11,7 +11,7 @@ from dashboard import theme
 from dashboard.figures.map import AMBER_LINE, city_map, grid_frames, marginal_bounds, scene
 from dashboard.figures.voltage import voltage_band
 from dashboard.frame import Component, card, graph, key_figure, segments, time_bar
-from dashboard.grid_table import grid_table, number_column
+from dashboard.grid_table import grid_table, number_column, on_phone
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page, follow_clock, in_browser
@@ -161,6 +161,7 @@ def _rows(seen: Visit, plan: Plan, case: str) -> list[dict[str, Any]]:
             "element": element_words(say, seen.city, extreme.element),
             "value": value_words(say, extreme.quantity, extreme.value),
             "limit": value_words(say, extreme.quantity, extreme.limit),
+            "bound": say("grid.bound", limit=value_words(say, extreme.quantity, extreme.limit)),
             "time": seen.labels[extreme.step],
             "step": extreme.step,
             "count": extreme.count * plan.time.hours,
@@ -191,18 +192,21 @@ def _elements(seen: Visit, plan: Plan, case: str) -> Component:
     say = seen.language
     columns = [
         {"field": "element", "headerName": say("grid.element"), "minWidth": 180, "flex": 3,
-         "tooltipField": "element"},
+         "tooltipField": "element", **on_phone("state", minWidth=112)},
         {"field": "stress", "colId": "bar", "headerName": "", "cellRenderer": "Bar",
-         "cellRendererParams": {"max": 120}, "sortable": False, "minWidth": 44, "maxWidth": 64},
+         "cellRendererParams": {"max": 120}, "sortable": False, "minWidth": 44, "maxWidth": 64,
+         **on_phone(hide=True)},
         {"field": "value", "headerName": say("grid.worst"), "type": "rightAligned", "sortable": False,
-         "minWidth": 82, "maxWidth": 88},
+         "minWidth": 82, "maxWidth": 88, **on_phone("bound", minWidth=92, maxWidth=92)},
         {"field": "limit", "headerName": say("grid.limit"), "type": "rightAligned", "sortable": False,
-         "minWidth": 82, "maxWidth": 88},
+         "minWidth": 82, "maxWidth": 88, **on_phone(hide=True)},
         {"field": "time", "headerName": say("grid.at"), "type": "rightAligned", "minWidth": 64,
-         "maxWidth": 96},
-        number_column("count", say("grid.count"), 2, minWidth=78, maxWidth=104),
+         "maxWidth": 96, **on_phone(minWidth=46, maxWidth=46)},
+        number_column("count", say("grid.count"), 2, minWidth=78, maxWidth=104,
+                      **on_phone(minWidth=52, maxWidth=52)),
         {"field": "state", "headerName": say("grid.state"), "minWidth": 78, "maxWidth": 84,
-         "cellClassRules": {"over": "params.data.count > 0", "worse": "params.data.count == 0"}},
+         "cellClassRules": {"over": "params.data.count > 0", "worse": "params.data.count == 0"},
+         **on_phone(hide=True)},
     ]  # fmt: skip
     if plan.document["violations"]:
         columns.append(

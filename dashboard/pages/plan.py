@@ -12,7 +12,7 @@ from dashboard import theme
 from dashboard.explaining import reasons_of, revision_words, unmet_words
 from dashboard.figures.power import asset_day, balance, use_colour, used
 from dashboard.frame import Component, card, graph, key_figure, legend, time_bar
-from dashboard.grid_table import grid_table, number_column
+from dashboard.grid_table import grid_table, number_column, on_phone
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page, follow_clock, in_browser
 from dashboard.reading import district_name, table, technology_name
@@ -170,13 +170,19 @@ def strip(power: FloatArray) -> str:
 def _assets(seen: Visit, rows: list[dict[str, Any]], asset: str) -> Component:
     say = seen.language
     columns = [
-        {"field": "name", "headerName": say("plan.asset"), "minWidth": 190, "flex": 3},
-        {"field": "kind", "headerName": say("plan.kind"), "minWidth": 84, "flex": 1},
-        {"field": "district", "headerName": say("city.district"), "minWidth": 84, "flex": 1},
+        {"field": "name", "headerName": say("plan.asset"), "minWidth": 190, "flex": 3,
+         **on_phone("kind", "district", minWidth=120)},
+        {"field": "kind", "headerName": say("plan.kind"), "minWidth": 84, "flex": 1,
+         **on_phone(hide=True)},
+        {"field": "district", "headerName": say("city.district"), "minWidth": 84, "flex": 1,
+         **on_phone(hide=True)},
         {"field": "strip", "headerName": say("plan.strip"), "cellRenderer": "Strip", "sortable": False,
-         "headerTooltip": say("plan.strip_note"), "minWidth": 120, "flex": 3},
-        number_column("energy", say("plan.energy"), minWidth=100),
-        number_column("moved", say("plan.moved"), 1, minWidth=124),
+         "headerTooltip": say("plan.strip_note"), "minWidth": 120, "flex": 3,
+         **on_phone(minWidth=48, maxWidth=48)},
+        number_column("energy", say("plan.energy"), minWidth=100,
+                      **on_phone(minWidth=52, maxWidth=52)),
+        number_column("moved", say("plan.moved"), 1, minWidth=124,
+                      **on_phone(minWidth=60, maxWidth=60)),
     ]  # fmt: skip
     return grid_table(
         "assets",

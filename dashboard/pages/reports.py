@@ -10,7 +10,7 @@ import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 
 from dashboard.frame import Component, card
-from dashboard.grid_table import grid_table
+from dashboard.grid_table import grid_table, on_phone
 from dashboard.language import Language
 from dashboard.off_loop import off_loop
 from dashboard.pages import Page, in_browser
@@ -248,14 +248,20 @@ def _variant_words(key: ReportKey, say: Language) -> str:
 def _version_columns(say: Language) -> list[dict[str, Any]]:
     wide = {"flex": 2, "minWidth": 150}
     return [
-        {"field": "report", "headerName": say("reports.report"), **wide},
-        {"field": "period", "headerName": say("reports.period"), "flex": 1, "minWidth": 110},
-        {"field": "version", "headerName": say("reports.version"), "minWidth": 80, "width": 80},
-        {"field": "state", "headerName": say("reports.state"), "flex": 1, "minWidth": 100},
-        {"field": "by", "headerName": say("reports.approved_by"), "flex": 1, "minWidth": 110},
-        {"field": "changes", "headerName": say("reports.changes"), "type": "rightAligned", "minWidth": 90},
-        {"field": "choices", "headerName": say("reports.choices"), **wide},
-    ]
+        {"field": "report", "headerName": say("reports.report"), **wide,
+         **on_phone("choices", minWidth=112)},
+        {"field": "period", "headerName": say("reports.period"), "flex": 1, "minWidth": 110,
+         **on_phone(minWidth=84)},
+        {"field": "version", "headerName": say("reports.version"), "minWidth": 80, "width": 80,
+         **on_phone(minWidth=60)},
+        {"field": "state", "headerName": say("reports.state"), "flex": 1, "minWidth": 100,
+         **on_phone("by", minWidth=80)},
+        {"field": "by", "headerName": say("reports.approved_by"), "flex": 1, "minWidth": 110,
+         **on_phone(hide=True)},
+        {"field": "changes", "headerName": say("reports.changes"), "type": "rightAligned", "minWidth": 90,
+         **on_phone(hide=True)},
+        {"field": "choices", "headerName": say("reports.choices"), **wide, **on_phone(hide=True)},
+    ]  # fmt: skip
 
 
 def faults_said(faults: Sequence[Fault], error: str, say: Language) -> list[Component]:

@@ -49,6 +49,73 @@ def test_a_phone_needs_no_horizontal_scroll(small_reader: Reader, name: str, pat
     assert last["y"] + last["height"] <= bottom["y"], "the bar covers nothing at the end of the page"
 
 
+ON_A_PHONE = [
+    ("/", "districts", ["地区", "g/kWh", "kg/h", "t CO₂e", "制御なし比"]),
+    ("/plan", "assets", ["設備", "1日の電力", "電力量（kWh）", "シフト量（kWh）"]),
+    ("/grid", "elements", ["設備", "最悪値", "時刻", "超過（h）"]),
+    ("/reports", "report-versions", ["報告書", "期間", "版", "状態"]),
+]
+
+
+@pytest.mark.parametrize(("path", "table", "headings"), ON_A_PHONE)
+def test_a_phone_shows_a_table_without_sideways_scrolling(
+    small_reader: Reader, path: str, table: str, headings: list[str]
+) -> None:
+    page = small_reader.open(path, lang="ja")
+    page.wait_for_function(
+        "([table, count]) => document.querySelectorAll(`#${table} .ag-header-cell-text`).length === count",
+        arg=[table, len(headings)],
+    )
+    shown = page.locator(f"#{table} .ag-header-cell-text")
+    assert shown.all_text_contents() == headings
+    room = page.locator(f"#{table}").bounding_box()
+    last = page.locator(f"#{table} .ag-header-cell").last.bounding_box()
+    assert room is not None
+    assert last is not None
+    assert last["x"] + last["width"] <= room["x"] + room["width"] + 1
+
+
+def test_a_phone_stacks_what_it_hides_and_still_sorts_and_finds_it(small_reader: Reader) -> None:
+    page = small_reader.open("/plan")
+    first = page.locator("#assets .ag-row[row-index='0'] [col-id=name]")
+    page.locator("#assets .stacked-words small").first.wait_for()
+    ranked = first.inner_text()
+    page.locator("#assets .ag-header-cell[col-id=name]").click()
+    page.wait_for_function(
+        "before => document.querySelector('#assets [row-index=\"0\"] [col-id=name]').innerText !== before",
+        arg=ranked,
+    )
+    page.locator("#asset-filter").fill("Battery")
+    page.wait_for_function(
+        "() => { const rows = [...document.querySelectorAll('#assets .ag-row small')];"
+        " return rows.length && rows.every(row => row.innerText.startsWith('Battery · ')); }"
+    )
+    page.set_viewport_size({"width": 1440, "height": 1000})
+    page.locator("#assets .ag-header-cell[col-id=kind]").wait_for()
+    assert page.locator("#assets small").count() == 0, "a wide screen has columns for it"
+
+
+def test_the_first_column_of_a_wide_table_stays_while_the_others_scroll(small_reader: Reader) -> None:
+    page = small_reader.open("/carbon")
+    name = page.locator("#carbon-districts .ag-pinned-left-cols-container [col-id=name]").first
+    name.wait_for()
+    before = name.bounding_box()
+    last = page.locator("#carbon-districts .ag-header-cell[col-id=discharged]")
+    page.locator("#carbon-districts .ag-center-cols-viewport").evaluate("view => { view.scrollLeft = 9999; }")
+    last.wait_for()
+    assert name.bounding_box() == before
+
+
+def test_states_of_the_inventory_stand_below_each_other_on_a_phone(small_reader: Reader) -> None:
+    page = small_reader.open("/inventory", year="2016")
+    page.locator(".entry-row.metered").first.wait_for()
+    left = page.locator(".entry-row .entry-value > div > *, .entry-row .entry-value > .note").evaluate_all(
+        "states => states.map(state => Math.round(state.getBoundingClientRect().left))"
+    )
+    assert len(left) > 20
+    assert len(set(left)) == 1
+
+
 def polygons(reader: Reader) -> dict[str, dict[str, object]]:
     """Value and fill of each district's polygon as drawn."""
     return reader.page.evaluate(
