@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, hstack
 
 from energy.carbon.bookings import Account, Booked, Sums, book
 from energy.carbon.mixing import (
@@ -194,6 +194,9 @@ class _Accountant:
         self.use_mw = np.hstack([use.p_mw, flows.shunt_mw[:, shunts]]) @ self.used.of_items
         self.supply_node = self._nodes(supply.buses)
         self.supply_district = self._one_hot([self._district(bus) for bus in supply.buses])
+        self.supply_carbon = csr_array(
+            hstack([self.supply_district.multiply(g[:, None]) for g in self.supply_g_per_kwh])
+        )
         self.slack_district = self.node_district[flows.slack_node]
         count = flows.node_count
         self.use_at = incidence(self.used.node, count)
@@ -356,6 +359,7 @@ class _Accountant:
 
         p_mw, slack_mw = self.supply.p_mw[window], flows.slack_p_mw[window]
         bought, sold = np.maximum(slack_mw, 0.0), np.maximum(-slack_mw, 0.0)
+        nowhere = np.zeros((steps, 0))
         charged_mw = discharged_mw = np.zeros((steps, len(self.districts)))
         charged_kg = discharged_kg = np.zeros((steps, len(self.carbons), len(self.districts)))
         supplied = mixes.traced[:, :, self.first_class :].sum(axis=1)
@@ -383,7 +387,7 @@ class _Accountant:
             discharged_mwh=discharged_mw * hours,
             discharged_kg=discharged_kg,
             generated_mwh=p_mw @ self.supply_district * hours,
-            generated_kg=_by_end((p_mw * g) @ self.supply_district for g in self.supply_g_per_kwh) * hours,
+            generated_kg=(p_mw @ self.supply_carbon).reshape(steps, len(self.carbons), -1) * hours,
             import_mwh=bought @ self.slack_district * hours,
             import_kg=_by_end(
                 (bought * g[window, None]) @ self.slack_district for g in self.upstream_g_per_kwh
@@ -397,7 +401,9 @@ class _Accountant:
             mismatch_mw=np.abs(mismatch).max(axis=1),
             supply_mw=supplied,
             node_g_per_kwh=mixes.node[:, :, CARBON],
-            node_use_g_per_kwh=_by_end(carried[:, :, k] for k in self.carbons),
+            node_use_g_per_kwh=carried[:, :, CARBON] if carried is not mixes.node else nowhere,
+            node_use_low_g_per_kwh=carried[:, :, LOW] if self.ranged else nowhere,
+            node_use_high_g_per_kwh=carried[:, :, HIGH] if self.ranged else nowhere,
             node_through_mw=through,
         )
 

@@ -22,8 +22,9 @@ class Sums:
 
     Energies in MWh, shape (steps, districts). Carbon in kg, shape (steps, ends, districts): the value and,
     where factors have ranges, its low and its high end. `use` (steps, districts, columns) is end use by
-    column of the mix; (steps,) for city figures; (steps, nodes) for what stands at nodes, and (steps, ends,
-    nodes) for `node_use_g_per_kwh`. `use_with_losses_kg` is the value alone, shape (steps, districts).
+    column of the mix; (steps,) for city figures; (steps, nodes) for what stands at nodes, and (steps, 0) for
+    `node_use_…` where use has the mix of its node, or no ends. `use_with_losses_kg` is the value alone, shape
+    (steps, districts).
     """
 
     use: FloatArray
@@ -44,6 +45,8 @@ class Sums:
     supply_mw: FloatArray
     node_g_per_kwh: FloatArray
     node_use_g_per_kwh: FloatArray
+    node_use_low_g_per_kwh: FloatArray
+    node_use_high_g_per_kwh: FloatArray
     node_through_mw: FloatArray
 
     def room(self, steps: int) -> Sums:
@@ -245,7 +248,6 @@ def book(of: Booked, sums: Sums, records: list[TankRecord]) -> Account:
     }
     nothing = np.zeros((steps, 0))
     first_class = sums.use.shape[2] - len(of.technologies)
-    node_use = np.moveaxis(sums.node_use_g_per_kwh, 1, 0)
 
     def ends_of(content: FloatArray) -> Range | None:
         low, high = (content[:, :, column - CARBON] for column in _COLUMNS[1:]) if of.ranged else (None, None)
@@ -268,9 +270,9 @@ def book(of: Booked, sums: Sums, records: list[TankRecord]) -> Account:
         at_buses=AtBuses(
             of.node_of_bus,
             sums.node_g_per_kwh,
-            node_use[0],
+            sums.node_use_g_per_kwh if sums.node_use_g_per_kwh.shape[1] else sums.node_g_per_kwh,
             sums.node_through_mw,
-            (node_use[1], node_use[2]) if of.ranged else None,
+            (sums.node_use_low_g_per_kwh, sums.node_use_high_g_per_kwh) if of.ranged else None,
         ),
         storage_ids=() if storage is None else storage.ids,
         tank_e_mwh=tank.energy_mwh,
