@@ -93,8 +93,8 @@ class CarbonFree:
         return np.array([float(asset.technology in self.carbon_free) for asset in self.period.assets])
 
     def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
-        """What `score` is made of, of one day, shape (4, hours, places): MWh met, used and contracted, and
-        what part of the use rests on estimates. Of the grid's delivery the renewable share upstream is
+        """What `score` is made of, of one day, shape (5, hours, places): MWh met, used and contracted, and
+        the parts of the use whose score, and which itself, rests on estimates. Of the grid's delivery the renewable share upstream is
         carbon-free, which leaves nuclear power out."""
         upstream = {name: self.period.upstream[name][day.hours, None] for name in (_SHARE, _ESTIMATED)}
         flat = np.zeros_like(day.tank_mwh)
@@ -103,12 +103,13 @@ class CarbonFree:
         if self.market is not None:
             contracted = contracted + self.market.matched(self.carbon_free, day.hours)
         load, supplied = np.maximum(cut.placed(drawn), 0.0), cut.placed(contracted)
-        doubt = cut.placed(np.abs(drawn) * cut.doubt)
+        doubt = np.minimum(cut.placed(np.abs(drawn) * cut.doubt), load)
         values = (
             _met(load, supplied, upstream[_SHARE]),
             load,
             supplied,
-            np.maximum(load * upstream[_ESTIMATED], np.minimum(doubt, load)),
+            np.maximum(load * upstream[_ESTIMATED], doubt),
+            doubt,
         )
         known = np.isfinite(values[0])
         return np.stack([np.where(known, value, 0.0) for value in values])
@@ -126,8 +127,8 @@ class Score:
 
 
 def score(tallied: FloatArray) -> Score:
-    """The score of some sums of `CarbonFree.tallies`, shape (4,)."""
-    met, used, contracted, doubtful = tallied.tolist()
+    """The score of some sums of `CarbonFree.tallies`, shape (5,)."""
+    met, used, contracted, doubtful, _ = tallied.tolist()
     return Score(ratio(met, used), ratio(contracted, used), used, doubtful / used if used else 0.0)
 
 

@@ -257,7 +257,7 @@ def test_within_a_place_a_surplus_serves_the_others(period: Period) -> None:
         },
     )
     for by in BY:
-        met, used, contracted, _ = total(cut(plain, by), plain, "", CarbonFree(plain, CARBON_FREE))
+        met, used, contracted, *_ = total(cut(plain, by), plain, "", CarbonFree(plain, CARBON_FREE))
         assert used[:-1].sum() == pytest.approx(used[-1]) or by == "city"
         assert contracted[:-1].sum() == pytest.approx(contracted[-1]) or by == "city"
         assert met[:-1].sum() <= met[-1] * (1 + 1e-12)

@@ -153,6 +153,13 @@ def _add_official(context: Context, chosen: Chosen, wanted: tuple[str, ...]) -> 
         chosen.ledgers["market-based"] = found
         chosen.methods.append("market-based")
         chosen.factors |= {factor.key: factor for factor in instruments.factors}
+        if found.cancellations:
+            chosen.notices.append(
+                words(
+                    "This report shows what certificates cover and cancels none; `market-based` does.",
+                    "本レポートは証書の充当を示すのみで償却しない。償却は`market-based`で行う。",
+                )
+            )
         if len(wanted) == 1:
             chosen.quantities.append(_net_use("market-based", 3))
         chosen.quantities += [
@@ -240,16 +247,16 @@ def _together(tallied: FloatArray, first: int, parts: int) -> FloatArray:
 
 
 def _score(tallied: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    met, used, _, doubtful = tallied
+    met, used, _, doubtful, _ = tallied
     unknown = np.full_like(met, np.nan)
     score = np.divide(met, used, out=np.full_like(met, np.nan), where=used > 0)
     return score, unknown, unknown, _share(doubtful, used)
 
 
 def _used(tallied: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-    _, used, _, _ = tallied
+    _, used, _, _, doubtful = tallied
     unknown = np.full_like(used, np.nan)
-    return used, unknown, unknown, np.zeros_like(used)
+    return used, unknown, unknown, _share(doubtful, used)
 
 
 def _share(part: FloatArray, whole: FloatArray) -> FloatArray:

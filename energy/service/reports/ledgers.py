@@ -60,13 +60,8 @@ def ledgers(context: Context) -> Report:
     counts = {name: (ledger, of) for name, ledger in chosen.ledgers.items()}
     found = sums(period, counts, spans.first)
     whole = Intervals(("",), spans.starts[:1], spans.first[:1])
-    places = _Rows(
-        context,
-        of,
-        whole,
-        chosen,
-        {name: of_all.sum(axis=1, keepdims=True) for name, of_all in found.items()},
-    )
+    totals = {name: tallied.sum(axis=1, keepdims=True) for name, tallied in found.items()}
+    places = _Rows(context, of, whole, chosen, totals)
     tables = [places.table("places", words("Ledgers", "算定方式別の数値"))]
     if spans.names != ("",):
         series = _Rows(context, of, spans, chosen, found)
@@ -123,6 +118,7 @@ class _Rows:
             [np.where(known, values, np.nan) for values in quantity.read(found[quantity.of])]
             for quantity in chosen.quantities
         ]
+        self.days = [self._days(name) for name in spans.names]
         self.below: dict[str, list[Place]] = {}
         for place in of.places:
             self.below.setdefault(place.above, []).append(place)
@@ -174,17 +170,17 @@ class _Rows:
                 inputs=quantity.inputs,
                 parts=[self._key(quantity, at, part) for part in below],
                 rule="sum" if below else "",
-                days=self._days(at),
+                days=self.days[at],
             )
 
     def _key(self, quantity: Quantity, at: int, place: Place) -> str:
         name = self.spans.names[at]
         return "/".join((place.id, *((name,) if name else ()), quantity.id))
 
-    def _days(self, at: int) -> tuple[str, str] | None:
-        """The first and last stored day of an interval."""
-        period, name = self.context.period, self.spans.names[at][:10]
-        days = [day.day for day in period.days if day.day.startswith(name)]
+    def _days(self, interval: str) -> tuple[str, str] | None:
+        """The first and last stored day of an interval, of the period where it has none."""
+        period = self.context.period
+        days = [day.day for day in period.days if day.day.startswith(interval[:10])]
         return (min(days), max(days)) if days else span(period)
 
     def _note(self) -> Words:
@@ -270,11 +266,7 @@ class _Names:
             return self.assets[name].name
         if kind in ("bus", "station"):
             bus = context.city.bus_names.get(int(name), name)
-            return (
-                words(f"Station {bus}, with all it feeds", f"{bus}（給電先を含む）")
-                if kind == "station"
-                else bus
-            )
+            return bus if kind == "bus" else words(f"{bus}, with all it feeds", f"{bus}（給電先を含む）")
         return context.city.name
 
 

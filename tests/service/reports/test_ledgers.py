@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 
 from energy.carbon.breakdown import BY, RESOLUTIONS
+from energy.domain.city import EV_SESSIONS
 from energy.domain.errors import InputError
-from energy.domain.period import Period
+from energy.domain.period import DataSource, Period
 from energy.domain.report import Figure, Report, Table
 from energy.feeds.officer import OfficerInputs
 from energy.service.reports import ledgers as module
@@ -90,6 +91,30 @@ def test_every_ledger_has_every_cut_at_every_resolution(by: str, resolution: str
             assert figure.estimated_share == pytest.approx(1.0)
     tables = ["places"] if resolution == "total" else ["series", "places"]
     assert [found.id for found in report.tables] == tables
+
+
+def test_what_is_synthetic_is_an_estimate_in_every_ledger() -> None:
+    """An EV's use rests on drawn sessions, so do all figures of it; a load's official figure does not."""
+    city = replace(CITY, sources=(*CITY.sources, DataSource(EV_SESSIONS, "drawn", "1", 1.0)))
+    for ledger in LEDGERS:
+        asked = context(PERIOD, "ledgers", by="kind", ledger=ledger)
+        for key, figure in reports()["ledgers"].make(replace(asked, city=city)).figures.items():
+            if key.startswith("kind/ev/") and figure.value:
+                assert figure.estimated_share == pytest.approx(1.0), key
+            if key in ("kind/load/energy_mwh", "kind/load/used_mwh", "kind/load/grid_average_kg"):
+                assert figure.estimated_share < 1.0
+
+
+def test_certificates_are_shown_and_not_cancelled() -> None:
+    rows = "id,issuer,device,technology,zone,start,end,mwh,g_per_kwh\n"
+    rows += "GO-1,UBA,farm,wind_onshore,DE,2016-06-29T12:00:00+02:00,2016-06-29T13:00:00+02:00,5,0\n"
+    asked = replace(context(PERIOD, "ledgers"), officer=OfficerInputs(certificates=rows))
+    report = reports()["ledgers"].make(asked)
+    assert report.figures["city/covered_mwh"].value == pytest.approx(5.0)
+    assert any("cancels none" in notice["en"] for notice in report.notices)
+    assert not any("cancels none" in notice["en"] for notice in made(PERIOD).notices)
+    spent = reports()["ledgers"].make(replace(asked, cancelled_mwh={"GO-1": 5.0}))
+    assert spent.figures["city/covered_mwh"].value == 0.0
 
 
 @pytest.mark.parametrize("ledger", LEDGERS)
