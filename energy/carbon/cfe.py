@@ -94,8 +94,8 @@ class CarbonFree:
 
     def tallies(self, day: AccountedDay, cut: Cut) -> FloatArray:
         """What `score` is made of, of one day, shape (5, hours, places): MWh met, used and contracted, and
-        the parts of the use whose score, and which itself, rests on estimates. Of the grid's delivery the renewable share upstream is
-        carbon-free, which leaves nuclear power out."""
+        the parts of the use whose score, and which itself, rests on estimates. Of the grid's delivery the
+        renewable share upstream is carbon-free, which leaves nuclear power out."""
         upstream = {name: self.period.upstream[name][day.hours, None] for name in (_SHARE, _ESTIMATED)}
         flat = np.zeros_like(day.tank_mwh)
         drawn = self._stores.net_use(day, day.drawn_mwh, day.injected_mwh, flat)

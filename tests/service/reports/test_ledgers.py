@@ -94,15 +94,15 @@ def test_every_ledger_has_every_cut_at_every_resolution(by: str, resolution: str
 
 
 def test_what_is_synthetic_is_an_estimate_in_every_ledger() -> None:
-    """An EV's use rests on drawn sessions, so do all figures of it; a load's official figure does not."""
+    """An EV's use rests on drawn sessions, so do all figures of it; a load's energy does not."""
     city = replace(CITY, sources=(*CITY.sources, DataSource(EV_SESSIONS, "drawn", "1", 1.0)))
     for ledger in LEDGERS:
         asked = context(PERIOD, "ledgers", by="kind", ledger=ledger)
         for key, figure in reports()["ledgers"].make(replace(asked, city=city)).figures.items():
             if key.startswith("kind/ev/") and figure.value:
                 assert figure.estimated_share == pytest.approx(1.0), key
-            if key in ("kind/load/energy_mwh", "kind/load/used_mwh", "kind/load/grid_average_kg"):
-                assert figure.estimated_share < 1.0
+            if key in ("kind/load/energy_mwh", "kind/load/used_mwh", "kind/load/net_mwh"):
+                assert figure.estimated_share == 0.0
 
 
 def test_certificates_are_shown_and_not_cancelled() -> None:
