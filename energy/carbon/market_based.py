@@ -12,7 +12,7 @@ What is not used is left over, never carried to another zone, year or (hourly) h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Literal, TypeVar
@@ -127,7 +127,7 @@ class MarketBased:
     def by_asset(self, period: Period) -> dict[str, MarketUse]:
         """By asset id, whatever its entries; `period` is that of the ledger."""
         of_assets = cut(period, "asset")
-        blocks = (slice(first, first + _BLOCK) for first in range(0, len(self.asset_mwh), _BLOCK))
+        blocks = _blocks(len(self.asset_mwh))
         found = np.sum([self._tallies(hours, of_assets).sum(axis=1) for hours in blocks], axis=0)
         return {
             place.name: market_use(found[:, k]) for k, place in enumerate(of_assets.places) if place.above
@@ -276,7 +276,12 @@ class _Cover:
         self.units = units
         self.energy = ledger.energy_mwh @ shares
         # an hour in which an asset feeds back more than it draws has nothing to cover
-        self.open = np.nan_to_num(np.maximum(ledger.energy_mwh, 0.0), copy=False) @ shares
+        self.open = np.concatenate(
+            [
+                np.nan_to_num(np.maximum(ledger.energy_mwh[hours], 0.0), copy=False) @ shares
+                for hours in _blocks(len(ledger.energy_mwh))
+            ]
+        )
         self.demand = self.open.copy()
         self.mwh, self.kg = np.zeros_like(self.open), np.zeros_like(self.open)
         self.matched: dict[str, FloatArray] = {}
@@ -339,6 +344,11 @@ class _Cover:
         self.mwh[chosen] += covered
         self.kg[chosen] += covered * row.g_per_kwh
         self.matched.setdefault(row.technology, np.zeros_like(self.mwh))[chosen] += covered
+
+
+def _blocks(hours: int) -> Iterator[slice]:
+    """All hours, so many at once that no second table of the size of a year's assets is made."""
+    return (slice(first, first + _BLOCK) for first in range(0, hours, _BLOCK))
 
 
 def _alike(
