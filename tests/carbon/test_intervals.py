@@ -134,7 +134,7 @@ def figures(period: Period, rate: Rate) -> dict[str, tuple[float, float, float]]
         for name in ("official_kg", "level_kg", "timing_kg", "local_kg", "traced_kg", "traced_losses_kg"):
             found[f"difference/{place}/{name}"] = tuple(getattr(each, name) for each in (apart, *apart.ends))
     of_city = cut(period, "district")
-    tallied = sums(period, {"traced": Traced(period)}, of_city, intervals(period, "total").first)["traced"]
+    tallied = sums(period, {"traced": (Traced(period), of_city)}, intervals(period, "total").first)["traced"]
     for k, place in enumerate(of_city.places):
         traced = amount(tallied[:, 0, k])
         found[f"traced/{place.id}"] = (traced.kg, traced.low_kg, traced.high_kg)

@@ -368,7 +368,7 @@ def test_what_meters_cannot_tell_has_a_notation_key() -> None:
     assert {japan.cells[key].notation for key in ("I.1.3", "I.4.3", "II.1.3")} == {"IE"}
     delivered = grid_average(period, flat(period, 500.0, delivered=True), flat(period, 25.0))
     assert inventory(delivered, period, quality=QUALITY).cells["I.1.3"].notation == "IE"
-    with pytest.raises(ValueError, match="one of the two"):
+    with pytest.raises(ValueError, match="either lines or a notation key"):
         Cell(REFERENCES["I.1.1"], ())
 
 
