@@ -22,6 +22,8 @@ BACKING_OFF = (0.5, 0.25, 0.125, 0.0)
 """Shares of the way from a solved schedule to one that AC cannot solve, tried in this order."""
 LOSS_TOLERANCE_KW, LOSS_TOLERANCE = 1e-4, 1e-3
 """Losses of a step are linearised anew where they miss AC by more: absolutely, and as a share of them."""
+AT_A_LIMIT = 0.01
+"""The share of this allowed where the root is at its limit: an error there is an overrun or a need."""
 SEVERE = {"vm_pu": 0.01, "loading_percent": 10.0}
 LESS = 0.98
 """An answer gains on another where its severity, or what a secure one leaves unmet, is below this share."""
@@ -68,9 +70,13 @@ class Prover:
     @cached_property
     def metered(self) -> bool:
         """Whether what the grid loses counts against a limit."""
+        return any(np.isfinite(limit).any() for limit in self._limits_kw)
+
+    @cached_property
+    def _limits_kw(self) -> tuple[FloatArray, FloatArray]:
+        """What the root may draw and feed in, shape (steps,) each; infinite for no limit."""
         root, steps = self._problem.connections[self._root], self._problem.time.steps
-        limits = (root.limit(f"{way}_limit_kw", steps) for way in ("import", "export"))
-        return any(np.isfinite(limit).any() for limit in limits)
+        return root.limit("import_limit_kw", steps), root.limit("export_limit_kw", steps)
 
     def solved(self, schedule: Schedule) -> Point:
         """`schedule` and the AC solution of its powers."""
@@ -94,10 +100,12 @@ class Prover:
     def misjudged(self, proposal: Schedule, state: GridState) -> IntArray:
         """The steps whose losses the linear problem had wrong."""
         flow = proposal.connections[self._root]
-        error_kw = np.abs(_root_kw(state) - (flow.import_kw - flow.export_kw))
+        drawn_kw, (most_kw, most_fed_kw) = _root_kw(state), self._limits_kw
+        error_kw = np.abs(drawn_kw - (flow.import_kw - flow.export_kw))
         allowed = np.maximum(LOSS_TOLERANCE_KW, LOSS_TOLERANCE * 1000 * state.losses_mw)
         with np.errstate(invalid="ignore"):
-            return np.flatnonzero(error_kw > allowed)
+            at_limit = (drawn_kw > most_kw - allowed) | (-drawn_kw > most_fed_kw - allowed)
+            return np.flatnonzero(error_kw > np.where(at_limit, AT_A_LIMIT * allowed, allowed))
 
     def start(self, uncontrolled: Schedule) -> Point:
         """Where the first rows are taken: without control, each step as far from idle as limits allow.

@@ -118,6 +118,20 @@ def test_the_losses_of_the_grid_pass_the_root_too(tmp_path: Path) -> None:
     assert root_kw == pytest.approx(30.0 + found["poc", "import_limit_kw"], abs=0.01)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_root_at_its_limit_is_not_overrun_by_what_losses_were_misjudged(seed: int, tmp_path: Path) -> None:
+    """Losses that are right to a thousandth would leave a need, or an overrun, of watts."""
+    random = np.random.default_rng(seed)
+    grid, buses = feeder(tmp_path, [(0.3, 0.4), (0.3, 0.4), (0.2, 0.4)])
+    assets = [car(f"ev{bus}", bus, (0, 4), 40.0, random.uniform(60.0, 110.0)) for bus in buses]
+    document = on_grid(grid, assets, {"import_limit_kw": random.uniform(30.0, 50.0)}, {}, vm_min_pu=0.85)
+    answer = dispatch_document(document)
+    assert short_kwh(answer) > 1.0
+    eased = dispatch_document(applied(document, answer["conflicts"]))
+    assert eased["ac"]["secure"]
+    assert short_kwh(eased) < 1e-5
+
+
 def test_hard_limits_that_contradict_each_other_give_way_only_as_far_as_the_grid_carries(
     tmp_path: Path,
 ) -> None:
