@@ -18,6 +18,7 @@ from optimizer.rolling import Previous
 
 LARGEST = 1e12
 """No power in kW, energy in kWh or state is beyond this."""
+NUMBER = f"a number from {-LARGEST:g} to {LARGEST:g} is needed"
 
 
 class _Schedule(BaseModel):
@@ -67,7 +68,7 @@ def _values(path: str, values: list[Any], steps: int, faults: list[Fault]) -> Fl
         if not isinstance(each, list) or len(each) != (slots if slots is not None else 1):
             faults.append(Fault(path, f"value {number} is not a list of {slots} numbers, as the first is"))
         elif not all(_is_number(one) for one in each):
-            faults.append(Fault(path, f"value {number} is {value!r}; a number is needed"))
+            faults.append(Fault(path, f"value {number} is {value!r}; {NUMBER}"))
         else:
             continue
         return np.zeros(0)

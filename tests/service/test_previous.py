@@ -52,15 +52,17 @@ def test_every_faulty_series_is_named_with_what_is_wrong_in_it() -> None:
     series = {
         "p_kw": [0.0, "a", 0.0, 0.0],
         "e_kwh": [1.0, float("nan"), True],
+        "shed_kw": [0.0, 0.0, 0.0, 1e308],
         "slot_kw": [[1.0, 2.0], [1.0]],
     }
     schedule = {**dispatch_document(DOCUMENT), "assets": {"b1": series}}
     with pytest.raises(InputError) as refused:
         read_previous(schedule)
     assert [str(fault) for fault in refused.value.faults] == [
-        "previous.assets.b1.p_kw: value 1 is 'a'; a number is needed",
+        "previous.assets.b1.p_kw: value 1 is 'a'; a number from -1e+12 to 1e+12 is needed",
         "previous.assets.b1.e_kwh: has 3 values for 4 steps",
-        "previous.assets.b1.e_kwh: value 1 is nan; a number is needed",
+        "previous.assets.b1.e_kwh: value 1 is nan; a number from -1e+12 to 1e+12 is needed",
+        "previous.assets.b1.shed_kw: value 3 is 1e+308; a number from -1e+12 to 1e+12 is needed",
         "previous.assets.b1.slot_kw: has 2 values for 4 steps",
         "previous.assets.b1.slot_kw: value 1 is not a list of 2 numbers, as the first is",
     ]
