@@ -95,6 +95,9 @@ def unmet_words(seen: Visit, plan: Plan) -> Iterator[str]:
             start=clock(start, seen.day, city.zone),
             end=clock(end, seen.day, city.zone),
         )
+        if limits := item.get("network_limits"):
+            values = [say(f"unmet.grid.{name}", value=say.figures(value)) for name, value in limits.items()]
+            words = say("unmet.grid", words=words, limits=say("list.separator").join(values))
         yield words if item.get("ac_secure", True) else say("unmet.unproven", words=words)
 
 

@@ -21,7 +21,7 @@ from energy.domain.schedule import Conflict, Schedule
 from optimizer.assets.base import Asset, Controllable
 from optimizer.assets.charging import SERVED_KWH
 from optimizer.assets.reach import when
-from optimizer.elastic import HELD, RELAXED, Elastic, Widened, joined, least, widened
+from optimizer.elastic import HELD, RELAXED, Elastic, Widened, joined, least, least_highest, widened
 from optimizer.islands import BORDERS, border_message
 from optimizer.problem import DispatchProblem
 from optimizer.unmet_needs import DECIMALS, unmet_needs
@@ -281,6 +281,24 @@ class SharedLimits:
         stages.exclusions.heed_flows(True)
         stages.restore_mip_gap()
         self._solver.set_bounds(self._flows, linear.lower[self._flows], linear.upper[self._flows])
+
+
+class NetworkLimits(SharedLimits):
+    """The limits of the grid of one program, widened alike at all its elements: what keeps needs from being
+    met whatever connections carry."""
+
+    def least(self) -> FloatArray | None:
+        """A solution that leaves as little unmet as without any limit of a grid or a connection, with the
+        least highest overload, deviations of voltage counting 10 % for 0.01 pu."""
+        self._lift()
+        unmet = self.stages.unmet() - self.stages.grid_slack()
+        met = least(self.stages, unmet.copy()).x
+        if met is None:
+            return None
+        self._hold(unmet, met)
+        x, rows = least_highest(self.stages, list(self.stages.grid.slack_columns.values()))
+        self._held.append(rows)
+        return met if x is None else x
 
 
 def _out_of_reach(problem: DispatchProblem) -> tuple[Conflict, ...]:

@@ -153,14 +153,14 @@ class Dispatcher:
         asked = () if open_question is None else (open_question,)
         return replace(schedule, conflicts=conflicts, notices=(*schedule.notices, *asked))
 
-    def relaxation(self, schedule: Schedule) -> Relaxation | None:
-        """What must give way in the problem on its grid, whose answer is `schedule`; None for nothing. Raises
-        `DeadlineError` where there is no time for it."""
+    def relaxation(self, schedule: Schedule, *, of_grid: bool = False) -> Relaxation | None:
+        """What must give way in the problem on its grid, whose answer is `schedule`, or with `of_grid` in
+        the grid; None for nothing. Raises `DeadlineError` where there is no time for it."""
         if not self._has_conflicts(schedule):
             return None
         if self._stages.until is not None and clock.monotonic() + self._build_seconds > self._stages.until:
             raise DeadlineError(NO_TIME)
-        return Relaxation(self.problem, schedule, self._stages)
+        return Relaxation(self.problem, schedule, self._stages, of_grid=of_grid)
 
     def _has_conflicts(self, schedule: Schedule) -> bool:
         """Whether something can be named that must give way."""

@@ -149,6 +149,20 @@ def least(stages: Stages, cost: FloatArray) -> Solution:
     return stages.minimise(cost, feasible=True)
 
 
+def least_highest(stages: Stages, groups: Sequence[IntArray]) -> tuple[FloatArray | None, IntArray]:
+    """The solution with the least sum of the highest column of each group, and the rows added for that."""
+    solver = stages.solver
+    highest = solver.add_columns("highest", np.zeros(len(groups)), np.full(len(groups), np.inf))
+    every = joined(groups)
+    of = np.repeat(highest, [len(group) for group in groups])
+    matrix = _rows(solver, [(every, 1.0), (of, -1.0)])
+    rows = solver.add_rows("highest", matrix, np.full(len(every), -np.inf), np.zeros(len(every)))
+    cost = np.zeros(solver.columns)
+    # below its highest, none is above zero to no end
+    cost[every], cost[highest] = LOST, 1.0
+    return least(stages, cost).x, rows
+
+
 def joined(arrays: Sequence[Any]) -> Any:
     """The arrays one after the other; of none, an empty one."""
     return np.concatenate(arrays) if arrays else np.zeros(0, np.int64)

@@ -310,6 +310,14 @@ class GridRows:
                 costs[column] = OUTBID * dearest / self._weakest[kind]
         return costs
 
+    @property
+    def slack_columns(self) -> dict[str, IntArray]:
+        """The slacks of each kind of limit, in all steps."""
+        found: dict[str, list[int]] = {}
+        for (kind, _), column in (*self._slack.items(), *self._yielding.items()):
+            found.setdefault(kind, []).append(column)
+        return {kind: np.array(columns) for kind, columns in found.items()}
+
     def slacks(self, x: FloatArray) -> tuple[GridSlack, ...]:
         """The limits that `x` breaks."""
         return tuple(

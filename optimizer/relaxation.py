@@ -11,7 +11,7 @@ import time as clock
 from energy.domain.network import BoolArray, FloatArray, GridLimits, IntArray, Terminal
 from energy.domain.schedule import Schedule
 from optimizer.collection import no_collection
-from optimizer.conflicts import GivingWay, HardLimits, Named, SharedLimits
+from optimizer.conflicts import GivingWay, HardLimits, Named, NetworkLimits, SharedLimits
 from optimizer.grid_rows import GridSlack
 from optimizer.outcome import no_schedule, outcome
 from optimizer.problem import DispatchProblem
@@ -24,16 +24,18 @@ class Relaxation:
     `grid_slack` lists the linear limits that the last schedule breaks.
     """
 
-    def __init__(self, problem: DispatchProblem, schedule: Schedule, stages: Stages) -> None:
+    def __init__(
+        self, problem: DispatchProblem, schedule: Schedule, stages: Stages, *, of_grid: bool = False
+    ) -> None:
         """`schedule` is the answer to `problem` that is infeasible, which uses up `stages`, or leaves needs
-        unmet: then they are copied."""
-        infeasible = schedule.status == "infeasible"
+        unmet: then they are copied. `of_grid` lets limits of the grid give way instead."""
+        self._limits: GivingWay
         with no_collection():
-            self._limits: GivingWay = (
-                HardLimits(problem, stages)
-                if infeasible
-                else SharedLimits(problem, schedule, stages, apart=True)
-            )
+            if schedule.status == "infeasible":
+                self._limits = HardLimits(problem, stages)
+            else:
+                kind = NetworkLimits if of_grid else SharedLimits
+                self._limits = kind(problem, schedule, stages, apart=True)
         self.grid_slack: tuple[GridSlack, ...] = ()
 
     def reach_mw(self, terminals: tuple[Terminal, ...]) -> tuple[FloatArray, FloatArray]:

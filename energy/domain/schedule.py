@@ -164,7 +164,8 @@ class Conflict:
     (exclusive; `start` < `end`, both in the horizon); `message` says it in words. What may differ between
     steps has `by_step` too, one value for each from `start` to `end`: `relaxation` is the largest of them in
     kW, and their sum in any other unit. On a grid `ac_secure` says whether AC power flow has carried a
-    schedule that the relaxations of all conflicts together allow.
+    schedule that the relaxations of all conflicts together allow. `network_limits` are those of the `network`
+    with which the grid would carry all needs that give way to it.
     """
 
     assets: tuple[str, ...]
@@ -177,10 +178,13 @@ class Conflict:
     message: str = ""
     by_step: tuple[float, ...] | None = None
     ac_secure: bool | None = None
+    network_limits: Mapping[str, float] | None = None
 
     def document(self) -> dict[str, Any]:
         by_step = {} if self.by_step is None else {"relaxation_by_step": list(self.by_step)}
-        of_grid = {} if self.ac_secure is None else {"ac_secure": self.ac_secure}
+        of_grid: dict[str, Any] = {} if self.ac_secure is None else {"ac_secure": self.ac_secure}
+        if self.network_limits is not None:
+            of_grid["network_limits"] = dict(self.network_limits)
         return {
             "assets": list(self.assets),
             "connection": self.connection,

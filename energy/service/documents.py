@@ -165,7 +165,9 @@ class ShortfallAnswer(Answer):
 class ConflictAnswer(Answer):
     """Requirements that contradict each other, and the least relaxation that reconciles them, from `start`
     to `end`; by step where it may differ: then `relaxation` is the largest (kW) or the sum (other units).
-    `ac_secure`, with a network: whether AC power flow has carried a schedule that all relaxations allow."""
+    `ac_secure`, with a network: whether AC power flow has carried a schedule that all relaxations allow.
+    `network_limits`, where the grid keeps a need from being met: `loading_max_percent`, `vm_min_pu` or
+    `vm_max_pu` of a network that would carry all such needs."""
 
     assets: Items[str]
     connection: str | None
@@ -177,6 +179,7 @@ class ConflictAnswer(Answer):
     message: str
     relaxation_by_step: Numbers | None = None
     ac_secure: bool | None = None
+    network_limits: dict[str, float] | None = None
 
 
 class ElementAnswer(Answer):

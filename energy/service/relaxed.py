@@ -7,19 +7,24 @@ those known. What binds although AC is well inside is taken back, so that no mor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil, floor
 
 import numpy as np
 
 from energy.domain.errors import DeadlineError
-from energy.domain.schedule import Schedule
+from energy.domain.network import GridState, Violation
+from energy.domain.schedule import Conflict, Schedule
 from energy.service.cuts import STALE, Cuts
-from energy.service.proof import LESS, Point, Prover
+from energy.service.proof import LESS, SEVERE, Point, Prover
 from optimizer import Dispatcher
 from optimizer.conflicts import NO_TIME, NOT_FOUND, NOT_LEAST, Named
+from optimizer.unmet_needs import NEEDS
 
 ROUNDS_MAX = 10
+GRID_ROUNDS = 3
+"""So often limits of a grid that would carry all needs are sought; the least are the answer."""
 STALLED_ROUNDS = 3
 """So many rounds in a row that break limits no less than one before end the search."""
 UNPROVEN = "AC power flow has not confirmed that the relaxations of the conflicts are enough"
@@ -55,11 +60,78 @@ def explained_on_grid(
     notices = [] if open_question is None else [open_question]
     if conflicts and not (latest.secure and latest.settled):
         notices.append(NOT_LEAST if latest.secure else UNPROVEN)
-    return replace(
-        schedule,
-        conflicts=tuple(replace(conflict, ac_secure=latest.secure) for conflict in conflicts),
-        notices=(*schedule.notices, *notices),
-    )
+    conflicts = tuple(replace(conflict, ac_secure=latest.secure) for conflict in conflicts)
+    if any(conflict.limit in NEEDS for conflict in conflicts):
+        try:
+            limits = _network_limits(schedule, dispatcher, cuts, prover, at, remaining)
+        except DeadlineError:
+            limits = {}
+        conflicts = tuple(_with_grid(conflict, limits) for conflict in conflicts)
+    return replace(schedule, conflicts=conflicts, notices=(*schedule.notices, *notices))
+
+
+def _with_grid(conflict: Conflict, limits: Mapping[str, float]) -> Conflict:
+    """`conflict` with the limits of a grid that would carry its need, where it names one."""
+    if conflict.limit not in NEEDS or not limits:
+        return conflict
+    values = ", ".join(f"{name} {value:.4g}" for name, value in limits.items())
+    message = f"{conflict.message} Reinforced until it could be run with {values}, the grid would carry it."
+    return replace(conflict, network_limits=limits, message=message)
+
+
+def _network_limits(
+    schedule: Schedule,
+    dispatcher: Dispatcher,
+    cuts: Cuts,
+    prover: Prover,
+    at: Point,
+    remaining: Callable[[], float | None],
+) -> dict[str, float]:
+    """Limits of the network, by field, with which AC power flow carries all needs whatever connections carry;
+    none where there is no such schedule, or none are needed."""
+    best: dict[str, float] = {}
+    relaxation = dispatcher.relaxation(schedule, of_grid=True)
+    if relaxation is None:
+        return best
+    own, least = cuts.for_another(relaxation), np.inf
+    for _ in range(GRID_ROUNDS):
+        proposal = relaxation.solve(deadline_seconds=remaining())
+        if proposal.status == "infeasible":
+            break
+        answer = prover.solved(proposal)
+        stale = own.stale(answer.state, proposal)
+        if answer.state.converged.all():
+            limits = _reached(answer.state)
+            worst = sum(abs(v.value - v.limit) / SEVERE[v.quantity] for v in _worst(answer.state).values())
+            if worst < LESS * least:
+                best, least = limits, worst
+        own.take_back(stale)
+        at = prover.solvable(answer, at.schedule)
+        own.linearise(at.state, at.schedule, answer.state.violated_steps, renew=True)
+    return best
+
+
+def _worst(state: GridState) -> dict[str, Violation]:
+    """The worst violation of each limit of the network, by its field."""
+    worst: dict[str, Violation] = {}
+    for violation in state.violations:
+        high = violation.value > violation.limit
+        voltage = "vm_max_pu" if high else "vm_min_pu"
+        field = voltage if violation.quantity == "vm_pu" else "loading_max_percent"
+        known = worst.get(field)
+        if known is None or abs(violation.value - violation.limit) > abs(known.value - known.limit):
+            worst[field] = violation
+    return dict(sorted(worst.items()))
+
+
+def _reached(state: GridState) -> dict[str, float]:
+    """The limits of a network in which `state` is secure, where they are not those of this one."""
+    found = {}
+    for field, violation in _worst(state).items():
+        digits = 5 if violation.quantity == "vm_pu" else 2
+        rounded = ceil if violation.value > violation.limit else floor
+        found[field] = rounded(violation.value * 10**digits) / 10**digits
+    return found
 
 
 @dataclass(frozen=True)
