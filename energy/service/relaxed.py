@@ -23,6 +23,8 @@ from optimizer.conflicts import NO_TIME, NOT_FOUND, NOT_LEAST, Named
 from optimizer.unmet_needs import NEEDS
 
 ROUNDS_MAX = 10
+SETTLED = 0.999
+"""A secure answer that gives way by more than this share of the one before is the last."""
 GRID_ROUNDS = 3
 """So often limits of a grid that would carry all needs are sought; the least are the answer."""
 STALLED_ROUNDS = 3
@@ -156,7 +158,7 @@ def _rounds(
     if relaxation is None:
         return
     own = cuts.for_another(relaxation)
-    carried, least, stalled = False, np.inf, 0
+    carried, smallest, least, stalled = False, np.inf, np.inf, 0
     for number in range(ROUNDS_MAX):
         proposal = own.propose(remaining)
         if proposal.status == "infeasible":
@@ -167,10 +169,12 @@ def _rounds(
         stale = own.stale(answer.state, proposal)
         misjudged = prover.misjudged(proposal, answer.state)[: None if prover.metered else 0]
         secure = answer.state.secure
-        settled = secure and not stale.any() and not len(misjudged)
+        named = relaxation.named(prover.root_kw(proposal, answer.state))
+        total = sum(conflict.relaxation for conflict in named[0])
+        settled = secure and ((not stale.any() and not len(misjudged)) or total > SETTLED * smallest)
         if secure or not carried:
-            carried = secure
-            yield _Found(relaxation.named(prover.root_kw(proposal, answer.state)), secure, settled)
+            carried, smallest = secure, total if secure else np.inf
+            yield _Found(named, secure, settled)
         stalled = 0 if secure or answer.severity < LESS * least else stalled + 1
         least = min(least, answer.severity)
         if settled or stalled == STALLED_ROUNDS:

@@ -25,7 +25,9 @@ from tests.optimizer.relaxations import applied
 STEPS = 4
 TRANSFORMER = "0.25 MVA 20/0.4 kV"
 EXACT = 1e-3
-"""Needs are met to this share of all that is drawn: what AC security allows of a loading."""
+NEARLY = 5e-3
+"""What needs may lack, kWh, and as a share of all that is drawn: 2e-4 pu of a drop of 0.05 pu, 0.2 % of a
+loading."""
 
 
 def feeder(folder: Path, lines: list[tuple[float, float]]) -> tuple[str, list[int]]:
@@ -242,10 +244,10 @@ def test_applying_the_relaxations_meets_every_need_and_is_secure(data: st.DataOb
     assert eased["status"] == "optimal"
     assert eased["ac"]["secure"]
     drawn_kwh = sum(eased["connections"]["poc"]["import_kw"])
-    assert short_kwh(eased) <= EXACT * drawn_kwh
+    assert short_kwh(eased) <= NEARLY * drawn_kwh
     for limits in [c["network_limits"] for c in conflicts if "network_limits" in c][:1]:
         reinforced = dispatch_document({**document, "network": {**document["network"], **limits}})
         missed = [c["relaxation"] for c in reinforced["conflicts"] if c["limit"] == "departure_energy"]
-        assert sum(missed) <= EXACT * drawn_kwh
+        assert sum(missed) <= NEARLY * drawn_kwh
     if len(conflicts) == 1 and conflicts[0]["relaxation"] > 1.0:
-        assert short_kwh(dispatch_document(applied(document, conflicts, 0.95))) > EXACT * drawn_kwh
+        assert short_kwh(dispatch_document(applied(document, conflicts, 0.95))) > NEARLY * drawn_kwh
