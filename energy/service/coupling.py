@@ -31,8 +31,6 @@ from optimizer.frontier import frontier_point
 if TYPE_CHECKING:
     from grid_models.twin import Twin
 
-NEEDY_ROUNDS = 5
-"""So many rounds follow a secure answer that misses needs, as long as none is secure without its margins."""
 ROUNDS_MAX = 10
 WORTH_A_ROUND, WORTH_A_LONG_ROUND = 1e-3, 1e-2
 """A secure answer is improved as long as the linear problem promises to save this share of the cost."""
@@ -132,7 +130,7 @@ class _Loop:
                 return proposal
             self._rounds = number
             answer = self._proven(proposal)
-            best, gaining = self._keep(answer)
+            gaining = self._keep(answer)
             stale, confirmed = cuts.stale(answer.state, proposal), self._confirmed(proposal, answer)
             if cuts.surrender(proposal):
                 # what was best so far had paid for a limit that cannot be kept: the next answer replaces it
@@ -149,8 +147,7 @@ class _Loop:
                 steps = np.union1d(steps, cuts.take_back(stale))
             # the first linearisation is made far from the schedule: its error says nothing of the next
             short = bool(answer.schedule.shortfalls)
-            # once an answer is secure, a margin costs no need
-            most = STALE if short and not best.severity else MARGIN_MAX
+            most = STALE if short else MARGIN_MAX
             margin = cuts.margin(answer.state, proposal, most) if number > 1 else None
             point = self._prover.solvable(answer, point.schedule)
             # losses refined everywhere set everything in motion again: first security, then the cost
@@ -191,24 +188,19 @@ class _Loop:
         severity, unmet_kwh, _ = answer.rank
         return Candidate(frontier_point(self._problem, schedule, ac=ac), severity, unmet_kwh)
 
-    def _keep(self, answer: Point) -> tuple[Point, bool]:
-        """The best answer so far, and whether the search goes on."""
+    def _keep(self, answer: Point) -> bool:
+        """Remember the best answer; says whether the search goes on."""
         best = None if self._outdated else self._best
         self._outdated = False
         if best is None or answer.rank < best.rank:
             self._best = answer
             self._tell("feasible")
-        assert self._best is not None
         if best is None or answer.gains_on(best):
             self._stalled = 0
-            return self._best, True
+            return True
         self._stalled += 1
-        patience = LONG_POLISHING_ROUNDS if self._long else POLISHING_ROUNDS
-        if best.severity:
-            patience = STALLED_ROUNDS
-        elif best.unmet_kwh and answer.severity:
-            patience = NEEDY_ROUNDS
-        return self._best, self._stalled < patience
+        polishing = LONG_POLISHING_ROUNDS if self._long else POLISHING_ROUNDS
+        return self._stalled < (STALLED_ROUNDS if best.severity else polishing)
 
     def _prove_safe_rule(self) -> None:
         """Have an answer at hand before anything that takes long; a quarter of the time is for it."""

@@ -14,7 +14,7 @@ import pytest
 
 from energy.domain.network import ElementId, GridLimits, Losses, Terminal
 from optimizer import Dispatcher, DispatchProblem
-from optimizer.conflicts import SharedLimits
+from optimizer.conflicts import NetworkLimits, SharedLimits
 from tests.optimizer.builders import Document, at, battery, ev, load, problem_of, renewable, session, trip
 from tests.optimizer.golden_units import UNIT_PROBLEMS
 from tests.optimizer.stations import hydrogen_station, swap_station
@@ -316,6 +316,9 @@ PROBLEMS: dict[str, Document] = {
         ),
     ),
     "grid_limit": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
+    "highest": problem_of(
+        [ev([session(0, 1, charge_max_kw=40.0, e_departure_min_kwh=45.0)], bus=3)], steps=1
+    ),
     "losses": problem_of([renewable(8.0, bus=3), load(2.0, bus=1)], steps=1),
     "inverter": problem_of(
         [battery(inverter_kva=10.0, bus=3, charge_max_kw=10.0), load(2.0, bus=1)],
@@ -339,6 +342,7 @@ LIMITS: dict[str, GridLimits] = {
         Losses.none(1),
     ),
 }
+LIMITS["highest"] = LIMITS["grid_limit"]
 LIMITS["losses"] = replace(
     GridLimits.none([Terminal(3)]),
     losses=Losses.linear(np.array([0]), np.array([0.0001]), np.array([[-0.05]])),
@@ -398,6 +402,8 @@ def written(kind: str, path: Path) -> str:
     if kind in ELASTIC:
         # without assets nothing is named in closed form, which would take a program of its own
         SharedLimits(replace(dispatcher.problem, assets=()), answer, dispatcher._stages).least()
+    if kind == "highest":
+        NetworkLimits(dispatcher.problem, answer, dispatcher._stages).least()
     dispatcher.write(path)
     return path.read_text(encoding="utf-8")
 
