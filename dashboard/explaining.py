@@ -96,7 +96,11 @@ def unmet_words(seen: Visit, plan: Plan) -> Iterator[str]:
             end=clock(end, seen.day, city.zone),
         )
         if limits := item.get("network_limits"):
-            values = [say(f"unmet.grid.{name}", value=say.figures(value)) for name, value in limits.items()]
+            # rounded further, they might not be enough
+            values = [
+                say(f"unmet.grid.{name}", value=say.number(value, 2 if name == "loading_max_percent" else 5))
+                for name, value in limits.items()
+            ]
             words = say("unmet.grid", words=words, limits=say("list.separator").join(values))
         yield words if item.get("ac_secure", True) else say("unmet.unproven", words=words)
 

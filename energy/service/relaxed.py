@@ -76,7 +76,7 @@ def _with_grid(conflict: Conflict, limits: Mapping[str, float]) -> Conflict:
     """`conflict` with the limits of a grid that would carry its need, where it names one."""
     if conflict.limit not in NEEDS or not limits:
         return conflict
-    values = ", ".join(f"{name} {value:.4g}" for name, value in limits.items())
+    values = ", ".join(f"{name} {value:g}" for name, value in limits.items())
     message = f"{conflict.message} Reinforced until it could be run with {values}, the grid would carry it."
     return replace(conflict, network_limits=limits, message=message)
 

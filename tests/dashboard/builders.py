@@ -194,7 +194,8 @@ def day_plan(
                  "message": "", "relaxation_by_step": [12.0, 0.0, 6.0, 12.0]},
                 {"assets": ["cell"], "connection": "grid", "start": "2016-06-21T09:00:00Z",
                  "end": "2016-06-21T11:00:00Z", "limit": "unmet_swap", "relaxation": 16.0, "unit": "swaps",
-                 "message": "", "relaxation_by_step": [2.0] * 8, "ac_secure": False},
+                 "message": "", "relaxation_by_step": [2.0] * 8, "ac_secure": False,
+                 "network_limits": {"loading_max_percent": 130.71, "vm_min_pu": 0.94161}},
             ] * broken,
             **({"revision": {
                 "past_steps": 41, "kept_steps": 0, "gain": 4.5, "threshold": 1.0, "changed": [

@@ -456,6 +456,7 @@ def test_a_picked_asset_says_why_in_the_reader_s_words_and_clock(service: TownSe
                 "Cell: import limit cannot hold from 12:00 to 13:00; 12.0 kW more would do",
                 (
                     "Cell: battery swaps cannot be met from 11:00 to 13:00; 16 swaps less would do; "
+                    "so would a grid for a loading of 130.71 %, a voltage down to 0.94161 pu; "
                     "AC power flow has not confirmed that this is enough"
                 ),
                 "Re-planned at 10:15: the rest of the day is planned anew. Changing it gains 4.50 EUR.",
@@ -470,7 +471,8 @@ def test_a_picked_asset_says_why_in_the_reader_s_words_and_clock(service: TownSe
                 "Cell：電池交換が11:00から13:00まで16回不足",
                 "Cell：受電上限が12:00から13:00まで守れない。12.0 kWの緩和で解消",
                 (
-                    "Cell：電池交換が11:00から13:00まで満たせない。16回減らせば解消"
+                    "Cell：電池交換が11:00から13:00まで満たせない。16回減らせば解消。"
+                    "または系統を負荷率130.71 %、電圧下限0.94161 puまで許容するよう増強"
                     "（交流潮流計算では、これで足りると確認できていない）"
                 ),
                 "10:15に再計画：残りの時間を新たに計画。変更により4.50 EUR改善。",

@@ -113,7 +113,7 @@ def test_a_grid_that_would_carry_the_need_is_named_beside_it(tmp_path: Path) -> 
     ((field, percent),) = of_need["network_limits"].items()
     assert field == "loading_max_percent"
     assert 0.96 < 320.0 / 0.9 / 4 / (np.sqrt(3) * 400.0 * 0.1e-3 * percent * 10) < 1.0
-    assert f"run with loading_max_percent {percent:.4g}, the grid would carry it." in of_need["message"]
+    assert f"run with loading_max_percent {percent:g}, the grid would carry it." in of_need["message"]
     reinforced = {**document, "network": {**document["network"], field: percent}}
     answer = dispatch_document(reinforced)
     assert set(named(answer)) == {("hub", "import_limit_kw")}
