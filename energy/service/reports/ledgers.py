@@ -23,7 +23,7 @@ from energy.domain.errors import Fault, InputError
 from energy.domain.network import FloatArray
 from energy.domain.report import Cell, Column, Plot, Report, Table, Words
 from energy.service.reports.at_margin import KINDS
-from energy.service.reports.figures import TIME, figure, span, words
+from energy.service.reports.figures import TIME, figure, words
 from energy.service.reports.ledger_columns import LEDGER, Chosen, Quantity, choose
 from energy.service.reports.matched import MATCHING
 from energy.service.reports.official import FIRST_MONTH, GAPS
@@ -118,7 +118,7 @@ class _Rows:
             [np.where(known, values, np.nan) for values in quantity.read(found[quantity.of])]
             for quantity in chosen.quantities
         ]
-        self.days = [self._days(name) for name in spans.names]
+        self.days = [self._days(*named) for named in zip(spans.names, spans.starts, strict=True)]
         self.below: dict[str, list[Place]] = {}
         for place in of.places:
             self.below.setdefault(place.above, []).append(place)
@@ -177,11 +177,13 @@ class _Rows:
         name = self.spans.names[at]
         return "/".join((place.id, *((name,) if name else ()), quantity.id))
 
-    def _days(self, interval: str) -> tuple[str, str] | None:
-        """The first and last stored day of an interval, of the period where it has none."""
+    def _days(self, interval: str, start: datetime) -> tuple[str, str]:
+        """The first and last stored day of an interval; where it has none its own first day, which has no
+        run."""
         period = self.context.period
         days = [day.day for day in period.days if day.day.startswith(interval[:10])]
-        return (min(days), max(days)) if days else span(period)
+        days = days or [start.astimezone(period.zone).date().isoformat()]
+        return min(days), max(days)
 
     def _note(self) -> Words:
         said = _NOTES[self.of.by]

@@ -169,6 +169,7 @@ def test_an_interval_without_a_stored_day_is_not_known_and_no_zero() -> None:
     (gap,) = period.missing
     figure = report.figures[f"city/{gap}/traced_kg"]
     assert (figure.value, figure.notation) == (None, "NE")
+    assert figure.days == (gap, gap), "it rests on no run of other days"
     series = table(report, "series")
     position = [item.id for item in series.columns].index("known_hours")
     assert [row[position] for row in series.rows] == [24.0, 0.0, 24.0]
